@@ -1,0 +1,125 @@
+"""Every metric and label: name, type, unit, help. Whoever exposes, queries or documents one reads it here."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+PREFIX: Final = "temporal_slo"
+
+NAMESPACE: Final = "temporal_namespace"
+WORKFLOW_TYPE: Final = "workflow_type"
+TASK_QUEUE: Final = "task_queue"
+STATUS: Final = "status"
+OUTCOME: Final = "outcome"
+API: Final = "api"
+CODE: Final = "code"
+VERSION: Final = "version"
+
+OUTCOME_NONE: Final = "none"
+"""The outcome of a run whose workflow type has no business outcome configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric family as it is declared once and read by all.
+
+    Attributes:
+        name: Without the `_total` that a counter gets in the exposition.
+        type: Its Prometheus type.
+        help: One sentence, as `# HELP` says it.
+        labels: Label names in the order of the exposition.
+        unit: The base unit, or empty for a count.
+    """
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...]
+    unit: str = ""
+
+    @property
+    def sample(self) -> str:
+        """The name to query: with `_total` for a counter."""
+        return f"{self.name}_total" if self.type == "counter" else self.name
+
+
+WORKFLOWS_CLOSED: Final = Family(
+    f"{PREFIX}_workflows_closed",
+    "counter",
+    "Workflow runs that closed since the exporter began to watch, each counted once, as of the last complete poll.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, STATUS, OUTCOME),
+)
+WORKFLOW_DURATION: Final = Family(
+    f"{PREFIX}_workflow_duration_seconds",
+    "histogram",
+    "Time from execution to close of the workflow runs that closed since the exporter began to watch, "
+    "as of the last complete poll.",
+    (NAMESPACE, WORKFLOW_TYPE, STATUS, OUTCOME),
+    "seconds",
+)
+WORKFLOWS_RUNNING: Final = Family(
+    f"{PREFIX}_workflows_running",
+    "gauge",
+    "Workflow runs that were open at the last complete poll.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE),
+)
+WORKFLOW_OLDEST_RUNNING_AGE: Final = Family(
+    f"{PREFIX}_workflow_oldest_running_age_seconds",
+    "gauge",
+    "Age of the workflow run that was open the longest at the last complete poll, counted from when it was due "
+    "to execute; 0 if none was open.",
+    (NAMESPACE, WORKFLOW_TYPE),
+    "seconds",
+)
+EXPORTER_UP: Final = Family(
+    f"{PREFIX}_exporter_up",
+    "gauge",
+    "1 if the last poll of visibility was complete, 0 if it failed and the other figures are the last good ones.",
+    (NAMESPACE,),
+)
+EXPORTER_LAST_SUCCESS: Final = Family(
+    f"{PREFIX}_exporter_last_success_timestamp_seconds",
+    "gauge",
+    "When the last complete poll of visibility ended, in Unix time; absent before the first.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_POLL_DURATION: Final = Family(
+    f"{PREFIX}_exporter_poll_duration_seconds",
+    "gauge",
+    "How long the last poll of visibility took, complete or not; absent before the first.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_VISIBILITY_REQUESTS: Final = Family(
+    f"{PREFIX}_exporter_visibility_requests",
+    "counter",
+    "Visibility requests sent to Temporal, by API and by the gRPC code of the answer.",
+    (NAMESPACE, API, CODE),
+)
+EXPORTER_UNKNOWN_STATUS: Final = Family(
+    f"{PREFIX}_exporter_unknown_status_rows",
+    "counter",
+    "Rows of visibility that were left out because their status is none that this version knows; "
+    "a row is counted each time it is read.",
+    (NAMESPACE,),
+)
+EXPORTER_BUILD_INFO: Final = Family(
+    f"{PREFIX}_exporter_build_info",
+    "gauge",
+    "Always 1; the label tells the version of the exporter.",
+    (VERSION,),
+)
+
+EXPORTER_FAMILIES: Final = (
+    WORKFLOWS_CLOSED,
+    WORKFLOW_DURATION,
+    WORKFLOWS_RUNNING,
+    WORKFLOW_OLDEST_RUNNING_AGE,
+    EXPORTER_UP,
+    EXPORTER_LAST_SUCCESS,
+    EXPORTER_POLL_DURATION,
+    EXPORTER_VISIBILITY_REQUESTS,
+    EXPORTER_UNKNOWN_STATUS,
+    EXPORTER_BUILD_INFO,
+)
+"""All that the exporter exposes, in the order of the exposition."""

@@ -1,0 +1,88 @@
+"""A Prometheus server as a child process."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
+
+START_DEADLINE = 60.0
+
+
+class Prometheus:
+    """A Prometheus server on loopback that scrapes what it is told.
+
+    Args:
+        program: The `prometheus` program.
+        folder: Gets its configuration, log and data.
+        targets: Job name to `host:port`.
+        port: Wanted port; another is taken if it is in use.
+        scrape_interval: Time between two scrapes of a target, as Prometheus writes durations.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        folder: Path,
+        targets: Mapping[str, str],
+        port: int = 0,
+        *,
+        scrape_interval: str = "1s",
+    ) -> None:
+        self.port = free_port(port)
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        # JSON is YAML, and escapes for us.
+        config = folder / "prometheus.yaml"
+        config.write_text(json.dumps(_config(targets, scrape_interval)))
+        command = [
+            str(program),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'prometheus'}",
+            f"--web.listen-address={LOOPBACK}:{self.port}",
+        ]
+        self.child = Child("Prometheus", command, folder / "prometheus.log")
+        self._http = httpx.AsyncClient(base_url=self.url)
+
+    async def ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            PartError: It ended instead.
+            TimeoutError: It did not answer in time.
+        """
+
+        async def answers() -> bool:
+            self.child.check()
+            try:
+                return (await self._http.get("/-/ready")).is_success
+            except httpx.TransportError:
+                return False
+
+        await until(answers, deadline=START_DEADLINE, what=f"Prometheus on {self.url}")
+
+    async def query(self, promql: str) -> dict[frozenset[tuple[str, str]], float]:
+        """Evaluate *promql* now and return the value of each series, by its labels."""
+        answer = await self._http.get("/api/v1/query", params={"query": promql})
+        answer.raise_for_status()
+        result = answer.json()["data"]["result"]
+        return {frozenset(row["metric"].items()): float(row["value"][1]) for row in result}
+
+    async def value(self, promql: str) -> float | None:
+        """Evaluate *promql* now and return its only value, or None if it has none."""
+        return next(iter((await self.query(promql)).values()), None)
+
+    async def close(self) -> None:
+        """Close the HTTP client; the process is stopped by its owner."""
+        await self._http.aclose()
+
+
+def _config(targets: Mapping[str, str], scrape_interval: str) -> dict[str, object]:
+    jobs = [
+        {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()
+    ]
+    return {
+        "global": {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval},
+        "scrape_configs": jobs,
+    }

@@ -1,0 +1,89 @@
+"""The Temporal development server as a child process."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_slo.servers import tools
+from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
+
+START_DEADLINE = 60.0
+RETENTION = timedelta(days=1)
+
+
+class TemporalServer:
+    """A Temporal server on loopback, with its Web UI.
+
+    Args:
+        folder: Gets its log and its database.
+        port: Wanted port; another is taken if it is in use. The Web UI listens 1000 above it if that is free.
+        durable: Keeps its state in a file, so that it can be killed and started again.
+        options: Further options of `temporal server start-dev`.
+    """
+
+    def __init__(self, folder: Path, port: int = 0, *, durable: bool = False, options: Sequence[str] = ()) -> None:
+        self.port = free_port(port)
+        self.ui_port = free_port(self.port + 1000)
+        self.address = f"{LOOPBACK}:{self.port}"
+        self.ui = f"http://{LOOPBACK}:{self.ui_port}"
+        self._log = folder / "temporal.log"
+        database = ("--db-filename", str(folder / "temporal.db")) if durable else ()
+        self._options = (*database, *options)
+        self.child = self._start()
+
+    def _start(self) -> Child:
+        listen = ["--ip", LOOPBACK, "--port", str(self.port), "--ui-port", str(self.ui_port)]
+        command = [str(tools.temporal()), "server", "start-dev", "--log-level", "error", *listen, *self._options]
+        return Child("Temporal server", command, self._log)
+
+    def restart(self) -> None:
+        """Start it again on the same ports after it ended; needs `durable` to find its state again."""
+        self.child = self._start()
+
+    async def ready(self) -> Client:
+        """Wait until it answers and return a client.
+
+        Raises:
+            PartError: It ended instead.
+            TimeoutError: It did not answer in time.
+        """
+
+        async def connected() -> Client | None:
+            self.child.check()
+            return await _try_connect(self.address)
+
+        return await until(connected, deadline=START_DEADLINE, what=f"Temporal server on {self.address}")
+
+
+async def _try_connect(address: str) -> Client | None:
+    try:
+        return await Client.connect(address)
+    except (RPCError, RuntimeError):
+        return None
+
+
+async def ensure_namespace(client: Client, namespace: str) -> None:
+    """Register *namespace* unless it exists, and wait until the server lists workflows in it."""
+    service = client.workflow_service
+
+    async def usable() -> bool:
+        try:
+            await service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+            await client.count_workflows()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    client = Client(client.service_client, namespace=namespace)
+    if not await usable():
+        request = RegisterNamespaceRequest(namespace=namespace)
+        request.workflow_execution_retention_period.FromTimedelta(RETENTION)
+        await service.register_namespace(request)
+        # The frontend learns of it from a cache that it refreshes every few seconds.
+        await until(usable, deadline=START_DEADLINE, what=f"Temporal namespace {namespace}")

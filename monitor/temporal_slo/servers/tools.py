@@ -1,0 +1,129 @@
+"""Prometheus, Alertmanager and their tools: found in PATH, else in `.tools/`, else fetched there from Debian."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from temporal_slo.errors import UsageError
+
+PACKAGES = ("prometheus", "prometheus-alertmanager")
+# Debian names one of them otherwise than its authors do.
+NAMES = {
+    "prometheus": ("prometheus",),
+    "promtool": ("promtool",),
+    "alertmanager": ("alertmanager", "prometheus-alertmanager"),
+    "amtool": ("amtool",),
+}
+FETCH_DEADLINE = 600.0
+
+Say = Callable[[str], None]
+
+
+def temporal() -> Path:
+    """Return the Temporal CLI, which the `demo` extra installs beside the interpreter.
+
+    Raises:
+        UsageError: It is neither there nor in PATH.
+    """
+    beside = shutil.which("temporal", path=str(Path(sys.executable).parent))
+    found = beside or shutil.which("temporal")
+    if not found:
+        raise UsageError("temporal", "the Temporal CLI was not found", "pip install 'temporal-slo[demo]'")
+    return Path(found)
+
+
+def find(tool: str, folder: Path) -> Path | None:
+    """Return the program of that name from PATH or *folder*, or None."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(folder / "usr" / "bin")])
+    found = (shutil.which(name, path=path) for name in NAMES[tool])
+    return next((Path(name).absolute() for name in found if name), None)
+
+
+def ensure(folder: Path, say: Say) -> dict[str, Path]:
+    """Find all four programs, fetching Debian's packages into *folder* if one is missing.
+
+    Needs no root and installs nothing on the system: package lists, downloads and contents stay in *folder*.
+
+    Args:
+        folder: Where fetched programs are kept, usually `.tools`.
+        say: Gets a line for each step of a fetch.
+
+    Raises:
+        UsageError: One is missing and can't be fetched; names the packages to install.
+    """
+    if not all(find(tool, folder) for tool in NAMES):
+        _fetch(folder, say)
+    tools = {tool: find(tool, folder) for tool in NAMES}
+    missing = [tool for tool, path in tools.items() if path is None]
+    if missing:
+        raise _refuse(f"not found: {', '.join(missing)}")
+    return {tool: path for tool, path in tools.items() if path}
+
+
+def _fetch(folder: Path, say: Say) -> None:
+    for program in ("apt-get", "dpkg"):
+        if not shutil.which(program):
+            raise _refuse(f"{program} was not found, so the packages cannot be fetched")
+    folder = folder.absolute()  # the programs below run in another working directory
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as name:
+        state = Path(name)
+        for part in ("lists/partial", "cache/archives/partial", "contents"):
+            (state / part).mkdir(parents=True)
+        say("fetching Debian's package lists …")
+        # A third-party source of this machine may fail here; what matters is whether the download then works.
+        _apt(state, "update", check=False)
+        say(f"fetching {' and '.join(PACKAGES)} (30 MB) …")
+        _apt(state, "download", *PACKAGES)
+        for package in state.glob("*.deb"):
+            _run(["dpkg", "-x", str(package), str(state / "contents")], state)
+        # Both renames are atomic, so that a fetch cut short leaves nothing half-made behind.
+        shutil.rmtree(folder / "usr", ignore_errors=True)
+        (state / "contents" / "usr").rename(folder / "usr")
+
+
+def _apt(state: Path, *command: str, check: bool = True) -> None:
+    options = {
+        "Dir::State::Lists": state / "lists",
+        "Dir::Cache": state / "cache",
+        "APT::Sandbox::User": "root",  # else root's apt drops to a user who may not write into our folder
+        "Acquire::Languages": "none",
+    }
+    settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    _run(["apt-get", "-qq", *settings, *command], state, check=check)
+
+
+def _run(command: list[str], folder: Path, *, check: bool = True) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, check=False, capture_output=True, text=True, timeout=FETCH_DEADLINE
+        )
+    except subprocess.TimeoutExpired:
+        raise _refuse(f"'{command[0]}' did not end within {FETCH_DEADLINE:g} s") from None
+    if check and done.returncode:
+        reason = (done.stderr or done.stdout).strip().splitlines()
+        raise _refuse(f"'{command[0]}' failed: {reason[-1] if reason else done.returncode}")
+
+
+def _refuse(what: str) -> UsageError:
+    return UsageError("tools", what, f"install the packages {' and '.join(PACKAGES)}, or put the programs into PATH")
+
+
+def main() -> int:
+    """Find or fetch the programs for the current folder and print where they are."""
+    try:
+        tools = ensure(Path(".tools"), lambda line: print(f"  {line}", flush=True))
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for tool, path in tools.items():
+        print(f"  {tool}: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
