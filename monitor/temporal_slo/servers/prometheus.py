@@ -79,9 +79,7 @@ class Prometheus:
 
 
 def _config(targets: Mapping[str, str], scrape_interval: str) -> dict[str, object]:
-    jobs = [
-        {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()
-    ]
+    jobs = [{"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()]
     return {
         "global": {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval},
         "scrape_configs": jobs,

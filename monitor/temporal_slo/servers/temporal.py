@@ -54,12 +54,13 @@ class TemporalServer:
 
         async def connected() -> Client | None:
             self.child.check()
-            return await _try_connect(self.address)
+            return await try_connect(self.address)
 
         return await until(connected, deadline=START_DEADLINE, what=f"Temporal server on {self.address}")
 
 
-async def _try_connect(address: str) -> Client | None:
+async def try_connect(address: str) -> Client | None:
+    """Return a client, or None if nothing answers at *address* yet."""
     try:
         return await Client.connect(address)
     except (RPCError, RuntimeError):

@@ -36,6 +36,11 @@ def temporal() -> Path:
     return Path(found)
 
 
+def own_command(*arguments: str) -> list[str]:
+    """Return the command line of a `temporal-slo` in a process of its own."""
+    return [sys.executable, "-m", "temporal_slo", *arguments]
+
+
 def find(tool: str, folder: Path) -> Path | None:
     """Return the program of that name from PATH or *folder*, or None."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(folder / "usr" / "bin")])
@@ -99,9 +104,7 @@ def _apt(state: Path, *command: str, check: bool = True) -> None:
 
 def _run(command: list[str], folder: Path, *, check: bool = True) -> None:
     try:
-        done = subprocess.run(
-            command, cwd=folder, check=False, capture_output=True, text=True, timeout=FETCH_DEADLINE
-        )
+        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=FETCH_DEADLINE)
     except subprocess.TimeoutExpired:
         raise _refuse(f"'{command[0]}' did not end within {FETCH_DEADLINE:g} s") from None
     if check and done.returncode:

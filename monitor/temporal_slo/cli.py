@@ -1,0 +1,235 @@
+"""The command `temporal-slo`: each subcommand parses, calls and prints."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, NoReturn, TextIO
+
+from temporalio.envconfig import ClientConnectConfig
+
+from temporal_slo import settings
+from temporal_slo.errors import TemporalSloError, UsageError
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a command may use of the process that it runs in."""
+
+    environ: Mapping[str, str]
+    stdout: TextIO
+
+
+def entry() -> NoReturn:
+    """Run the command line and end the process."""
+    code = main(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A process that has used a Temporal client may crash while the interpreter finalises (temporalio/sdk-python#300).
+    os._exit(code)
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments after the program's name.
+        environ: The environment to read settings from.
+        stdout: Gets what the command prints.
+        stderr: Gets the log, and the one line of an error.
+
+    Returns:
+        The exit code: 0 for success, 1 if something failed, 2 for a mistake of the user.
+    """
+    try:
+        args = _parse(argv)
+        _log_to(stderr)
+        code: int = args.run(args, Context(environ, stdout))
+    except SystemExit as error:  # argparse's way to end --help and --version
+        return int(error.code or OK)
+    except ModuleNotFoundError as error:
+        print(_missing(error), file=stderr)
+        return USAGE
+    except UsageError as error:
+        print(f"temporal-slo: {error}", file=stderr)
+        return USAGE
+    except TemporalSloError as error:
+        print(f"temporal-slo: {error}", file=stderr)
+        return FAILED
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        where = self.prog.removeprefix("temporal-slo").strip() or "command line"
+        raise UsageError(where, message, f"see '{self.prog} --help'")
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        raise UsageError(args.command, f"unknown option {unknown[0]}", f"see 'temporal-slo {args.command} --help'")
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="temporal-slo", description="SLO monitoring for Temporal.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=version("temporal-slo"))
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    _add_exporter(_command(commands, "exporter", _exporter, "serve visibility as Prometheus metrics"))
+    _add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
+    _add_connection(_command(commands, "worker", _worker, "run the worker of the reference application"))
+    _add_load(_command(commands, "load", _load, "start bookings of the reference application"))
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[_Parser]",
+    name: str,
+    run: Callable[[argparse.Namespace, Context], int],
+    summary: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary.capitalize()}.",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run, command=name)
+    return parser
+
+
+def _add_connection(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Temporal is found by these options, else by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and\n"
+        "TEMPORAL_TLS_*, else by a profile in temporal.toml (TEMPORAL_CONFIG_FILE, TEMPORAL_PROFILE)."
+    )
+    parser.add_argument("--temporal-address", metavar="HOST:PORT", help=f"default {settings.DEFAULT_ADDRESS}")
+    parser.add_argument("--temporal-namespace", metavar="NAME", help=f"default {settings.DEFAULT_NAMESPACE}")
+    parser.add_argument("--temporal-profile", metavar="NAME", help="profile in temporal.toml")
+
+
+def _add_exporter(parser: argparse.ArgumentParser) -> None:
+    _add_connection(parser)
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help=f"where to serve /metrics, /healthz and /readyz; default {settings.DEFAULT_LISTEN} "
+        f"({settings.PREFIX}LISTEN)",
+    )
+    parser.add_argument(
+        "--poll-interval",
+        metavar="DURATION",
+        help=f"time between two polls of visibility; default {settings.DEFAULT_POLL_INTERVAL} "
+        f"({settings.PREFIX}POLL_INTERVAL)",
+    )
+    parser.add_argument(
+        "--fail-fast", action="store_true", help="end with exit code 2 if the first poll fails, instead of waiting"
+    )
+
+
+def _exporter(args: argparse.Namespace, context: Context) -> int:
+    chosen = settings.exporter(
+        _connection(args, context),
+        context.environ,
+        listen=args.listen,
+        poll_interval=args.poll_interval,
+        fail_fast=args.fail_fast,
+    )
+    from temporal_slo.exporter.service import serve  # noqa: PLC0415 needs the monitor extra, which workers lack
+
+    _run(serve(chosen))
+    return OK
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--duration", metavar="DURATION", help="end by itself after that time; default: never")
+    parser.add_argument("--temporal-address", metavar="HOST:PORT", help="use this server instead of starting one")
+    parser.add_argument("--rate", metavar="NUMBER", default="4", help="bookings started a second; default %(default)s")
+
+
+def _demo(args: argparse.Namespace, context: Context) -> int:
+    from temporal_slo import demo  # noqa: PLC0415 needs the demo extra, which workers lack
+
+    if args.temporal_address:
+        settings.host_and_port(args.temporal_address, "--temporal-address")
+    chosen = demo.DemoSettings(
+        duration=settings.duration(args.duration, "--duration") if args.duration else None,
+        temporal_address=args.temporal_address,
+        rate=settings.rate(args.rate, "--rate"),
+        tools=Path(".tools"),
+    )
+    asyncio.run(demo.run(chosen, lambda line: print(line, file=context.stdout, flush=True)))
+    return OK
+
+
+def _worker(args: argparse.Namespace, context: Context) -> int:
+    from temporal_slo.reference import command  # noqa: PLC0415 the other commands do without
+
+    _run(command.worker(_connection(args, context)))
+    return OK
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    _add_connection(parser)
+    parser.add_argument("--rate", metavar="NUMBER", default="4", help="bookings a second; default %(default)s")
+    parser.add_argument("--count", metavar="NUMBER", help="end after so many bookings; default: never")
+    parser.add_argument("--mix", metavar="MIX", help="outcomes and their weights, such as confirmed=80,declined=20")
+    parser.add_argument("--seed", metavar="NUMBER", default="0", help="same seed, same outcomes; default %(default)s")
+    parser.add_argument("--execution-timeout", metavar="DURATION", default="30m", help="default %(default)s")
+
+
+def _load(args: argparse.Namespace, context: Context) -> int:
+    from temporal_slo.reference import command, load  # noqa: PLC0415 the other commands do without
+
+    chosen = load.Load(
+        rate=settings.rate(args.rate, "--rate"),
+        count=settings.whole(args.count, "--count") if args.count else None,
+        mix=load.Mix.parse(args.mix) if args.mix else load.DEFAULT_MIX,
+        seed=settings.whole(args.seed, "--seed"),
+        execution_timeout=settings.duration(args.execution_timeout, "--execution-timeout"),
+    )
+    tally = asyncio.run(command.load(_connection(args, context), chosen))
+    print(tally, file=context.stdout)
+    return OK
+
+
+def _connection(args: argparse.Namespace, context: Context) -> ClientConnectConfig:
+    return settings.connection(args.temporal_address, args.temporal_namespace, args.temporal_profile, context.environ)
+
+
+def _run(main: Coroutine[None, None, None]) -> None:
+    # uvicorn stops at a signal and then raises it once more, which must not end the process before its farewell.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    asyncio.run(main)
+
+
+def _log_to(stderr: TextIO) -> None:
+    logging.basicConfig(stream=stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    for chatty in ("uvicorn", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    return str(
+        UsageError(
+            "temporal-slo",
+            f"this command needs the package {error.name}",
+            "pip install 'temporal-slo[monitor]', or 'temporal-slo[demo]' for the demo",
+        )
+    )

@@ -1,0 +1,80 @@
+"""What a poll publishes: figures and the exporter's own health, frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+BUCKETS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0)
+"""Upper edges of the duration buckets, in seconds: from an interactive call to a workflow of a day."""
+
+
+class ClosedKey(NamedTuple):
+    """What closed runs are counted by."""
+
+    workflow_type: str
+    task_queue: str
+    status: str
+    outcome: str
+
+
+class DurationKey(NamedTuple):
+    """What durations are observed by."""
+
+    workflow_type: str
+    status: str
+    outcome: str
+
+
+class RunningKey(NamedTuple):
+    """What open runs are counted by."""
+
+    workflow_type: str
+    task_queue: str
+
+
+class Durations(NamedTuple):
+    """A histogram of durations.
+
+    Attributes:
+        counts: Observations in each bucket, not cumulative; the last one is above every edge of `BUCKETS`.
+        total: Sum of the observations, in seconds.
+    """
+
+    counts: tuple[int, ...]
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What visibility said at one complete poll.
+
+    Attributes:
+        oldest_running_age: Seconds, by workflow type; 0 where none is open now but some were before.
+    """
+
+    closed: Mapping[ClosedKey, int] = field(default_factory=dict)
+    durations: Mapping[DurationKey, Durations] = field(default_factory=dict)
+    running: Mapping[RunningKey, int] = field(default_factory=dict)
+    oldest_running_age: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of one namespace's mirror after a poll, complete or not.
+
+    Attributes:
+        figures: Of the last complete poll; None before the first.
+        trouble: Why the last poll was not complete; None if it was.
+        last_success: When the last complete poll ended, Unix time in seconds; None before the first.
+        poll_duration: Seconds that the last poll took; None before the first.
+        requests: Visibility requests so far, by API and code of the answer.
+        unknown_status_rows: Rows left out so far because their status is unknown.
+    """
+
+    temporal_namespace: str
+    figures: Figures | None = None
+    trouble: str | None = None
+    last_success: float | None = None
+    poll_duration: float | None = None
+    requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    unknown_status_rows: int = 0

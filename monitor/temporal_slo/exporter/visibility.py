@@ -1,0 +1,190 @@
+"""What the exporter asks of Temporal visibility, and the adapter that asks a real server."""
+
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from temporal_slo.errors import VisibilityError
+
+PAGE_SIZE_MAX: Final = 1000
+"""The largest page that a server gives; it answers a larger wish with this, in silence."""
+
+REQUEST_TIMEOUT: Final = timedelta(seconds=30)
+
+LIST_WORKFLOWS: Final = "ListWorkflowExecutions"
+
+# Statuses by number: the SDK's own enum lacks those of newer servers and would raise on them.
+CLOSED_STATUSES: Final = {
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: "completed",
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: "failed",
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED: "canceled",
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED: "terminated",
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW: "continued_as_new",
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: "timed_out",
+}
+RUNNING: Final = "running"
+STATUSES: Final = {WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING: RUNNING, **CLOSED_STATUSES}
+
+STATUS_NAMES: Final = {
+    "Completed": "completed",
+    "Failed": "failed",
+    "Canceled": "canceled",
+    "Terminated": "terminated",
+    "ContinuedAsNew": "continued_as_new",
+    "TimedOut": "timed_out",
+}
+"""Closed statuses as queries and counts of visibility spell them."""
+
+# Filtered on status only: on SQL stores a filter on CloseTime ends in a scan of the table.
+CLOSED_QUERY: Final = f"ExecutionStatus IN {tuple(STATUS_NAMES)}"
+RUNNING_QUERY: Final = "ExecutionStatus = 'Running'"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A workflow run as a row of visibility tells it; times are whole microseconds of Unix time.
+
+    Attributes:
+        status: Temporal's, lower case; None if it is none that we know.
+        due_time: When it was to execute: after its start for cron, retried and delayed runs.
+        close_time: 0 while it is open.
+        duration: Seconds from due to close; 0 while it is open.
+    """
+
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    status: str | None
+    start_time: int
+    due_time: int
+    close_time: int = 0
+    duration: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows in the order of visibility, and the token of the page that follows; empty if none does."""
+
+    rows: tuple[Run, ...]
+    next_token: bytes = b""
+
+
+class Visibility(Protocol):
+    """One Temporal namespace's list of runs.
+
+    Both methods answer a page of at most *size* rows, the first one if *token* is empty, and raise VisibilityError
+    if there is no answer.
+    """
+
+    async def closed(self, size: int, token: bytes = b"") -> Page:
+        """Closed runs, newest close first."""
+        ...
+
+    async def running(self, size: int, token: bytes = b"") -> Page:
+        """Running runs, newest start first."""
+        ...
+
+
+class TemporalVisibility:
+    """Visibility of a real server.
+
+    Asks for raw rows: the SDK's own listing raises on statuses that it does not know. Requests are not retried
+    here; the poller does that, at its own pace.
+
+    Args:
+        client: May be lazy: the connection is then made by the first request.
+        namespace: Temporal namespace to list.
+    """
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self._service = client.workflow_service
+        self._namespace = namespace
+
+    async def closed(self, size: int, token: bytes = b"") -> Page:
+        """Closed runs, newest close first."""
+        return await self._list(CLOSED_QUERY, size, token)
+
+    async def running(self, size: int, token: bytes = b"") -> Page:
+        """Running runs, newest start first."""
+        return await self._list(RUNNING_QUERY, size, token)
+
+    async def _list(self, query: str, size: int, token: bytes) -> Page:
+        request = ListWorkflowExecutionsRequest(
+            namespace=self._namespace, query=query, page_size=size, next_page_token=token
+        )
+        try:
+            answer = await self._service.list_workflow_executions(request, timeout=REQUEST_TIMEOUT)
+        except RPCError as error:
+            raise VisibilityError(error.status.name, error.message) from error
+        except RuntimeError as error:
+            # The SDK's word for a connection that could not be made.
+            raise VisibilityError("UNAVAILABLE", str(error)) from error
+        return Page(tuple(map(_run, answer.executions)), answer.next_page_token)
+
+
+class MeasuredVisibility:
+    """Visibility that counts the requests made of another one.
+
+    Args:
+        inner: Answers the requests.
+
+    Attributes:
+        requests: Requests so far, by API and gRPC code of the answer.
+    """
+
+    def __init__(self, inner: Visibility) -> None:
+        self._inner = inner
+        self.requests: Counter[tuple[str, str]] = Counter()
+
+    async def closed(self, size: int, token: bytes = b"") -> Page:
+        """Closed runs, newest close first."""
+        return await self._count(self._inner.closed(size, token))
+
+    async def running(self, size: int, token: bytes = b"") -> Page:
+        """Running runs, newest start first."""
+        return await self._count(self._inner.running(size, token))
+
+    async def _count(self, request: Awaitable[Page]) -> Page:
+        try:
+            page = await request
+        except VisibilityError as error:
+            self.requests[LIST_WORKFLOWS, error.code] += 1
+            raise
+        self.requests[LIST_WORKFLOWS, "OK"] += 1
+        return page
+
+
+async def count_closed(client: Client) -> Counter[str]:
+    """Return the server's own count of closed runs by status; it costs a scan, and falls as retention deletes rows."""
+    count = await client.count_workflows(f"{CLOSED_QUERY} GROUP BY ExecutionStatus")
+    return Counter({STATUS_NAMES[str(group.group_values[0])]: group.count for group in count.groups})
+
+
+def _run(row: WorkflowExecutionInfo) -> Run:
+    start = row.start_time.ToMicroseconds()
+    due = max(start, row.execution_time.ToMicroseconds())
+    close = row.close_time.ToMicroseconds()
+    return Run(
+        run_id=row.execution.run_id,
+        workflow_type=row.type.name,
+        task_queue=row.task_queue,
+        status=STATUSES.get(row.status),
+        start_time=start,
+        due_time=due,
+        close_time=close,
+        duration=_duration(row, due, close),
+    )
+
+
+def _duration(row: WorkflowExecutionInfo, due: int, close: int) -> float:
+    if row.HasField("execution_duration"):
+        return row.execution_duration.ToNanoseconds() / 1e9
+    return max(close - due, 0) / 1e6

@@ -1,0 +1,151 @@
+"""Settings: read once, from options, environment and Temporal's own configuration, and passed down."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
+
+from temporal_slo.durations import parse_duration
+from temporal_slo.errors import UsageError
+
+PREFIX: Final = "TEMPORAL_SLO_"
+DEFAULT_ADDRESS: Final = "localhost:7233"
+DEFAULT_NAMESPACE: Final = "default"
+DEFAULT_LISTEN: Final = "127.0.0.1:9464"
+DEFAULT_POLL_INTERVAL: Final = "15s"
+_SCHEMELESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
+PORT_MAX: Final = 65535
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ExporterSettings:
+    """What `temporal-slo exporter` runs with.
+
+    Attributes:
+        connection: Keyword arguments of `temporalio.client.Client.connect`; may hold an API key, so it has no repr.
+        listen: Host and port of the HTTP service.
+        poll_interval: Time between two polls.
+        fail_fast: End at once if the first poll fails.
+    """
+
+    connection: ClientConnectConfig
+    listen: tuple[str, int]
+    poll_interval: timedelta
+    fail_fast: bool = False
+
+
+def connection(
+    address: str | None, namespace: str | None, profile: str | None, environ: Mapping[str, str]
+) -> ClientConnectConfig:
+    """Return how to connect to Temporal: options over `TEMPORAL_*` variables over the profile in `temporal.toml`.
+
+    Args:
+        address: `host:port`, or None to take it from the environment or the profile.
+        namespace: Temporal namespace, or None likewise.
+        profile: Name of the profile; the one in `TEMPORAL_PROFILE`, else `default`, if None.
+        environ: The process's environment.
+
+    Raises:
+        UsageError: The address is malformed, or a file is missing or can't be read.
+    """
+    file = environ.get("TEMPORAL_CONFIG_FILE")
+    if file and not Path(file).is_file():
+        # The SDK passes over a file that is not there.
+        raise UsageError("TEMPORAL_CONFIG_FILE", f"{file!r} is not a file", "correct the path or unset the variable")
+    try:
+        config = ClientConfig.load_client_connect_config(profile, override_env_vars=dict(environ))
+    except OSError as error:
+        raise UsageError(
+            f"TLS file {error.filename}", f"cannot be read: {error.strerror}", "correct the path or its permissions"
+        ) from error
+    except RuntimeError as error:
+        raise UsageError(
+            "Temporal configuration", str(error), "correct temporal.toml, TEMPORAL_PROFILE or the TEMPORAL_* variable"
+        ) from error
+    config["target_host"] = address or config.get("target_host") or DEFAULT_ADDRESS
+    config["namespace"] = namespace or config.get("namespace") or DEFAULT_NAMESPACE
+    host_and_port(config["target_host"], "--temporal-address" if address else "TEMPORAL_ADDRESS")
+    return config
+
+
+def host_and_port(text: str, where: str) -> tuple[str, int]:
+    """Split `host:port`.
+
+    Args:
+        text: For example `127.0.0.1:9464` or `[::1]:9464`.
+        where: The option or variable that it came from.
+
+    Raises:
+        UsageError: *text* is not of that form.
+    """
+    match = _SCHEMELESS.fullmatch(text)
+    if not match or int(match["port"]) > PORT_MAX:
+        raise UsageError(where, f"{text!r} is not an address", "write host:port, for example 127.0.0.1:7233")
+    return match["host"].strip("[]"), int(match["port"])
+
+
+def duration(text: str, where: str) -> timedelta:
+    """Read a duration.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(where, str(error), "write for example 15s") from error
+
+
+def rate(text: str, where: str) -> float:
+    """Read a number of events a second, above 0.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or not float(text):
+        raise UsageError(where, f"{text!r} is not a number above 0", "write for example 4 or 0.5")
+    return float(text)
+
+
+def whole(text: str, where: str) -> int:
+    """Read a whole number, 0 or more.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not re.fullmatch(r"\d+", text):
+        raise UsageError(where, f"{text!r} is not a whole number", "write for example 100")
+    return int(text)
+
+
+def exporter(
+    connect: ClientConnectConfig,
+    environ: Mapping[str, str],
+    *,
+    listen: str | None,
+    poll_interval: str | None,
+    fail_fast: bool,
+) -> ExporterSettings:
+    """Return the exporter's settings: options over `TEMPORAL_SLO_*` variables over defaults.
+
+    Raises:
+        UsageError: One of them is malformed.
+    """
+    return ExporterSettings(
+        connection=connect,
+        listen=host_and_port(*_pick("listen", listen, DEFAULT_LISTEN, environ)),
+        poll_interval=duration(*_pick("poll-interval", poll_interval, DEFAULT_POLL_INTERVAL, environ)),
+        fail_fast=fail_fast,
+    )
+
+
+def _pick(option: str, given: str | None, default: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the value of an option and where it came from."""
+    variable = PREFIX + option.upper().replace("-", "_")
+    if given is None and variable in environ:
+        return environ[variable], variable
+    return default if given is None else given, f"--{option}"

@@ -1,0 +1,72 @@
+"""Fakes for tests of what stands on the exporter's protocols."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, Page, Run
+
+
+class FixedClock:
+    """A clock that moves only when told; Unix time in seconds.
+
+    Args:
+        now: Where it starts.
+    """
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        """Move on."""
+        self.now += seconds
+
+
+class FakeVisibility:
+    """Visibility of runs that a test puts there, listed in the order and the pages of a real server.
+
+    Attributes:
+        runs: What there is, by run id.
+        requests: The name of each request made so far.
+        errors: Raised by the next requests, in turn; None lets one through.
+    """
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self.runs = {run.run_id: run for run in runs}
+        self.requests: list[str] = []
+        self.errors: deque[Exception | None] = deque()
+
+    def put(self, *runs: Run) -> None:
+        """Add runs, or replace those of the same id."""
+        self.runs.update({run.run_id: run for run in runs})
+
+    async def closed(self, size: int, token: bytes = b"") -> Page:
+        """Closed runs, newest close first, whatever their status."""
+        self._ask("closed")
+        rows = (run for run in self.runs.values() if run.close_time)
+        return _page(rows, lambda run: (run.close_time, run.start_time, run.run_id), size, token)
+
+    async def running(self, size: int, token: bytes = b"") -> Page:
+        """Open runs, newest start first, whatever their status."""
+        self._ask("running")
+        rows = (run for run in self.runs.values() if not run.close_time)
+        return _page(rows, lambda run: (run.start_time, run.run_id), size, token)
+
+    def _ask(self, request: str) -> None:
+        self.requests.append(request)
+        error = self.errors.popleft() if self.errors else None
+        if error:
+            raise error
+
+
+def _page(rows: Iterable[Run], key: Callable[[Run], tuple[int | str, ...]], size: int, token: bytes) -> Page:
+    # As on a server, the token is the last row's place in the order, so that rows may come and go between pages.
+    after = tuple(json.loads(token)) if token else None
+    ordered = sorted((run for run in rows if after is None or key(run) < after), key=key, reverse=True)
+    size = min(size, PAGE_SIZE_MAX)
+    page = tuple(ordered[:size])
+    return Page(page, json.dumps(key(page[-1])).encode() if len(ordered) > size else b"")

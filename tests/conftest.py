@@ -1,0 +1,79 @@
+"""Fixtures for every test: the real servers, one of each per session."""
+
+from collections.abc import AsyncIterator, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
+from temporal_slo.servers import tools
+from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+
+SERVER = pytest.StashKey["TemporalServer"]()
+LOG_LINES = 60
+
+
+@dataclass(frozen=True)
+class Temporal:
+    """The session's Temporal server.
+
+    Attributes:
+        client: For the reference application's namespace.
+    """
+
+    server: TemporalServer
+    client: Client
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as `host:port`."""
+        return self.server.address
+
+    async def namespace(self, name: str) -> Client:
+        """Return a client of a namespace of the caller's own, registered if need be."""
+        await ensure_namespace(self.client, name)
+        return Client(self.client.service_client, namespace=name)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the switch that `make soak` uses."""
+    parser.addoption("--full-size", action="store_true", help="run the sized tests at their full stated size")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the Temporal server's log below a failed test."""
+    report = yield
+    server = item.session.stash.get(SERVER, None)
+    if report.failed and server:
+        report.sections.append(("Temporal server's log", server.child.tail(LOG_LINES)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def full_size(pytestconfig: pytest.Config) -> bool:
+    """Whether sized tests run at their full stated size."""
+    return bool(pytestconfig.getoption("--full-size"))
+
+
+@pytest.fixture(scope="session")
+def programs(pytestconfig: pytest.Config) -> dict[str, Path]:
+    """Prometheus, Alertmanager and their tools, by name."""
+    return tools.ensure(pytestconfig.rootpath / ".tools", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[Temporal]:
+    """The session's Temporal server, stopped at its end."""
+    server = TemporalServer(
+        tmp_path_factory.mktemp("temporal"), options=["--namespace", TEMPORAL_NAMESPACE, "--headless"]
+    )
+    request.session.stash[SERVER] = server
+    try:
+        client = await server.ready()
+        await ensure_namespace(client, TEMPORAL_NAMESPACE)
+        yield Temporal(server, Client(client.service_client, namespace=TEMPORAL_NAMESPACE))
+    finally:
+        server.child.stop()

@@ -1,0 +1,90 @@
+from datetime import timedelta
+
+import pytest
+
+from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.poller import BACKOFF_CAP, Poller, backoff
+from temporal_slo.exporter.snapshot import RunningKey, Snapshot
+from temporal_slo.testing import FakeVisibility, FixedClock
+
+from .runs import BEGAN, closed, running
+
+GONE = VisibilityError("UNAVAILABLE", "connection refused")
+
+
+class Stopped(Exception):  # noqa: N818 ends the endless loop of a poller, which is no error
+    """Ends a poller's loop."""
+
+
+class Sleeper:
+    """Records the waits of a poller and moves its clock; stops it after so many."""
+
+    def __init__(self, clock: FixedClock, waits: int) -> None:
+        self.clock = clock
+        self.left = waits
+        self.waits: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        """Wait."""
+        self.waits.append(seconds)
+        self.clock.forward(seconds)
+        if len(self.waits) == self.left:
+            raise Stopped
+
+
+async def run(visibility: FakeVisibility, polls: int) -> tuple[list[Snapshot], list[float]]:
+    """Run a poller for so many polls; return what it published and its waits."""
+    clock = FixedClock(BEGAN / 1e6)
+    sleeper = Sleeper(clock, polls)
+    published: list[Snapshot] = []
+    poller = Poller("shop", visibility, published.append, interval=timedelta(seconds=15), clock=clock, sleep=sleeper)
+    with pytest.raises(Stopped):
+        await poller.run()
+    return published, sleeper.waits
+
+
+async def test_publishes_at_once() -> None:
+    """A snapshot that says what is missing is there before the first poll."""
+    published, _ = await run(FakeVisibility(), 1)
+    assert (published[0].figures, published[0].last_success, published[0].poll_duration) == (None, None, None)
+    assert published[0].trouble == "the first poll has not ended yet"
+
+
+async def test_failed_poll_keeps_figures() -> None:
+    """After a failed poll the last good figures stay, the last success stands still, and the reason is told."""
+    visibility = FakeVisibility([running(-3), closed(0)])
+    visibility.errors.extend([None, None, GONE])
+    _, good, bad = (await run(visibility, 2))[0]
+    assert (good.trouble, bad.trouble) == (None, "UNAVAILABLE: connection refused")
+    assert good.figures is bad.figures
+    assert good.figures
+    assert good.figures.running == {RunningKey("Ride", "rides"): 1}
+    assert (good.last_success, bad.last_success) == (BEGAN / 1e6, BEGAN / 1e6)
+
+
+async def test_counts_requests() -> None:
+    """Requests are counted by API and by the code of the answer, also those of failed polls."""
+    visibility = FakeVisibility()
+    visibility.errors.extend([None, GONE, VisibilityError("RESOURCE_EXHAUSTED", "too many")])
+    published, _ = await run(visibility, 3)
+    assert published[-1].requests == {
+        ("ListWorkflowExecutions", "OK"): 3,
+        ("ListWorkflowExecutions", "UNAVAILABLE"): 1,
+        ("ListWorkflowExecutions", "RESOURCE_EXHAUSTED"): 1,
+    }
+
+
+async def test_waits() -> None:
+    """A complete poll is followed by the interval; failed ones by growing waits, reset by the next complete one."""
+    visibility = FakeVisibility()
+    visibility.errors.extend([None, None, GONE, GONE, GONE, None, None, GONE])
+    _, waits = await run(visibility, 6)
+    assert (waits[0], waits[4]) == (15, 15)
+    assert 0.5 <= waits[1] <= 1 <= waits[2] <= 2 <= waits[3] <= 4
+    assert 0.5 <= waits[5] <= 1
+
+
+def test_backoff() -> None:
+    """The wait doubles to its cap, also after an outage of weeks, and jitter moves it over its upper half."""
+    assert [backoff(n, 1) for n in (1, 2, 3, 5, 6, 100_000)] == [1, 2, 4, 16, BACKOFF_CAP, BACKOFF_CAP]
+    assert [backoff(n, 0) for n in (1, 2, 100_000)] == [0.5, 1, BACKOFF_CAP / 2]

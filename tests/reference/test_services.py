@@ -1,0 +1,161 @@
+from collections.abc import Awaitable, Callable, Mapping
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from temporal_slo.reference.booking import (
+    ASSIGN_TO_MANIFEST,
+    CONFIRM_BOOKING,
+    PROCESS_PAYMENT,
+    RESERVE_SEAT,
+    SEND_BOOKING_CONFIRMATION,
+    Booking,
+    ConfirmRequest,
+    ManifestEntry,
+    Notification,
+    Payment,
+    PaymentRequest,
+    Seat,
+    SeatRequest,
+)
+from temporal_slo.reference.services import FATES, REFUSED, UNAVAILABLE, Behaviour, Services
+
+FARE = 23.5
+
+
+def _seat(reservation_id: str) -> SeatRequest:
+    return SeatRequest(reservation_id, "user", "bus-7", "segment-3")
+
+
+def _payment(reservation_id: str) -> PaymentRequest:
+    return PaymentRequest(reservation_id, "user", FARE)
+
+
+async def _through(services: Services, reservation_id: str) -> str:
+    """Make every call of a booking; return the first one that did not succeed, and how, or nothing."""
+    booking_id = f"{reservation_id}-booking"
+    calls: Mapping[str, Callable[[], Awaitable[object]]] = {
+        RESERVE_SEAT: lambda: services.reserve_seat(_seat(reservation_id)),
+        PROCESS_PAYMENT: lambda: services.process_payment(_payment(reservation_id)),
+        CONFIRM_BOOKING: lambda: services.confirm_booking(ConfirmRequest(reservation_id, "payment")),
+        ASSIGN_TO_MANIFEST: lambda: services.assign_to_manifest(ManifestEntry("bus-7", booking_id)),
+        SEND_BOOKING_CONFIRMATION: lambda: services.send_booking_confirmation(Notification("user", booking_id)),
+    }
+    for name, call in calls.items():
+        try:
+            answer = await call()
+        except ApplicationError as error:
+            return f"{name} {error.type} {'final' if error.non_retryable else 'retryable'}"
+        if isinstance(answer, Payment) and not answer.success:
+            return f"{name} {answer.error}"
+    return ""
+
+
+TROUBLES = {
+    "ok": "",
+    "soldout": "reserveSeat Refused final",
+    "declined": "processPayment card declined",
+    "unreachable": "processPayment Unavailable retryable",
+    "unconfirmed": "confirmBooking Refused final",
+    "unlisted": "assignToManifest Refused final",
+    "unnotified": "sendBookingConfirmation Unavailable retryable",
+    "refundless": "confirmBooking Refused final",
+    "somebody": "",
+}
+
+
+@pytest.mark.parametrize(("kind", "trouble"), TROUBLES.items())
+async def test_fates(kind: str, trouble: str) -> None:
+    """A test user meets the trouble of its kind at every attempt, and an unknown user meets none."""
+    services = Services()
+    assert await _through(services, f"{kind}-1-x") == trouble
+    assert await _through(services, f"{kind}-1-x") == trouble
+
+
+def test_every_fate_is_tested() -> None:
+    """Every kind of test user has a case above, but for the one that never answers."""
+    assert set(TROUBLES) == {*FATES, "somebody"} - {"silent"}
+
+
+async def test_refund_refused() -> None:
+    """The refund of a `refundless` user is refused for good."""
+    with pytest.raises(ApplicationError, match="refundPayment refused") as refused:
+        await Services().refund_payment("refundless-1-x")
+    assert (refused.value.type, refused.value.non_retryable) == (REFUSED, True)
+
+
+async def test_answers_repeat() -> None:
+    """Every activity gives the same answer when it is called again, also by a service that has lost its books."""
+    kept = Services()
+    for services in (kept, kept, Services()):
+        assert await services.reserve_seat(_seat("ok-1-x")) == Seat("ok-1-x", "S58")
+        assert await services.process_payment(_payment("ok-1-x")) == Payment(
+            success=True, transaction_id="ok-1-x-payment"
+        )
+        assert await services.confirm_booking(ConfirmRequest("ok-1-x", "payment")) == Booking("ok-1-x-booking")
+        assert services.books["ok-1-x"].balance == FARE
+
+
+async def test_undo_of_nothing() -> None:
+    """To release or refund what never was, or was undone already, is no error and moves no money."""
+    services = Services()
+    for _ in range(2):
+        await services.refund_payment("ok-1-x")
+        await services.release_seat("ok-1-x")
+    record = services.books["ok-1-x"]
+    assert (record.charged, record.refunded, record.held) == (0, 0, False)
+
+
+async def test_refund_is_once() -> None:
+    """A refund asked for twice gives the money back once."""
+    services = Services()
+    await services.process_payment(_payment("ok-1-x"))
+    for _ in range(2):
+        await services.refund_payment("ok-1-x")
+    assert (services.books["ok-1-x"].refunded, services.books["ok-1-x"].balance) == (FARE, 0)
+
+
+async def test_late_calls() -> None:
+    """What arrives after its undo takes no effect: a call that the workflow gave up may still be under way."""
+    services = Services()
+    await services.refund_payment("ok-1-x")
+    await services.release_seat("ok-1-x")
+    assert await services.process_payment(_payment("ok-1-x")) == Payment(
+        success=False, error="the reservation was refunded"
+    )
+    for call in (
+        services.reserve_seat(_seat("ok-1-x")),
+        services.confirm_booking(ConfirmRequest("ok-1-x", "payment")),
+        services.assign_to_manifest(ManifestEntry("bus-7", "ok-1-x-booking")),
+    ):
+        with pytest.raises(ApplicationError, match=r"was (released|undone)"):
+            await call
+    record = services.books["ok-1-x"]
+    assert (record.charged, record.held, record.confirmed, record.on_manifest) == (0, False, False, False)
+
+
+async def _failures(seed: int) -> list[bool]:
+    services = Services({RESERVE_SEAT: Behaviour(failure_rate=0.4)}, seed=seed)
+    failures = []
+    for number in range(200):
+        try:
+            await services.reserve_seat(_seat(f"ok-{number}-x"))
+        except ApplicationError as error:
+            failures.append(error.type == UNAVAILABLE and not error.non_retryable)
+        else:
+            failures.append(False)
+    return failures
+
+
+async def test_failure_rate() -> None:
+    """Calls fail at the given rate, retryably, and at the same places for the same seed."""
+    assert 60 < sum(await _failures(5)) < 100
+    assert await _failures(5) == await _failures(5) != await _failures(6)
+
+
+async def test_books_are_bounded() -> None:
+    """The books forget the oldest reservations, so that services can run for ever."""
+    services = Services(remembered=3)
+    for number in range(7):
+        await services.reserve_seat(_seat(f"ok-{number}-x"))
+    assert list(services.books) == ["ok-4-x", "ok-5-x", "ok-6-x"]
