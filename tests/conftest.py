@@ -77,3 +77,9 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
         yield Temporal(server, Client(client.service_client, namespace=TEMPORAL_NAMESPACE))
     finally:
         server.child.stop()
+
+
+@pytest.fixture
+def temporal_address(temporal: Temporal) -> str:
+    """Where the session's Temporal server listens; for tests that are not coroutines."""
+    return temporal.address

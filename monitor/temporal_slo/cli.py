@@ -59,7 +59,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr
     except SystemExit as error:  # argparse's way to end --help and --version
         return int(error.code or OK)
     except ModuleNotFoundError as error:
-        print(_missing(error), file=stderr)
+        print(f"temporal-slo: {_missing(argv[0], error)}", file=stderr)
         return USAGE
     except UsageError as error:
         print(f"temporal-slo: {error}", file=stderr)
@@ -214,9 +214,12 @@ def _connection(args: argparse.Namespace, context: Context) -> ClientConnectConf
 
 def _run(main: Coroutine[None, None, None]) -> None:
     # uvicorn stops at a signal and then raises it once more, which must not end the process before its farewell.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    asyncio.run(main)
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        asyncio.run(main)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _log_to(stderr: TextIO) -> None:
@@ -225,10 +228,10 @@ def _log_to(stderr: TextIO) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def _missing(error: ModuleNotFoundError) -> str:
+def _missing(command: str, error: ModuleNotFoundError) -> str:
     return str(
         UsageError(
-            "temporal-slo",
+            command,
             f"this command needs the package {error.name}",
             "pip install 'temporal-slo[monitor]', or 'temporal-slo[demo]' for the demo",
         )

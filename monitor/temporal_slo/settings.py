@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.service import TLSConfig
 
 from temporal_slo.durations import parse_duration
 from temporal_slo.errors import UsageError
@@ -66,10 +67,24 @@ def connection(
         raise UsageError(
             "Temporal configuration", str(error), "correct temporal.toml, TEMPORAL_PROFILE or the TEMPORAL_* variable"
         ) from error
+    _check_tls(config)
     config["target_host"] = address or config.get("target_host") or DEFAULT_ADDRESS
     config["namespace"] = namespace or config.get("namespace") or DEFAULT_NAMESPACE
     host_and_port(config["target_host"], "--temporal-address" if address else "TEMPORAL_ADDRESS")
     return config
+
+
+def _check_tls(config: ClientConnectConfig) -> None:
+    # The SDK finds both only when it connects, where they would look like a server that is away.
+    tls = config.get("tls")
+    if not isinstance(tls, TLSConfig):
+        return
+    for name, data in (("CA certificate", tls.server_root_ca_cert), ("client certificate", tls.client_cert)):
+        if data and b"-----BEGIN CERTIFICATE-----" not in data:
+            raise UsageError("Temporal TLS", f"the {name} is not in PEM format", "give a PEM file")
+    if bool(tls.client_cert) != bool(tls.client_private_key):
+        missing = "client key" if tls.client_cert else "client certificate"
+        raise UsageError("Temporal TLS", f"the {missing} is missing", "give both certificate and key, or neither")
 
 
 def host_and_port(text: str, where: str) -> tuple[str, int]:

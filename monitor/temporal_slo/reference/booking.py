@@ -209,7 +209,7 @@ class BookRideWorkflow:
         self._reservation_id = f"{request.user_id}-{workflow.uuid4()}"
         try:
             return BookingResult(await self._book(request), "CONFIRMED")
-        except (_NotBookedError,) as error:
+        except (ActivityError, _NotBookedError, asyncio.CancelledError) as error:
             workflow.logger.info("Undoing the booking: %s", _reason(error))
             await self._compensate()
             if is_cancelled_exception(error):

@@ -80,18 +80,18 @@ def _fetch(folder: Path, say: Say) -> None:
         for part in ("lists/partial", "cache/archives/partial", "contents"):
             (state / part).mkdir(parents=True)
         say("fetching Debian's package lists …")
-        # A third-party source of this machine may fail here; what matters is whether the download then works.
-        _apt(state, "update", check=False)
+        lists = _apt(state, "update")
         say(f"fetching {' and '.join(PACKAGES)} (30 MB) …")
-        _apt(state, "download", *PACKAGES)
+        # The lists of a third party may have failed; what matters is whether the download works.
+        _demand(_apt(state, "download", *PACKAGES), because=lists)
         for package in state.glob("*.deb"):
-            _run(["dpkg", "-x", str(package), str(state / "contents")], state)
+            _demand(_run(["dpkg", "-x", str(package), str(state / "contents")], state))
         # Both renames are atomic, so that a fetch cut short leaves nothing half-made behind.
         shutil.rmtree(folder / "usr", ignore_errors=True)
         (state / "contents" / "usr").rename(folder / "usr")
 
 
-def _apt(state: Path, *command: str, check: bool = True) -> None:
+def _apt(state: Path, *command: str) -> subprocess.CompletedProcess[str]:
     options = {
         "Dir::State::Lists": state / "lists",
         "Dir::Cache": state / "cache",
@@ -99,17 +99,22 @@ def _apt(state: Path, *command: str, check: bool = True) -> None:
         "Acquire::Languages": "none",
     }
     settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    _run(["apt-get", "-qq", *settings, *command], state, check=check)
+    return _run(["apt-get", "-qq", *settings, *command], state)
 
 
-def _run(command: list[str], folder: Path, *, check: bool = True) -> None:
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=FETCH_DEADLINE)
+        return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=FETCH_DEADLINE)
     except subprocess.TimeoutExpired:
         raise _refuse(f"'{command[0]}' did not end within {FETCH_DEADLINE:g} s") from None
-    if check and done.returncode:
-        reason = (done.stderr or done.stdout).strip().splitlines()
-        raise _refuse(f"'{command[0]}' failed: {reason[-1] if reason else done.returncode}")
+
+
+def _demand(done: subprocess.CompletedProcess[str], because: subprocess.CompletedProcess[str] | None = None) -> None:
+    """Raise unless *done* succeeded; the reason is the first failure's, which may be that of *because*."""
+    if done.returncode:
+        failed = because if because and because.returncode else done
+        lines = (failed.stderr or failed.stdout).strip().splitlines()
+        raise _refuse(f"'{failed.args[0]}' failed: {lines[-1] if lines else failed.returncode}")
 
 
 def _refuse(what: str) -> UsageError:

@@ -1,0 +1,131 @@
+"""The demo as a newcomer runs it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from temporal_slo.servers.process import LOOPBACK, until
+from tests.conftest import Temporal
+
+ROOT = Path(__file__).parents[2]
+KINDS = ("server", "exporter", "prometheus", "worker", "load")
+PORT = re.compile(rf"{LOOPBACK}:(\d+)")
+
+
+class Demo:
+    """A running `temporal-slo demo`, its output line by line."""
+
+    def __init__(self, log: Path, *options: str) -> None:
+        self.log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "temporal_slo", "demo", *options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        """All that it printed so far."""
+        return self.log.read_text()
+
+    async def printed(self, text: str) -> None:
+        """Wait until it has printed *text*."""
+
+        async def found() -> bool:
+            assert text in self.output or self.process.poll() is None, self.output
+            return text in self.output
+
+        await until(found, deadline=90, what=repr(text))
+
+    def children(self) -> dict[str, int]:
+        """Its children's process ids, by what they are."""
+        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
+        # The program's name without its folders, then its arguments.
+        commands = {pid: [Path(program).name, *arguments] for pid, (program, *arguments) in commands.items()}
+        return {kind: pid for pid, command in commands.items() for kind in KINDS if kind in command}
+
+    def ports(self) -> set[int]:
+        """The ports that it printed."""
+        return {int(port) for port in PORT.findall(self.output)}
+
+
+@contextmanager
+def demo(tmp_path: Path, *options: str) -> Iterator[Demo]:
+    """A demo that is killed at the end if it still runs."""
+    running = Demo(tmp_path / "output", *options)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def nothing_left(children: dict[str, int], ports: set[int]) -> None:
+    """Assert that no child runs and no port is taken."""
+    for name, pid in children.items():
+        assert not Path(f"/proc/{pid}").exists(), f"{name} still runs"
+    for port in ports:
+        with socket.create_server((LOOPBACK, port)):
+            pass
+
+
+async def test_ends_by_itself(tmp_path: Path) -> None:
+    """With a duration the demo ends by itself, with code 0, after Temporal and Prometheus agreed on the counts."""
+    with demo(tmp_path, "--duration", "8s", "--rate", "12") as running:
+        await running.printed("Bookings start")
+        children = running.children()
+        assert set(children) == {"server", "exporter", "prometheus", "worker", "load"}
+        assert running.process.wait(timeout=90) == 0, running.output
+        assert re.search(r"Temporal counts the same closed runs as Prometheus: .* completed", running.output)
+        assert len(running.ports()) == 4
+        nothing_left(children, running.ports())
+
+
+async def test_interrupt(tmp_path: Path, temporal: Temporal) -> None:
+    """Ctrl-C stops every child and frees every port; a server that ran already is used and goes on."""
+    with demo(tmp_path, "--temporal-address", temporal.address) as running:
+        await running.printed("Bookings start")
+        children = running.children()
+        assert set(children) == {"exporter", "prometheus", "worker", "load"}
+        os.kill(running.process.pid, signal.SIGINT)
+        assert running.process.wait(timeout=60) == 0, running.output
+        nothing_left(children, running.ports() - {temporal.server.port})
+        assert await temporal.client.count_workflows() is not None
+
+
+async def test_ports_taken(tmp_path: Path, temporal: Temporal) -> None:
+    """A default port that is taken is replaced by a free one, which is printed; Ctrl-C works while it starts."""
+    with (
+        socket.create_server((LOOPBACK, 9464)),
+        demo(tmp_path, "--temporal-address", temporal.address) as running,
+    ):
+        await running.printed("/metrics")
+        children = running.children()
+        os.kill(running.process.pid, signal.SIGINT)
+        assert running.process.wait(timeout=60) == 0, running.output
+        assert "127.0.0.1:9464/" not in running.output
+        nothing_left(children, running.ports() - {temporal.server.port})
+
+
+@pytest.mark.parametrize(("part", "name"), [("exporter", "exporter"), ("prometheus", "Prometheus")])
+async def test_part_dies(tmp_path: Path, temporal: Temporal, part: str, name: str) -> None:
+    """A part that dies ends the demo with code 1 and its name, and takes the others with it."""
+    with demo(tmp_path, "--temporal-address", temporal.address) as running:
+        await running.printed("Bookings start")
+        children = running.children()
+        os.kill(children[part], signal.SIGKILL)
+        assert running.process.wait(timeout=60) == 1
+        assert f"temporal-slo: {name}: ended with exit code -9" in running.output
+        nothing_left(children, running.ports() - {temporal.server.port})

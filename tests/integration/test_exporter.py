@@ -1,0 +1,221 @@
+"""The exporter against a real Temporal server, scraped by a real Prometheus."""
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from temporalio.client import Client
+
+from temporal_slo import names
+from temporal_slo.exporter.poller import Poller
+from temporal_slo.exporter.visibility import TemporalVisibility, count_closed
+from temporal_slo.reference import load
+from temporal_slo.reference.booking import BookingTimings
+from temporal_slo.reference.services import Services
+from temporal_slo.reference.worker import booking_worker
+from temporal_slo.servers.process import until
+from temporal_slo.servers.prometheus import Prometheus
+from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+from tests.conftest import Temporal
+
+from .exporter import Exporter
+
+MIX = load.Mix.parse("confirmed=12,declined=3,cancelled_by_user=2,canceled=3,terminated=2,timed_out=2,failed=1")
+SMALL, FULL = 250, 4000
+QUICK = BookingTimings(retry_initial=0.1, retry_maximum=0.2, max_attempts=2)
+
+
+@asynccontextmanager
+async def exporting(folder: Path, address: str, namespace: str, *options: str) -> AsyncIterator[Exporter]:
+    """An exporter that answers; its log is shown if the test fails."""
+    exporter = Exporter(folder, address, namespace, *options)
+    try:
+        yield await exporter.started()
+    except BaseException:
+        print(exporter.child.tail(60))
+        raise
+    finally:
+        await exporter.stop()
+
+
+@asynccontextmanager
+async def scraping(program: Path, folder: Path, exporter: Exporter) -> AsyncIterator[Prometheus]:
+    """A Prometheus that scrapes *exporter*."""
+    prometheus = Prometheus(program, folder, {"temporal-slo": exporter.target})
+    try:
+        await prometheus.ready()
+        yield prometheus
+    finally:
+        prometheus.child.stop()
+        await prometheus.close()
+
+
+async def close_one(client: Client) -> None:
+    """Start a run that nobody works on, and terminate it."""
+    handle = await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+    await handle.terminate()
+
+
+@pytest.mark.sized
+@pytest.mark.timeout(900)
+async def test_counts_equal_the_servers(
+    temporal: Temporal, programs: dict[str, Path], tmp_path: Path, *, full_size: bool
+) -> None:
+    """Of bookings in a known mix, the load, Temporal, the exporter and Prometheus give the same closed counts."""
+    client = await temporal.namespace("counted")
+    count = FULL if full_size else SMALL
+    plan = load.Load(rate=50, count=count, mix=MIX, seed=7, timings=QUICK, task_queue="counted")
+    expected = Counter(load.ENDINGS[outcome].status for outcome in load.plan(count, MIX, seed=7))
+    async with (
+        exporting(tmp_path, temporal.address, "counted") as exporter,
+        scraping(programs["prometheus"], tmp_path, exporter) as prometheus,
+        booking_worker(client, Services(), task_queue="counted", max_concurrent_activities=50),
+    ):
+        assert (await load.run(client, plan)).started.total() == count
+
+        async def all_closed() -> bool:
+            return (await count_closed(client)).total() == count
+
+        await until(all_closed, deadline=600, what=f"{count} closed bookings")
+        await has_counted(exporter, expected)
+        assert await count_closed(client) == expected == await exporter.closed()
+        assert await scraped(prometheus, count) == expected
+    print(f"{count} bookings, by Temporal, exporter and Prometheus alike: {dict(expected)}")
+
+
+async def has_counted(exporter: Exporter, expected: Counter[str]) -> None:
+    """Wait until the exporter has counted so many runs, rightly or not."""
+
+    async def counted() -> bool:
+        return sum((await exporter.closed()).values()) >= expected.total()
+
+    await until(counted, deadline=60, what="the exporter's counts")
+
+
+async def scraped(prometheus: Prometheus, count: int) -> dict[str, int]:
+    """Wait until Prometheus has so many closed runs and return them by status."""
+    found: dict[str, int] = {}
+
+    async def all_scraped() -> bool:
+        series = await prometheus.query(f"sum by (status) ({names.WORKFLOWS_CLOSED.sample})")
+        found.update({dict(labels)["status"]: int(value) for labels, value in series.items()})
+        return sum(found.values()) >= count
+
+    await until(all_scraped, deadline=60, what="Prometheus's counts")
+    return found
+
+
+async def test_steady_state_is_two_requests(temporal: Temporal) -> None:
+    """With no new work a poll makes two visibility requests, with runs open and runs closed before."""
+    client = await temporal.namespace("steady")
+    poller = Poller("steady", TemporalVisibility(client, "steady"), lambda _: None, interval=timedelta(seconds=1))
+    for _ in range(5):
+        await close_one(client)
+        await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+
+    async def seen() -> bool:
+        assert await poller.poll()
+        figures = poller.snapshot.figures
+        return bool(figures and sum(figures.closed.values()) == sum(figures.running.values()) == 5)
+
+    await until(seen, deadline=30, what="5 closed and 5 open runs")
+    before = sum(poller.snapshot.requests.values())
+    for _ in range(10):
+        assert await poller.poll()
+    assert sum(poller.snapshot.requests.values()) - before == 20
+
+
+async def test_pages_of_a_real_server(temporal: Temporal) -> None:
+    """More rows than fit the first page are read page by page, though the pages differ in size."""
+    client = await temporal.namespace("paged")
+    poller = Poller("paged", TemporalVisibility(client, "paged"), lambda _: None, interval=timedelta(seconds=1))
+    for _ in range(15):
+        await asyncio.gather(*(close_one(client) for _ in range(30)))
+
+    async def all_closed() -> bool:
+        return (await count_closed(client)).total() == 450
+
+    await until(all_closed, deadline=60, what="450 closed runs")
+    assert await poller.poll()
+    assert poller.snapshot.figures
+    assert sum(poller.snapshot.figures.closed.values()) == 450
+    assert poller.snapshot.requests["ListWorkflowExecutions", "OK"] == 3
+
+
+async def test_server_away_at_start_and_killed_later(tmp_path: Path) -> None:
+    """The exporter outlives a server that is away: it says so, keeps the last good figures, and recovers by itself."""
+    server = TemporalServer(tmp_path, durable=True, options=["--headless"])
+    server.child.kill()
+    try:
+        async with exporting(tmp_path, server.address, "default") as exporter:
+            await exporter.becomes(names.EXPORTER_UP, 0)
+            assert await is_ready(exporter) == (503, "UNAVAILABLE")
+            assert await exporter.value(names.EXPORTER_LAST_SUCCESS) is None
+
+            server.restart()
+            await ensure_namespace(await server.ready(), "default")
+            await exporter.becomes(names.EXPORTER_UP, 1)
+            assert await is_ready(exporter) == (200, "")
+            await close_one(await server.ready())
+            await exporter.becomes(names.WORKFLOWS_CLOSED, 1)
+
+            server.child.kill()
+            await exporter.becomes(names.EXPORTER_UP, 0)
+            stood_at = await exporter.value(names.EXPORTER_LAST_SUCCESS)
+            assert await is_ready(exporter) == (503, "UNAVAILABLE")
+            assert await exporter.value(names.WORKFLOWS_CLOSED) == 1
+            await more_failures(exporter)
+            assert await exporter.value(names.EXPORTER_LAST_SUCCESS) == stood_at
+
+            server.restart()
+            await close_one(await server.ready())
+            await exporter.becomes(names.WORKFLOWS_CLOSED, 2)
+            assert await exporter.value(names.EXPORTER_UP) == 1
+    finally:
+        server.child.stop()
+
+
+async def is_ready(exporter: Exporter) -> tuple[int, str]:
+    """Status of /readyz and the code in its reason; /healthz must be 200 all the while."""
+    assert (await exporter.http.get("/healthz")).status_code == 200
+    answer = await exporter.http.get("/readyz")
+    return answer.status_code, (answer.json()["reason"] or "").partition(":")[0]
+
+
+async def more_failures(exporter: Exporter) -> None:
+    """Wait for two more polls that fail."""
+
+    async def failures() -> float:
+        requests = await exporter.series(names.EXPORTER_VISIBILITY_REQUESTS)
+        return sum(value for labels, value in requests.items() if (names.CODE, "OK") not in labels)
+
+    wanted = await failures() + 2
+
+    async def reached() -> bool:
+        return await failures() >= wanted
+
+    await until(reached, deadline=30, what="two more failed polls")
+
+
+async def test_unknown_namespace(temporal: Temporal, tmp_path: Path) -> None:
+    """An unknown Temporal namespace keeps the exporter up and not ready, until somebody registers it."""
+    async with exporting(tmp_path, temporal.address, "later") as exporter:
+        await exporter.becomes(names.EXPORTER_UP, 0)
+        assert await is_ready(exporter) == (503, "NOT_FOUND")
+        await temporal.namespace("later")
+        await exporter.becomes(names.EXPORTER_UP, 1)
+
+
+async def test_stops_on_request(temporal: Temporal, tmp_path: Path) -> None:
+    """SIGTERM ends the exporter with exit code 0 and frees its port."""
+    async with exporting(tmp_path, temporal.address, "default") as exporter:
+        exporter.child.stop()
+        assert exporter.child.exit_code == 0
+        with pytest.raises(httpx.ConnectError):
+            await exporter.http.get("/healthz")
