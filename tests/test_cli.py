@@ -24,8 +24,10 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
     "unknown command": (
         ["exprter"],
         {},
-        "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', 'demo', 'worker', "
-        "'load'); see 'temporal-slo --help'",
+        (
+            "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', 'demo', 'worker', "
+            "'load'); see 'temporal-slo --help'"
+        ),
     ),
     "unknown option": (
         ["exporter", "--adress", "x"],
@@ -55,8 +57,10 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
     "listen on an address of another machine": (
         ["exporter", "--listen", "192.0.2.1:9464"],
         {},
-        "--listen 192.0.2.1:9464: cannot listen there: Cannot assign requested address (while attempting to bind on "
-        "address ('192.0.2.1', 9464)); give a free port or another address",
+        (
+            "--listen 192.0.2.1:9464: cannot listen there: Cannot assign requested address; "
+            "give a free port or another address"
+        ),
     ),
     "interval of nothing": (
         ["exporter", "--poll-interval", "0s"],
@@ -91,8 +95,10 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
     "unknown profile": (
         ["exporter", "--temporal-profile", "nope"],
         {},
-        "Temporal configuration: Profile 'nope' not found; correct temporal.toml, TEMPORAL_PROFILE or the "
-        "TEMPORAL_* variable",
+        (
+            "Temporal configuration: Profile 'nope' not found; correct temporal.toml, TEMPORAL_PROFILE or the "
+            "TEMPORAL_* variable"
+        ),
     ),
     "demo's duration": (
         ["demo", "--duration", "soon"],
@@ -104,7 +110,11 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         "--temporal-address: 'here' is not an address; write host:port, for example 127.0.0.1:7233",
     ),
-    "rate of nothing": (["load", "--rate", "0"], {}, "--rate: '0' is not a number above 0; write for example 4 or 0.5"),
+    "rate of nothing": (
+        ["load", "--rate", "0"],
+        {},
+        "--rate: '0' is not a number above 0; write for example 4 or 0.5",
+    ),
     "count in words": (["load", "--count", "ten"], {}, "--count: 'ten' is not a whole number; write for example 100"),
 }
 
@@ -122,8 +132,8 @@ def test_port_taken() -> None:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         code, _, stderr = run("exporter", "--listen", listen)
     assert code == 2
-    assert stderr.startswith(f"temporal-slo: --listen {listen}: cannot listen there: Address already in use")
-    assert (stderr.count("\n"), stderr.count("; give a free port or another address")) == (1, 1)
+    reason = "cannot listen there: Address already in use; give a free port or another address"
+    assert stderr == f"temporal-slo: --listen {listen}: {reason}\n"
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,8 +143,10 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("exporter") == (
         2,
         "",
-        "temporal-slo: exporter: this command needs the package uvicorn; pip install 'temporal-slo[monitor]', "
-        "or 'temporal-slo[demo]' for the demo\n",
+        (
+            "temporal-slo: exporter: this command needs the package uvicorn; pip install 'temporal-slo[monitor]', "
+            "or 'temporal-slo[demo]' for the demo\n"
+        ),
     )
 
 

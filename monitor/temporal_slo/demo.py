@@ -109,6 +109,8 @@ async def _run(settings: DemoSettings, say: Say) -> None:
         except httpx.HTTPError as error:
             stage.check()
             raise PartError("Prometheus", f"did not answer: {error}") from error
+        except TimeoutError as error:
+            raise PartError("demo", str(error)) from error
         finally:
             say("stopping …")
 
@@ -133,14 +135,18 @@ async def _start(settings: DemoSettings, stage: Stage, prometheus: Path, say: Sa
 
 
 async def _temporal(settings: DemoSettings, stage: Stage, say: Say) -> tuple[str, Client]:
-    address, page = settings.temporal_address, ""
-    if not address:
+    if settings.temporal_address:
+        address, page = settings.temporal_address, ""
+        client = await stage.until(
+            lambda: try_connect(address), deadline=START_DEADLINE, part="Temporal", what=f"an answer from {address}"
+        )
+    else:
         server = TemporalServer(stage.folder, TEMPORAL_PORT, options=["--namespace", TEMPORAL_NAMESPACE])
-        stage.add(server.child)
         address, page = server.address, f"{server.ui}/namespaces/{TEMPORAL_NAMESPACE}/workflows  "
-    client = await stage.until(
-        lambda: try_connect(address), deadline=START_DEADLINE, part="Temporal", what=f"an answer from {address}"
-    )
+        try:
+            client = await server.ready()
+        finally:
+            stage.add(server.child)
     await ensure_namespace(client, TEMPORAL_NAMESPACE)
     say(f"  Temporal    {page}(gRPC {address})")
     return address, Client(client.service_client, namespace=TEMPORAL_NAMESPACE)

@@ -85,9 +85,16 @@ def test_stage_stops_in_reverse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         stop(child)
 
     monkeypatch.setattr(Child, "stop", noting)
-    with pytest.raises(KeyError), Stage(tmp_path) as stage:
-        children = [stage.add(Child(name, SLEEP, tmp_path / name)) for name in ("first", "second")]
-        raise KeyError
+    children = [Child(name, SLEEP, tmp_path / name) for name in ("first", "second")]
+
+    def play() -> None:
+        with Stage(tmp_path) as stage:
+            for child in children:
+                stage.add(child)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        play()
     assert stopped == ["second", "first"]
     assert [child.exit_code for child in children] == [-signal.SIGTERM] * 2
 
@@ -102,7 +109,7 @@ async def test_stage_until(tmp_path: Path) -> None:
         with pytest.raises(PartError, match=r"^server: an answer: not within 0\.1 s$"):
             await stage.until(never, deadline=0.1, part="server", what="an answer")
         stage.add(Child("worker", ["sh", "-c", "exit 5"], tmp_path / "worker"))
-        with pytest.raises(PartError, match="^worker: ended with exit code 5"):
+        with pytest.raises(PartError, match=r"^worker: ended with exit code 5"):
             await stage.until(never, deadline=60, part="server", what="an answer")
 
 

@@ -103,6 +103,8 @@ def _listen(settings: ExporterSettings) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
+        # The standard library appends the address, which the message has already.
+        reason = str(error.strerror).partition(" (")[0]
         raise UsageError(
-            f"--listen {host}:{port}", f"cannot listen there: {error.strerror}", "give a free port or another address"
+            f"--listen {host}:{port}", f"cannot listen there: {reason}", "give a free port or another address"
         ) from error

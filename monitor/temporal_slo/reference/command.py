@@ -1,6 +1,7 @@
 """The worker and the load as processes: they connect, run until a signal comes, and stop in good order."""
 
 import asyncio
+import logging
 import signal
 
 from temporalio.client import Client
@@ -19,6 +20,8 @@ async def worker(connection: ClientConnectConfig) -> None:
         UsageError: Temporal does not answer.
     """
     stop = _stop_at_signal()
+    # Activities fail here on purpose, and each would log a traceback.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     async with booking_worker(await _connect(connection), Services()):
         await stop.wait()
 

@@ -30,6 +30,8 @@ from temporal_slo.reference.booking import (
 )
 
 SHORT_TIMEOUT: Final = timedelta(seconds=3)
+UNATTENDED: Final = "-unattended"
+"""Appended to the task queue of bookings that no worker is to take."""
 MAX_WEIGHT: Final = 1000
 MAX_IN_FLIGHT: Final = 50
 CATCH_UP: Final = 1.0
@@ -60,11 +62,14 @@ class Ending:
         user: The kind of test user that books.
         status: Temporal's status of the run, lower case.
         result: The status in the result; None if there is no result.
+        attended: Whether a worker takes it. A run whose worker only fails does not time out for certain: the server
+            gives an activity up once its next attempt would come too late, and the workflow then ends by itself.
     """
 
     user: str
     status: str
     result: Status | None
+    attended: bool = True
 
 
 ENDINGS: Final[Mapping[Outcome, Ending]] = {
@@ -73,7 +78,7 @@ ENDINGS: Final[Mapping[Outcome, Ending]] = {
     Outcome.CANCELLED_BY_USER: Ending("ok", "completed", "CANCELLED"),
     Outcome.CANCELED: Ending("unreachable", "canceled", None),
     Outcome.TERMINATED: Ending("unreachable", "terminated", None),
-    Outcome.TIMED_OUT: Ending("unreachable", "timed_out", None),
+    Outcome.TIMED_OUT: Ending("ok", "timed_out", None, attended=False),
     Outcome.FAILED: Ending("refundless", "failed", None),
 }
 
@@ -146,7 +151,7 @@ class Load:
         mix: How they end.
         seed: The same seed brings the same outcomes in the same order.
         prefix: Part of every user and workflow id; must differ from run to run.
-        task_queue: Where the worker listens.
+        task_queue: Where the worker listens. Bookings that are to time out go to a queue beside it.
         execution_timeout: How long a run may take.
         short_timeout: The same for `timed_out`.
         timings: Time limits and retries of the activities.
@@ -292,13 +297,14 @@ class _Runner:
 
     async def _start(self, start: Start, request: BookingRequest) -> None:
         timed_out = start.outcome is Outcome.TIMED_OUT
+        attended = ENDINGS[start.outcome].attended
         signalled = start.outcome is Outcome.CANCELLED_BY_USER
         try:
             await self._client.start_workflow(
                 BookRideWorkflow.run,
                 request,
                 id=start.workflow_id,
-                task_queue=self._load.task_queue,
+                task_queue=self._load.task_queue + ("" if attended else UNATTENDED),
                 execution_timeout=self._load.short_timeout if timed_out else self._load.execution_timeout,
                 # A start whose answer was lost is asked for again, and its run may have ended since.
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
@@ -309,7 +315,7 @@ class _Runner:
             _log.debug("%s was started by a call that got no answer", start.workflow_id)
 
     def _timings(self, outcome: Outcome) -> BookingTimings:
-        # Retried for ever, such a booking cannot end by itself, however late it is cancelled, terminated or timed out.
+        # Retried for ever, such a booking cannot end by itself, however late it is cancelled or terminated.
         endless = ENDINGS[outcome].user == "unreachable"
         return replace(self._load.timings, max_attempts=0) if endless else self._load.timings
 

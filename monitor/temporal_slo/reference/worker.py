@@ -37,14 +37,3 @@ def booking_worker(
         max_concurrent_activities=max_concurrent_activities,
         max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
     )
-
-
-async def run_worker(client: Client, services: Services, *, task_queue: str = TASK_QUEUE) -> None:
-    """Run a worker until this task is cancelled; it then ends its work in hand and stops.
-
-    Args:
-        client: Its namespace is the worker's.
-        services: What the activities call.
-        task_queue: Where it takes work from.
-    """
-    await booking_worker(client, services, task_queue=task_queue).run()

@@ -12,6 +12,7 @@ from temporal_slo.servers import tools
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 
 START_DEADLINE = 60.0
+PORT_LOST = "address already in use"
 RETENTION = timedelta(days=1)
 
 
@@ -53,6 +54,9 @@ class TemporalServer:
         """
 
         async def connected() -> Client | None:
+            if self.child.exit_code and PORT_LOST in self.child.tail(5):
+                # It picks ports for itself too, and another process can be quicker to listen there.
+                self.restart()
             self.child.check()
             return await try_connect(self.address)
 
