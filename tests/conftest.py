@@ -13,6 +13,7 @@ from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 
 SERVER = pytest.StashKey["TemporalServer"]()
 LOG_LINES = 60
+PAUSING = "frontend.WorkflowPauseEnabled=true"
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,8 @@ def programs(pytestconfig: pytest.Config) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 async def temporal(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[Temporal]:
     """The session's Temporal server, stopped at its end."""
-    server = TemporalServer(
-        tmp_path_factory.mktemp("temporal"), options=["--namespace", TEMPORAL_NAMESPACE, "--headless"]
-    )
+    options = ["--namespace", TEMPORAL_NAMESPACE, "--headless", "--dynamic-config-value", PAUSING]
+    server = TemporalServer(tmp_path_factory.mktemp("temporal"), options=options)
     request.session.stash[SERVER] = server
     try:
         client = await server.ready()

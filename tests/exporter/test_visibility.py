@@ -1,0 +1,76 @@
+from types import SimpleNamespace
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest, ListWorkflowExecutionsResponse
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.visibility import Page, Run, TemporalVisibility
+
+STARTED, DUE, CLOSED = (Timestamp(seconds=1_700_000_000 + after, nanos=123_456_000) for after in (0, 3, 10))
+
+
+def row(status: int, **fields: object) -> WorkflowExecutionInfo:
+    """A raw row as a server sends it."""
+    return WorkflowExecutionInfo(
+        execution=WorkflowExecution(workflow_id="w", run_id="r"),
+        type=WorkflowType(name="Ride"),
+        task_queue="rides",
+        status=status,  # type: ignore[arg-type] # newer servers send numbers that the SDK's enum lacks
+        start_time=STARTED,
+        **fields,  # type: ignore[arg-type] # the caller names fields of the message
+    )
+
+
+async def listed(answer: ListWorkflowExecutionsResponse | Exception) -> Page:
+    """What the adapter makes of a server's raw answer."""
+
+    async def respond(request: ListWorkflowExecutionsRequest, **_: object) -> ListWorkflowExecutionsResponse:
+        assert (request.namespace, request.page_size, request.next_page_token) == ("shop", 17, b"here")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    service = SimpleNamespace(workflow_service=SimpleNamespace(list_workflow_executions=respond))
+    client: Client = service  # type: ignore[assignment] # all of the client that the adapter uses
+    return await TemporalVisibility(client, "shop").closed(17, b"here")
+
+
+async def test_row() -> None:
+    """A raw row becomes a run in microseconds, with the duration that the server computed."""
+    raw = row(2, execution_time=DUE, close_time=CLOSED, execution_duration=Duration(seconds=7, nanos=1))
+    start = STARTED.ToMicroseconds()
+    run = Run("r", "Ride", "rides", "completed", start, start + 3_000_000, start + 10_000_000, 7.000000001)
+    assert await listed(ListWorkflowExecutionsResponse(executions=[raw], next_page_token=b"on")) == Page((run,), b"on")
+
+
+async def test_row_without_duration() -> None:
+    """Where the server gives no duration it is the time from due to close."""
+    page = await listed(ListWorkflowExecutionsResponse(executions=[row(2, execution_time=DUE, close_time=CLOSED)]))
+    assert (page.rows[0].duration, page.next_token) == (7.0, b"")
+
+
+@pytest.mark.parametrize("status", [0, 8, 99])
+async def test_status_of_a_newer_server(status: int) -> None:
+    """A status that we do not know makes a run without status, not an error."""
+    page = await listed(ListWorkflowExecutionsResponse(executions=[row(status)]))
+    assert page.rows[0].status is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RPCError("slow\ndown", RPCStatusCode.RESOURCE_EXHAUSTED, b""), "RESOURCE_EXHAUSTED"),
+        (RuntimeError("Failed client connect: refused"), "UNAVAILABLE"),
+    ],
+)
+async def test_errors(error: Exception, code: str) -> None:
+    """What the SDK raises becomes one line with its gRPC code."""
+    with pytest.raises(VisibilityError, match=f"^{code}: ") as caught:
+        await listed(error)
+    assert (caught.value.code, "\n" in str(caught.value)) == (code, False)
