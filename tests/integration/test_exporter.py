@@ -10,12 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 from temporalio.client import Client
 
 from temporal_slo import names
 from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.snapshot import RunningKey
 from temporal_slo.exporter.visibility import TemporalVisibility, count_closed
 from temporal_slo.reference import load
 from temporal_slo.reference.booking import BookingTimings
@@ -29,7 +27,6 @@ from tests.conftest import Temporal
 from .exporter import Exporter
 
 MIX = load.Mix.parse("confirmed=12,declined=3,cancelled_by_user=2,canceled=3,terminated=2,timed_out=2,failed=1")
-PAIR = ("Paused", "Running")
 SMALL, FULL = 250, 4000
 QUICK = BookingTimings(retry_initial=0.1, retry_maximum=0.2, max_attempts=2)
 
@@ -132,30 +129,6 @@ async def test_steady_state_is_two_requests(temporal: Temporal) -> None:
     for _ in range(10):
         assert await poller.poll()
     assert sum(poller.snapshot.requests.values()) - before == 20
-
-
-async def test_paused_run(temporal: Temporal) -> None:
-    """A paused run, of which the SDK knows no status, is neither running nor closed, and stops no poll."""
-    client = await temporal.namespace("paused")
-    running, paused = [
-        await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody") for _ in range(2)
-    ]
-    request = PauseWorkflowExecutionRequest(
-        namespace="paused", workflow_id=paused.id, request_id=uuid.uuid4().hex, identity="test", reason="test"
-    )
-    await client.workflow_service.pause_workflow_execution(request)
-
-    async def one_of_each() -> bool:
-        counts = [(await client.count_workflows(f"ExecutionStatus = '{status}'")).count for status in PAIR]
-        return counts == [1, 1]
-
-    await until(one_of_each, deadline=30, what="a paused and a running run in visibility")
-    poller = Poller("paused", TemporalVisibility(client, "paused"), lambda _: None, interval=timedelta(seconds=1))
-    assert await poller.poll()
-    assert poller.snapshot.figures
-    assert poller.snapshot.figures.running == {RunningKey("Nobody", "nobody"): 1}
-    assert poller.snapshot.figures.closed == {}
-    await running.terminate()
 
 
 async def test_pages_of_a_real_server(temporal: Temporal) -> None:

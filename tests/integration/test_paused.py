@@ -1,0 +1,38 @@
+"""The exporter and runs that are paused, which servers of version 1.32 or newer can do."""
+
+import uuid
+from datetime import timedelta
+
+from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
+
+from temporal_slo.exporter.poller import Poller
+from temporal_slo.exporter.snapshot import RunningKey
+from temporal_slo.exporter.visibility import TemporalVisibility
+from temporal_slo.servers.process import until
+from tests.conftest import Temporal
+
+PAIR = ("Paused", "Running")
+
+
+async def test_paused_run(temporal: Temporal) -> None:
+    """A paused run, of which the SDK knows no status, is neither running nor closed, and stops no poll."""
+    client = await temporal.namespace("paused")
+    running, paused = [
+        await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody") for _ in range(2)
+    ]
+    request = PauseWorkflowExecutionRequest(
+        namespace="paused", workflow_id=paused.id, request_id=uuid.uuid4().hex, identity="test", reason="test"
+    )
+    await client.workflow_service.pause_workflow_execution(request)
+
+    async def one_of_each() -> bool:
+        counts = [(await client.count_workflows(f"ExecutionStatus = '{status}'")).count for status in PAIR]
+        return counts == [1, 1]
+
+    await until(one_of_each, deadline=30, what="a paused and a running run in visibility")
+    poller = Poller("paused", TemporalVisibility(client, "paused"), lambda _: None, interval=timedelta(seconds=1))
+    assert await poller.poll()
+    assert poller.snapshot.figures
+    assert poller.snapshot.figures.running == {RunningKey("Nobody", "nobody"): 1}
+    assert poller.snapshot.figures.closed == {}
+    await running.terminate()
