@@ -1,11 +1,13 @@
 """Fixtures for every test: the real servers, one of each per session."""
 
-from collections.abc import AsyncIterator, Generator
+import os
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
+from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers import tools
@@ -32,6 +34,10 @@ class Temporal:
         """Where it listens, as `host:port`."""
         return self.server.address
 
+    def connection(self, namespace: str) -> ClientConnectConfig:
+        """How to connect to a namespace of it, as settings hold it."""
+        return {"target_host": self.address, "namespace": namespace}
+
     async def namespace(self, name: str) -> Client:
         """Return a client of a namespace of the caller's own, registered if need be."""
         await ensure_namespace(self.client, name)
@@ -51,6 +57,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and server:
         report.sections.append(("Temporal server's log", server.child.tail(LOG_LINES)))
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing but a test says where Temporal is: neither the environment nor a profile in the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+            patch.delenv(name)
+        empty = tmp_path_factory.mktemp("settings") / "temporal.toml"
+        empty.touch()
+        patch.setenv("TEMPORAL_CONFIG_FILE", str(empty))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,21 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {"TEMPORAL_ADDRESS": "https://temporal:7233"},
         "TEMPORAL_ADDRESS: 'https://temporal:7233' is not an address; write host:port, for example 127.0.0.1:7233",
     ),
+    "empty address": (
+        ["exporter", "--temporal-address", ""],
+        {},
+        "--temporal-address: '' is not an address; write host:port, for example 127.0.0.1:7233",
+    ),
+    "empty namespace": (
+        ["exporter", "--temporal-namespace", ""],
+        {},
+        "--temporal-namespace: is empty; name a Temporal namespace, or leave the option out",
+    ),
+    "key that is none": (
+        ["exporter"],
+        {"TEMPORAL_TLS_CLIENT_CERT_DATA": "-----BEGIN CERTIFICATE-----", "TEMPORAL_TLS_CLIENT_KEY_DATA": "hello"},
+        "Temporal TLS: the client key is not in PEM format; give a PEM file",
+    ),
     "port too large": (
         ["exporter"],
         {"TEMPORAL_SLO_LISTEN": "127.0.0.1:65536"},
@@ -159,11 +174,11 @@ def process(*argv: str, environ: dict[str, str] | None = None) -> subprocess.Com
 @pytest.mark.parametrize(
     ("address", "namespace", "code"), [("127.0.0.1:1", "default", "UNAVAILABLE"), ("", "no-such", "NOT_FOUND")]
 )
-def test_fail_fast(temporal_address: str, address: str, namespace: str, code: str) -> None:
+def test_fail_fast(tmp_path: Path, temporal_address: str, address: str, namespace: str, code: str) -> None:
     """With --fail-fast a server that is away, or lacks the namespace, ends the exporter with code 2 and one line."""
     address = address or temporal_address
     done = process(
-        *("exporter", "--fail-fast", "--listen", "127.0.0.1:0"),
+        *("exporter", "--fail-fast", "--listen", "127.0.0.1:0", "--ledger", f"sqlite:///{tmp_path / 'ledger.db'}"),
         *("--temporal-address", address, "--temporal-namespace", namespace),
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -10,15 +10,18 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NoReturn, TextIO
+from typing import Final, NoReturn, TextIO, TypeVar
 
 from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo import settings
 from temporal_slo.errors import TemporalSloError, UsageError
 
+T = TypeVar("T")
+
 OK: Final = 0
 FAILED: Final = 1
+INTERRUPTED: Final = 130
 USAGE: Final = 2
 
 
@@ -32,7 +35,10 @@ class Context:
 
 def entry() -> NoReturn:
     """Run the command line and end the process."""
-    code = main(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
+    try:
+        code = main(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -126,6 +132,12 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
 def _add_exporter(parser: argparse.ArgumentParser) -> None:
     _add_connection(parser)
     parser.add_argument(
+        "--ledger",
+        metavar="URL",
+        help=f"where the counts are kept; default {settings.DEFAULT_LEDGER}, a file in the current folder "
+        f"({settings.PREFIX}LEDGER)",
+    )
+    parser.add_argument(
         "--listen",
         metavar="HOST:PORT",
         help=f"where to serve /metrics, /healthz and /readyz; default {settings.DEFAULT_LISTEN} "
@@ -146,6 +158,7 @@ def _exporter(args: argparse.Namespace, context: Context) -> int:
     chosen = settings.exporter(
         _connection(args, context),
         context.environ,
+        ledger=args.ledger,
         listen=args.listen,
         poll_interval=args.poll_interval,
         fail_fast=args.fail_fast,
@@ -165,7 +178,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _demo(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo import demo  # noqa: PLC0415 needs the demo extra, which workers lack
 
-    if args.temporal_address:
+    if args.temporal_address is not None:
         settings.host_and_port(args.temporal_address, "--temporal-address")
     chosen = demo.DemoSettings(
         duration=settings.duration(args.duration, "--duration") if args.duration else None,
@@ -203,8 +216,8 @@ def _load(args: argparse.Namespace, context: Context) -> int:
         seed=settings.whole(args.seed, "--seed"),
         execution_timeout=settings.duration(args.execution_timeout, "--execution-timeout"),
     )
-    tally = asyncio.run(command.load(_connection(args, context), chosen))
-    print(tally, file=context.stdout)
+    tally = _run(command.load(_connection(args, context), chosen))
+    print(tally or "stopped before it began", file=context.stdout)
     return OK
 
 
@@ -212,14 +225,18 @@ def _connection(args: argparse.Namespace, context: Context) -> ClientConnectConf
     return settings.connection(args.temporal_address, args.temporal_namespace, args.temporal_profile, context.environ)
 
 
-def _run(main: Coroutine[None, None, None]) -> None:
-    # uvicorn stops at a signal and then raises it once more, which must not end the process before its farewell.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        asyncio.run(main)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _run(main: Coroutine[None, None, T]) -> T | None:
+    """Run *main*; SIGINT and SIGTERM cancel it, and it is then as if it had ended by itself."""
+
+    async def cancellable() -> T | None:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        await asyncio.wait([task])
+        return None if task.cancelled() else task.result()
+
+    return asyncio.run(cancellable())
 
 
 def _log_to(stderr: TextIO) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from temporal_slo import names
 from temporal_slo.errors import PartError
@@ -106,6 +107,9 @@ async def _run(settings: DemoSettings, say: Say) -> None:
             parts = await _start(settings, stage, programs["prometheus"], say)
             await _watch(parts, stage, settings.duration, say)
             await _prove(parts, stage, say)
+        except RPCError as error:
+            stage.check()
+            raise PartError("Temporal", f"did not answer: {error.status.name}: {error}") from error
         except httpx.HTTPError as error:
             stage.check()
             raise PartError("Prometheus", f"did not answer: {error}") from error
@@ -120,7 +124,8 @@ async def _start(settings: DemoSettings, stage: Stage, prometheus: Path, say: Sa
     where = ("--temporal-address", address, "--temporal-namespace", TEMPORAL_NAMESPACE)
     closed_before = await count_closed(client)
     exporter = f"{LOOPBACK}:{free_port(EXPORTER_PORT)}"
-    stage.own("exporter", "exporter", *where, "--listen", exporter, "--poll-interval", POLL_INTERVAL)
+    options = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{stage.folder / 'ledger.db'}")
+    stage.own("exporter", "exporter", *where, "--listen", exporter, *options)
     await stage.until(lambda: _ready(exporter), deadline=START_DEADLINE, part="exporter", what="ready")
     say(f"  exporter    http://{exporter}/metrics")
     server = Prometheus(prometheus, stage.folder, {"temporal-slo": exporter}, PROMETHEUS_PORT)
@@ -135,7 +140,7 @@ async def _start(settings: DemoSettings, stage: Stage, prometheus: Path, say: Sa
 
 
 async def _temporal(settings: DemoSettings, stage: Stage, say: Say) -> tuple[str, Client]:
-    if settings.temporal_address:
+    if settings.temporal_address is not None:
         address, page = settings.temporal_address, ""
         client = await stage.until(
             lambda: try_connect(address), deadline=START_DEADLINE, part="Temporal", what=f"an answer from {address}"

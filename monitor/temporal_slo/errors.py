@@ -3,6 +3,7 @@
 TemporalSloError
 ├── UsageError        the user's mistake: one line, exit code 2
 ├── VisibilityError   Temporal did not answer a visibility request
+├── LedgerError       the ledger could not be read or written
 └── PartError         a part of the demo is not healthy
 """
 
@@ -36,6 +37,17 @@ class VisibilityError(TemporalSloError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(" ".join(f"{code}: {message}".split()))
         self.code = code
+
+
+class LedgerError(TemporalSloError):
+    """The ledger could not be read or written: its disk is full, it is read-only, its server is away.
+
+    Args:
+        message: What the database said.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(f"ledger: {message}".split()))
 
 
 class PartError(TemporalSloError):

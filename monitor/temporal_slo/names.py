@@ -12,6 +12,7 @@ STATUS: Final = "status"
 OUTCOME: Final = "outcome"
 API: Final = "api"
 CODE: Final = "code"
+FAILURE_TYPE: Final = "failure_type"
 VERSION: Final = "version"
 
 OUTCOME_NONE: Final = "none"
@@ -42,17 +43,22 @@ class Family:
         return f"{self.name}_total" if self.type == "counter" else self.name
 
 
+WORKFLOWS_STARTED: Final = Family(
+    f"{PREFIX}_workflows_started",
+    "counter",
+    "Workflow runs that started since the ledger began, each counted once, when it is first seen open or closed.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE),
+)
 WORKFLOWS_CLOSED: Final = Family(
     f"{PREFIX}_workflows_closed",
     "counter",
-    "Workflow runs that closed since the exporter began to watch, each counted once, as of the last complete poll.",
+    "Workflow runs that closed since the ledger began, each counted once, as of the last poll.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, STATUS, OUTCOME),
 )
 WORKFLOW_DURATION: Final = Family(
     f"{PREFIX}_workflow_duration_seconds",
     "histogram",
-    "Time from execution to close of the workflow runs that closed since the exporter began to watch, "
-    "as of the last complete poll.",
+    "Time from execution to close of the workflow runs that closed since the ledger began, as of the last poll.",
     (NAMESPACE, WORKFLOW_TYPE, STATUS, OUTCOME),
     "seconds",
 )
@@ -90,6 +96,32 @@ EXPORTER_POLL_DURATION: Final = Family(
     (NAMESPACE,),
     "seconds",
 )
+EXPORTER_COVERED_UNTIL: Final = Family(
+    f"{PREFIX}_exporter_covered_until_timestamp_seconds",
+    "gauge",
+    "Close time of the newest workflow run that was read, in Unix time; what is missing below it is uncovered.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_UNCOVERED: Final = Family(
+    f"{PREFIX}_exporter_uncovered_seconds",
+    "gauge",
+    "Span of close times that was passed over and is still to be read: above 0 while the exporter catches up.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_LATE_ROWS: Final = Family(
+    f"{PREFIX}_exporter_late_rows",
+    "counter",
+    "Closed workflow runs that became visible only after later ones had been read.",
+    (NAMESPACE,),
+)
+EXPORTER_VANISHED: Final = Family(
+    f"{PREFIX}_exporter_vanished_runs",
+    "counter",
+    "Open workflow runs that are no longer listed and were never seen closed: they were deleted.",
+    (NAMESPACE,),
+)
 EXPORTER_VISIBILITY_REQUESTS: Final = Family(
     f"{PREFIX}_exporter_visibility_requests",
     "counter",
@@ -111,6 +143,7 @@ EXPORTER_BUILD_INFO: Final = Family(
 )
 
 EXPORTER_FAMILIES: Final = (
+    WORKFLOWS_STARTED,
     WORKFLOWS_CLOSED,
     WORKFLOW_DURATION,
     WORKFLOWS_RUNNING,
@@ -118,6 +151,10 @@ EXPORTER_FAMILIES: Final = (
     EXPORTER_UP,
     EXPORTER_LAST_SUCCESS,
     EXPORTER_POLL_DURATION,
+    EXPORTER_COVERED_UNTIL,
+    EXPORTER_UNCOVERED,
+    EXPORTER_LATE_ROWS,
+    EXPORTER_VANISHED,
     EXPORTER_VISIBILITY_REQUESTS,
     EXPORTER_UNKNOWN_STATUS,
     EXPORTER_BUILD_INFO,

@@ -16,6 +16,7 @@ from temporal_slo.errors import UsageError
 PREFIX: Final = "TEMPORAL_SLO_"
 DEFAULT_ADDRESS: Final = "localhost:7233"
 DEFAULT_NAMESPACE: Final = "default"
+DEFAULT_LEDGER: Final = "sqlite:///temporal-slo.db"
 DEFAULT_LISTEN: Final = "127.0.0.1:9464"
 DEFAULT_POLL_INTERVAL: Final = "15s"
 _SCHEMELESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
@@ -28,12 +29,14 @@ class ExporterSettings:
 
     Attributes:
         connection: Keyword arguments of `temporalio.client.Client.connect`; may hold an API key, so it has no repr.
+        ledger: URL of the ledger's database; may hold a password.
         listen: Host and port of the HTTP service.
         poll_interval: Time between two polls.
         fail_fast: End at once if the first poll fails.
     """
 
     connection: ClientConnectConfig
+    ledger: str
     listen: tuple[str, int]
     poll_interval: timedelta
     fail_fast: bool = False
@@ -68,9 +71,12 @@ def connection(
             "Temporal configuration", str(error), "correct temporal.toml, TEMPORAL_PROFILE or the TEMPORAL_* variable"
         ) from error
     _check_tls(config)
-    config["target_host"] = address or config.get("target_host") or DEFAULT_ADDRESS
-    config["namespace"] = namespace or config.get("namespace") or DEFAULT_NAMESPACE
-    host_and_port(config["target_host"], "--temporal-address" if address else "TEMPORAL_ADDRESS")
+    # An empty option is a mistake, an unset variable most of the time, and not the same as none.
+    config["target_host"] = config.get("target_host") or DEFAULT_ADDRESS if address is None else address
+    config["namespace"] = config.get("namespace") or DEFAULT_NAMESPACE if namespace is None else namespace
+    host_and_port(config["target_host"], "TEMPORAL_ADDRESS" if address is None else "--temporal-address")
+    if not config["namespace"]:
+        raise UsageError("--temporal-namespace", "is empty", "name a Temporal namespace, or leave the option out")
     return config
 
 
@@ -82,6 +88,8 @@ def _check_tls(config: ClientConnectConfig) -> None:
     for name, data in (("CA certificate", tls.server_root_ca_cert), ("client certificate", tls.client_cert)):
         if data and b"-----BEGIN CERTIFICATE-----" not in data:
             raise UsageError("Temporal TLS", f"the {name} is not in PEM format", "give a PEM file")
+    if tls.client_private_key and b"PRIVATE KEY-----" not in tls.client_private_key:
+        raise UsageError("Temporal TLS", "the client key is not in PEM format", "give a PEM file")
     if bool(tls.client_cert) != bool(tls.client_private_key):
         missing = "client key" if tls.client_cert else "client certificate"
         raise UsageError("Temporal TLS", f"the {missing} is missing", "give both certificate and key, or neither")
@@ -141,6 +149,7 @@ def exporter(
     connect: ClientConnectConfig,
     environ: Mapping[str, str],
     *,
+    ledger: str | None,
     listen: str | None,
     poll_interval: str | None,
     fail_fast: bool,
@@ -152,6 +161,7 @@ def exporter(
     """
     return ExporterSettings(
         connection=connect,
+        ledger=_pick("ledger", ledger, DEFAULT_LEDGER, environ)[0],
         listen=host_and_port(*_pick("listen", listen, DEFAULT_LISTEN, environ)),
         poll_interval=duration(*_pick("poll-interval", poll_interval, DEFAULT_POLL_INTERVAL, environ)),
         fail_fast=fail_fast,

@@ -1,6 +1,7 @@
 """Fakes for tests of what stands on the exporter's protocols."""
 
 import json
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -29,13 +30,18 @@ class FixedClock:
 class FakeVisibility:
     """Visibility of runs that a test puts there, listed in the order and the pages of a real server.
 
+    Args:
+        runs: What there is.
+        page_limit: The largest page that it gives; a small one brings many pages out of few runs.
+
     Attributes:
         runs: What there is, by run id.
         requests: The name of each request made so far.
         errors: Raised by the next requests, in turn; None lets one through.
     """
 
-    def __init__(self, runs: Iterable[Run] = ()) -> None:
+    def __init__(self, runs: Iterable[Run] = (), page_limit: int = PAGE_SIZE_MAX) -> None:
+        self._page_limit = page_limit
         self.runs = {run.run_id: run for run in runs}
         self.requests: list[str] = []
         self.errors: deque[Exception | None] = deque()
@@ -44,17 +50,18 @@ class FakeVisibility:
         """Add runs, or replace those of the same id."""
         self.runs.update({run.run_id: run for run in runs})
 
-    async def closed(self, size: int, token: bytes = b"") -> Page:
+    async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
         """Closed runs, newest close first, whatever their status."""
-        self._ask("closed")
-        rows = (run for run in self.runs.values() if run.close_time)
-        return _page(rows, lambda run: (run.close_time, run.start_time, run.run_id), size, token)
+        self._ask("closed" if until is None else "closed until")
+        last = sys.maxsize if until is None else until
+        rows = (run for run in self.runs.values() if 0 < run.close_time <= last)
+        return _page(rows, lambda run: (run.close_time, run.start_time, run.run_id), min(size, self._page_limit), token)
 
     async def running(self, size: int, token: bytes = b"") -> Page:
         """Open runs, newest start first, whatever their status."""
         self._ask("running")
         rows = (run for run in self.runs.values() if not run.close_time)
-        return _page(rows, lambda run: (run.start_time, run.run_id), size, token)
+        return _page(rows, lambda run: (run.start_time, run.run_id), min(size, self._page_limit), token)
 
     def _ask(self, request: str) -> None:
         self.requests.append(request)
@@ -67,6 +74,5 @@ def _page(rows: Iterable[Run], key: Callable[[Run], tuple[int | str, ...]], size
     # As on a server, the token is the last row's place in the order, so that rows may come and go between pages.
     after = tuple(json.loads(token)) if token else None
     ordered = sorted((run for run in rows if after is None or key(run) < after), key=key, reverse=True)
-    size = min(size, PAGE_SIZE_MAX)
     page = tuple(ordered[:size])
     return Page(page, json.dumps(key(page[-1])).encode() if len(ordered) > size else b"")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import count
 
-from temporal_slo.exporter.mirror import SECOND
+from temporal_slo.exporter.state import SECOND
 from temporal_slo.exporter.visibility import RUNNING, Run
 
 BEGAN = 1_700_000_000 * SECOND
@@ -15,18 +15,18 @@ _numbers = count(1)
 def closed(at: float, status: str | None = "completed", **changes: object) -> Run:
     """A run that closed *at* seconds after BEGAN, 7 seconds after it was due."""
     close = BEGAN + round(at * SECOND)
-    run = Run(f"run-{next(_numbers)}", "Ride", "rides", status, close - 9 * SECOND, close - 7 * SECOND, close, 7.0)
-    return replace(run, **changes)  # type: ignore[arg-type] # the caller names fields of Run
+    run = Run(f"run-{next(_numbers)}", "w", "Ride", "rides", status, close - 9 * SECOND, close - 7 * SECOND, close)
+    return replace(run, **{"duration": 7 * SECOND, **changes})  # type: ignore[arg-type] # the caller names fields of Run
 
 
 def running(since: float, status: str | None = RUNNING, **changes: object) -> Run:
     """A run that started *since* seconds after BEGAN and is open."""
     start = BEGAN + round(since * SECOND)
-    run = Run(f"run-{next(_numbers)}", "Ride", "rides", status, start, start)
+    run = Run(f"run-{next(_numbers)}", "w", "Ride", "rides", status, start, start)
     return replace(run, **changes)  # type: ignore[arg-type] # the caller names fields of Run
 
 
-def close(run: Run, at: float, status: str = "completed") -> Run:
+def close(run: Run, at: float, status: str | None = "completed") -> Run:
     """The same run, closed *at* seconds after BEGAN."""
     closing = BEGAN + round(at * SECOND)
-    return replace(run, status=status, close_time=closing, duration=(closing - run.due_time) / SECOND)
+    return replace(run, status=status, close_time=closing, duration=closing - run.due_time)

@@ -1,10 +1,15 @@
 from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.mirror import SECOND, Mirror
+from temporal_slo.exporter.figures import figures
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import ClosedKey, Figures, RunningKey
+from temporal_slo.exporter.state import SECOND, UNKNOWN_STATUS, VANISHED, State
 from temporal_slo.testing import FakeVisibility
 
 from .runs import BEGAN, close, closed, running
@@ -16,20 +21,36 @@ RIDE = RunningKey("Ride", "rides")
 class Watched:
     """A mirror of a fake, polled at seconds after its beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         self.visibility = FakeVisibility()
-        self.mirror = Mirror(self.visibility, BEGAN)
+        self.mirror = self.restarted(State(), 0)
+
+    def restarted(self, state: State, at: float) -> Mirror:
+        """A mirror that starts with what the ledger knows."""
+        now = BEGAN + round(at * SECOND)
+        return Mirror("shop", self.visibility, self.ledger, state, now, needs_event=lambda _: False)
+
+    async def restart(self, at: float) -> None:
+        """Go on with a mirror that knows only what the ledger has."""
+        self.mirror = self.restarted(await self.ledger.load("shop"), at)
 
     async def poll(self, at: float) -> Figures:
         """Poll *at* seconds after the beginning; requests are counted anew."""
         self.visibility.requests.clear()
-        return await self.mirror.poll(BEGAN + round(at * SECOND))
+        now = BEGAN + round(at * SECOND)
+        await self.mirror.poll(now)
+        while await self.mirror.catch_up(now):
+            pass
+        return figures(self.mirror.state, now)
 
 
 @pytest.fixture
-def watched() -> Watched:
-    """A mirror that watches nothing yet."""
-    return Watched()
+async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
+    """A mirror with an empty ledger; its first poll is the test's."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield Watched(ledger)
+    ledger.close()
 
 
 def by_status(figures: Figures) -> Counter[str]:
@@ -94,13 +115,89 @@ async def test_ties_across_pages(watched: Watched) -> None:
     assert by_status(await watched.poll(7)) == {"completed": 2200}
 
 
-@pytest.mark.parametrize(("close_at", "seen_at"), [(58.5, 63), (11, 180)])
-async def test_late_rows(watched: Watched, close_at: float, seen_at: float) -> None:
-    """A row that becomes visible late is counted: by the next poll if by seconds, by the sweep if by minutes."""
-    watched.visibility.put(closed(60))
-    await watched.poll(61)
-    watched.visibility.put(closed(close_at, "failed"))
-    assert by_status(await watched.poll(seen_at)) == {"completed": 1, "failed": 1}
+@pytest.mark.parametrize("late", [1, 4.9, 60, 121, 179])
+@pytest.mark.parametrize("phase", [0, 7, 14])
+@pytest.mark.parametrize("outage", [0, 290])
+async def test_late_rows(watched: Watched, late: float, phase: float, outage: float) -> None:
+    """A row that shows up to three minutes late is counted, whenever polls fall and however long none could be made.
+
+    Up to five seconds late, the first poll that can see it counts it.
+    """
+    watched.visibility.put(closed(60 + phase))
+    await watched.poll(75)
+    hidden = closed(74 + phase, "failed")
+    shown = 74 + phase + late
+    for at in range(round(90 + outage), 600, 15):
+        if at >= shown:
+            watched.visibility.put(hidden)
+        watched.visibility.put(closed(at - 1))
+        found = by_status(await watched.poll(at))["failed"]
+        if late < 5 and at >= shown:
+            assert found == 1
+    assert found == 1
+
+
+async def test_late_row_after_idle_time(watched: Watched) -> None:
+    """A late row that moves the edge after a long idle time makes no run count twice."""
+    watched.visibility.put(closed(100), closed(200))
+    for at in range(205, 355, 15):
+        await watched.poll(at)
+    watched.visibility.put(closed(220, "failed"))
+    for at in range(355, 900, 15):
+        figures = await watched.poll(at)
+    assert by_status(figures) == {"completed": 2, "failed": 1}
+
+
+async def test_clock_set_back(watched: Watched) -> None:
+    """With our clock set back by twenty minutes, nothing counts twice and nothing stops counting."""
+    watched.visibility.put(*(closed(at) for at in range(1, 1500)))
+    await watched.poll(1500)
+    watched.visibility.put(*(closed(at) for at in range(1500, 1515)))
+    await watched.poll(315)
+    watched.visibility.put(*(closed(at) for at in range(1515, 1600)), closed(1400, "failed"))
+    assert by_status(await watched.poll(400)) == {"completed": 1599, "failed": 1}
+
+
+async def test_killed_between_pages(watched: Watched) -> None:
+    """A mirror that is killed after any page goes on where it was: nothing lost, nothing doubled."""
+    watched.visibility.put(closed(0))
+    await watched.poll(1)
+    watched.visibility.put(*(closed(2 + n / 1000) for n in range(7500)))
+    for good in range(2, 8):
+        watched.visibility.errors.extend([*[None] * good, GONE])
+        with pytest.raises(VisibilityError):
+            await watched.poll(20 + good)
+        watched.visibility.errors.clear()
+        await watched.restart(20 + good)
+    assert by_status(await watched.poll(60)) == {"completed": 7501}
+
+
+async def test_catching_up_leaves_room(watched: Watched) -> None:
+    """After a long downtime a poll reads a few pages, tells what is uncovered, and the rest is read page by page."""
+    watched.visibility.put(closed(0))
+    await watched.poll(1)
+    watched.visibility.put(*(closed(2 + n / 100) for n in range(9000)))
+    watched.visibility.requests.clear()
+    await watched.mirror.poll(BEGAN + 100 * SECOND)
+    assert watched.visibility.requests == ["running", *["closed"] * 5]
+    uncovered = figures(watched.mirror.state, 0).uncovered
+    assert 40 < uncovered < 60
+    assert await watched.mirror.catch_up(BEGAN + 101 * SECOND)
+    assert 0 < figures(watched.mirror.state, 0).uncovered < uncovered
+    found = await watched.poll(115)
+    assert (by_status(found), found.uncovered) == ({"completed": 9001}, 0)
+
+
+async def test_started(watched: Watched) -> None:
+    """A run counts as started when it is first seen, open or closed, and only if it started since the mirror began."""
+    old, new = running(-50), running(3)
+    watched.visibility.put(old)
+    await watched.poll(1)
+    watched.visibility.put(close(old, 4), new, close(running(5), 6))
+    await watched.poll(7)
+    watched.visibility.put(close(new, 8))
+    await watched.restart(9)
+    assert (await watched.poll(10)).started == {RIDE: 2}
 
 
 async def test_skewed_close_time(watched: Watched) -> None:
@@ -131,7 +228,7 @@ async def test_unknown_status(watched: Watched) -> None:
     watched.visibility.put(closed(1, None), running(1, None), closed(1), running(1))
     figures = await watched.poll(2)
     assert (by_status(figures), figures.running) == ({"completed": 1}, {RIDE: 1})
-    assert watched.mirror.unknown_status_rows == 2
+    assert watched.mirror.state.others[UNKNOWN_STATUS] >= 2
 
 
 async def test_open_run_closes(watched: Watched) -> None:
@@ -150,7 +247,7 @@ async def test_closed_run_still_listed_open(watched: Watched) -> None:
     watched.visibility.put(close(run, 2))
     await watched.poll(3)
     watched.visibility.put(run)
-    assert RIDE not in (await watched.poll(4)).running
+    assert (await watched.poll(4)).running == {RIDE: 0}
 
 
 async def test_new_open_runs(watched: Watched) -> None:
@@ -164,13 +261,15 @@ async def test_new_open_runs(watched: Watched) -> None:
 
 
 async def test_reconciliation(watched: Watched) -> None:
-    """A run that was deleted while open is forgotten when all open runs are listed again."""
+    """An open run that a listing of all lacks, and no poll then finds closed, is forgotten and counted as vanished."""
     run = running(-3)
     watched.visibility.put(run, running(-4))
     await watched.poll(1)
     del watched.visibility.runs[run.run_id]
     assert (await watched.poll(100)).running == {RIDE: 2}
-    assert (await watched.poll(602)).running == {RIDE: 1}
+    assert (await watched.poll(602)).running == {RIDE: 2}
+    assert (await watched.poll(603)).running == {RIDE: 1}
+    assert watched.mirror.state.others[VANISHED] == 1
 
 
 async def test_oldest_age(watched: Watched) -> None:
@@ -185,7 +284,9 @@ async def test_oldest_age(watched: Watched) -> None:
 
 async def test_durations(watched: Watched) -> None:
     """A duration falls into the bucket whose upper edge it does not exceed."""
-    watched.visibility.put(closed(1, duration=0.5), closed(1, duration=0.51), closed(1, duration=1e6))
+    watched.visibility.put(
+        closed(1, duration=SECOND // 2), closed(1, duration=SECOND // 2 + 1), closed(1, duration=10**12)
+    )
     ((key, observed),) = (await watched.poll(2)).durations.items()
-    assert (key, observed.total) == (("Ride", "completed", "none"), 1_000_001.01)
+    assert (key, observed.total) == (("Ride", "completed", "none"), 1_000_001.000001)
     assert (observed.counts[0], observed.counts[1], observed.counts[-1], sum(observed.counts)) == (1, 1, 1, 3)

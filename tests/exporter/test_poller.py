@@ -1,10 +1,15 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.poller import BACKOFF_CAP, Poller, backoff
 from temporal_slo.exporter.snapshot import RunningKey, Snapshot
+from temporal_slo.exporter.state import SECOND
+from temporal_slo.exporter.visibility import MeasuredVisibility
 from temporal_slo.testing import FakeVisibility, FixedClock
 
 from .runs import BEGAN, closed, running
@@ -32,53 +37,62 @@ class Sleeper:
             raise Stopped
 
 
-async def run(visibility: FakeVisibility, polls: int) -> tuple[list[Snapshot], list[float]]:
+async def run(folder: Path, visibility: FakeVisibility, polls: int) -> tuple[list[Snapshot], list[float]]:
     """Run a poller for so many polls; return what it published and its waits."""
-    clock = FixedClock(BEGAN / 1e6)
+    clock = FixedClock(BEGAN / SECOND)
     sleeper = Sleeper(clock, polls)
     published: list[Snapshot] = []
-    poller = Poller("shop", visibility, published.append, interval=timedelta(seconds=15), clock=clock, sleep=sleeper)
+
+    async def publish(snapshot: Snapshot) -> None:
+        published.append(snapshot)
+
+    ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+    measured = MeasuredVisibility(visibility)
+    mirror = Mirror("shop", measured, ledger, await ledger.load("shop"), BEGAN, needs_event=lambda _: False)
+    interval = timedelta(seconds=15)
+    poller = Poller("shop", mirror, measured, publish, interval=interval, clock=clock, sleep=sleeper)
     with pytest.raises(Stopped):
         await poller.run()
+    ledger.close()
     return published, sleeper.waits
 
 
-async def test_publishes_at_once() -> None:
+async def test_publishes_at_once(tmp_path: Path) -> None:
     """A snapshot that says what is missing is there before the first poll."""
-    published, _ = await run(FakeVisibility(), 1)
+    published, _ = await run(tmp_path, FakeVisibility(), 1)
     assert (published[0].figures, published[0].last_success, published[0].poll_duration) == (None, None, None)
     assert published[0].trouble == "the first poll has not ended yet"
 
 
-async def test_failed_poll_keeps_figures() -> None:
+async def test_failed_poll_keeps_figures(tmp_path: Path) -> None:
     """After a failed poll the last good figures stay, the last success stands still, and the reason is told."""
     visibility = FakeVisibility([running(-3), closed(0)])
-    visibility.errors.extend([None, None, GONE])
-    _, good, bad = (await run(visibility, 2))[0]
+    visibility.errors.extend([None, None, None, None, GONE])
+    _, good, bad = (await run(tmp_path, visibility, 2))[0]
     assert (good.trouble, bad.trouble) == (None, "UNAVAILABLE: connection refused")
     assert good.figures is bad.figures
     assert good.figures
     assert good.figures.running == {RunningKey("Ride", "rides"): 1}
-    assert (good.last_success, bad.last_success) == (BEGAN / 1e6, BEGAN / 1e6)
+    assert (good.last_success, bad.last_success) == (BEGAN / SECOND, BEGAN / SECOND)
 
 
-async def test_counts_requests() -> None:
+async def test_counts_requests(tmp_path: Path) -> None:
     """Requests are counted by API and by the code of the answer, also those of failed polls."""
     visibility = FakeVisibility()
-    visibility.errors.extend([None, GONE, VisibilityError("RESOURCE_EXHAUSTED", "too many")])
-    published, _ = await run(visibility, 3)
+    visibility.errors.extend([None, None, None, GONE, VisibilityError("RESOURCE_EXHAUSTED", "too many")])
+    published, _ = await run(tmp_path, visibility, 3)
     assert published[-1].requests == {
-        ("ListWorkflowExecutions", "OK"): 3,
+        ("ListWorkflowExecutions", "OK"): 5,
         ("ListWorkflowExecutions", "UNAVAILABLE"): 1,
         ("ListWorkflowExecutions", "RESOURCE_EXHAUSTED"): 1,
     }
 
 
-async def test_waits() -> None:
+async def test_waits(tmp_path: Path) -> None:
     """A complete poll is followed by the interval; failed ones by growing waits, reset by the next complete one."""
     visibility = FakeVisibility()
-    visibility.errors.extend([None, None, GONE, GONE, GONE, None, None, GONE])
-    _, waits = await run(visibility, 6)
+    visibility.errors.extend([None, None, None, None, GONE, GONE, GONE, None, None, GONE])
+    _, waits = await run(tmp_path, visibility, 6)
     assert (waits[0], waits[4]) == (15, 15)
     assert 0.5 <= waits[1] <= 1 <= waits[2] <= 2 <= waits[3] <= 4
     assert 0.5 <= waits[5] <= 1

@@ -43,16 +43,16 @@ async def listed(answer: ListWorkflowExecutionsResponse | Exception) -> Page:
 
 async def test_row() -> None:
     """A raw row becomes a run in microseconds, with the duration that the server computed."""
-    raw = row(2, execution_time=DUE, close_time=CLOSED, execution_duration=Duration(seconds=7, nanos=1))
+    raw = row(2, execution_time=DUE, close_time=CLOSED, execution_duration=Duration(seconds=7, nanos=1_999))
     start = STARTED.ToMicroseconds()
-    run = Run("r", "Ride", "rides", "completed", start, start + 3_000_000, start + 10_000_000, 7.000000001)
+    run = Run("r", "w", "Ride", "rides", "completed", start, start + 3_000_000, start + 10_000_000, 7_000_001)
     assert await listed(ListWorkflowExecutionsResponse(executions=[raw], next_page_token=b"on")) == Page((run,), b"on")
 
 
 async def test_row_without_duration() -> None:
     """Where the server gives no duration it is the time from due to close."""
     page = await listed(ListWorkflowExecutionsResponse(executions=[row(2, execution_time=DUE, close_time=CLOSED)]))
-    assert (page.rows[0].duration, page.next_token) == (7.0, b"")
+    assert (page.rows[0].duration, page.next_token) == (7_000_000, b"")
 
 
 @pytest.mark.parametrize("status", [0, 8, 99])

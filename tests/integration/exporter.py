@@ -20,14 +20,16 @@ class Exporter:
         address: Temporal's.
         namespace: Temporal namespace to watch.
         options: Further options.
+        port: Where it listens; a free one if 0.
     """
 
-    def __init__(self, folder: Path, address: str, namespace: str, *options: str) -> None:
-        self.target = f"{LOOPBACK}:{free_port()}"
+    def __init__(self, folder: Path, address: str, namespace: str, *options: str, port: int = 0) -> None:
+        self.target = f"{LOOPBACK}:{port or free_port()}"
         command = own_command("exporter", "--temporal-address", address, "--temporal-namespace", namespace)
+        ledger = ("--ledger", f"sqlite:///{folder / 'ledger.db'}")
         self.child = Child(
             "exporter",
-            [*command, "--listen", self.target, "--poll-interval", "200ms", *options],
+            [*command, "--listen", self.target, "--poll-interval", "200ms", *ledger, *options],
             folder / "exporter.log",
         )
         self.http = httpx.AsyncClient(base_url=f"http://{self.target}")

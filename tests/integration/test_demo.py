@@ -72,6 +72,18 @@ def demo(tmp_path: Path, *options: str) -> Iterator[Demo]:
         running.process.wait()
 
 
+@contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Listen on a port, unless somebody does already."""
+    try:
+        listener = socket.create_server((LOOPBACK, port))
+    except OSError:
+        yield
+        return
+    with listener:
+        yield
+
+
 def nothing_left(children: dict[str, int], ports: set[int]) -> None:
     """Assert that no child runs and no port is taken."""
     for name, pid in children.items():
@@ -108,7 +120,7 @@ async def test_interrupt(tmp_path: Path, temporal: Temporal) -> None:
 async def test_ports_taken(tmp_path: Path, temporal: Temporal) -> None:
     """A default port that is taken is replaced by a free one, which is printed; Ctrl-C works while it starts."""
     with (
-        socket.create_server((LOOPBACK, 9464)),
+        taken(9464),
         demo(tmp_path, "--temporal-address", temporal.address) as running,
     ):
         await running.printed("/metrics")

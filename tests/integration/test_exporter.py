@@ -5,7 +5,6 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -13,8 +12,7 @@ import pytest
 from temporalio.client import Client
 
 from temporal_slo import names
-from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.visibility import TemporalVisibility, count_closed
+from temporal_slo.exporter.visibility import LIST_WORKFLOWS, count_closed
 from temporal_slo.reference import load
 from temporal_slo.reference.booking import BookingTimings
 from temporal_slo.reference.services import Services
@@ -25,6 +23,7 @@ from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from tests.conftest import Temporal
 
 from .exporter import Exporter
+from .polling import polling
 
 MIX = load.Mix.parse("confirmed=12,declined=3,cancelled_by_user=2,canceled=3,terminated=2,timed_out=2,failed=1")
 SMALL, FULL = 250, 4000
@@ -111,41 +110,78 @@ async def scraped(prometheus: Prometheus, count: int) -> dict[str, int]:
     return found
 
 
-async def test_steady_state_is_two_requests(temporal: Temporal) -> None:
+async def test_steady_state_is_two_requests(temporal: Temporal, tmp_path: Path) -> None:
     """With no new work a poll makes two visibility requests, with runs open and runs closed before."""
     client = await temporal.namespace("steady")
-    poller = Poller("steady", TemporalVisibility(client, "steady"), lambda _: None, interval=timedelta(seconds=1))
-    for _ in range(5):
-        await close_one(client)
-        await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+    async with polling(tmp_path, temporal.connection("steady")) as poller:
+        await poller.poll()
+        for _ in range(5):
+            await close_one(client)
+            await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
 
-    async def seen() -> bool:
-        assert await poller.poll()
-        figures = poller.snapshot.figures
-        return bool(figures and sum(figures.closed.values()) == sum(figures.running.values()) == 5)
+        async def seen() -> bool:
+            assert await poller.poll()
+            figures = poller.snapshot.figures
+            return bool(figures and sum(figures.closed.values()) == sum(figures.running.values()) == 5)
 
-    await until(seen, deadline=30, what="5 closed and 5 open runs")
-    before = sum(poller.snapshot.requests.values())
-    for _ in range(10):
-        assert await poller.poll()
-    assert sum(poller.snapshot.requests.values()) - before == 20
+        await until(seen, deadline=30, what="5 closed and 5 open runs")
+        before = sum(poller.snapshot.requests.values())
+        for _ in range(10):
+            assert await poller.poll()
+        assert sum(poller.snapshot.requests.values()) - before == 20
 
 
-async def test_pages_of_a_real_server(temporal: Temporal) -> None:
+async def test_pages_of_a_real_server(temporal: Temporal, tmp_path: Path) -> None:
     """More rows than fit the first page are read page by page, though the pages differ in size."""
     client = await temporal.namespace("paged")
-    poller = Poller("paged", TemporalVisibility(client, "paged"), lambda _: None, interval=timedelta(seconds=1))
-    for _ in range(15):
-        await asyncio.gather(*(close_one(client) for _ in range(30)))
+    async with polling(tmp_path, temporal.connection("paged")) as poller:
+        assert await poller.poll()
+        for _ in range(15):
+            await asyncio.gather(*(close_one(client) for _ in range(30)))
 
-    async def all_closed() -> bool:
-        return (await count_closed(client)).total() == 450
+        async def all_closed() -> bool:
+            return (await count_closed(client)).total() == 450
 
-    await until(all_closed, deadline=60, what="450 closed runs")
-    assert await poller.poll()
-    assert poller.snapshot.figures
-    assert sum(poller.snapshot.figures.closed.values()) == 450
-    assert poller.snapshot.requests["ListWorkflowExecutions", "OK"] == 3
+        await until(all_closed, deadline=60, what="450 closed runs")
+        before = poller.snapshot.requests[LIST_WORKFLOWS, "OK"]
+        assert await poller.poll()
+        assert poller.snapshot.figures
+        assert sum(poller.snapshot.figures.closed.values()) == 450
+        assert poller.snapshot.requests[LIST_WORKFLOWS, "OK"] - before == 3
+
+
+async def test_killed_and_restarted(temporal: Temporal, tmp_path: Path) -> None:
+    """What closes while the exporter is dead is counted when it is back, on top of what it had counted before."""
+    client = await temporal.namespace("killed")
+    async with exporting(tmp_path, temporal.address, "killed") as exporter:
+        await exporter.becomes(names.EXPORTER_UP, 1)
+        await close_one(client)
+        await exporter.becomes(names.WORKFLOWS_CLOSED, 1)
+        exporter.child.kill()
+        for _ in range(3):
+            await close_one(client)
+    async with exporting(tmp_path, temporal.address, "killed") as exporter:
+        await exporter.becomes(names.WORKFLOWS_CLOSED, 4)
+        assert sum((await exporter.series(names.WORKFLOWS_STARTED)).values()) == 4
+
+
+async def test_increase_in_prometheus(temporal: Temporal, programs: dict[str, Path], tmp_path: Path) -> None:
+    """The first failure ever is an increase of 1 to Prometheus, because its series was at 0 first."""
+    client = await temporal.namespace("increase")
+    async with (
+        exporting(tmp_path, temporal.address, "increase") as exporter,
+        scraping(programs["prometheus"], tmp_path, exporter) as prometheus,
+    ):
+        await exporter.becomes(names.EXPORTER_UP, 1)
+        await close_one(client)
+        sample = names.WORKFLOWS_CLOSED.sample
+
+        async def counted() -> bool:
+            return await prometheus.value(sample) == 1
+
+        await until(counted, deadline=60, what="the closed run in Prometheus")
+        assert await prometheus.value(f"max_over_time({sample}[5m]) - min_over_time({sample}[5m])") == 1
+        assert await prometheus.value(f"count_over_time(({sample} == 0)[5m:1s])") is not None
 
 
 async def test_server_away_at_start_and_killed_later(tmp_path: Path) -> None:

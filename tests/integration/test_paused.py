@@ -1,20 +1,20 @@
 """The exporter and runs that are paused, which servers of version 1.32 or newer can do."""
 
 import uuid
-from datetime import timedelta
+from pathlib import Path
 
 from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 
-from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.snapshot import RunningKey
-from temporal_slo.exporter.visibility import TemporalVisibility
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
+
+from .polling import polling
 
 PAIR = ("Paused", "Running")
 
 
-async def test_paused_run(temporal: Temporal) -> None:
+async def test_paused_run(temporal: Temporal, tmp_path: Path) -> None:
     """A paused run, of which the SDK knows no status, is neither running nor closed, and stops no poll."""
     client = await temporal.namespace("paused")
     running, paused = [
@@ -30,9 +30,9 @@ async def test_paused_run(temporal: Temporal) -> None:
         return counts == [1, 1]
 
     await until(one_of_each, deadline=30, what="a paused and a running run in visibility")
-    poller = Poller("paused", TemporalVisibility(client, "paused"), lambda _: None, interval=timedelta(seconds=1))
-    assert await poller.poll()
-    assert poller.snapshot.figures
-    assert poller.snapshot.figures.running == {RunningKey("Nobody", "nobody"): 1}
-    assert poller.snapshot.figures.closed == {}
+    async with polling(tmp_path, temporal.connection("paused")) as poller:
+        assert await poller.poll()
+        assert poller.snapshot.figures
+        assert poller.snapshot.figures.running == {RunningKey("Nobody", "nobody"): 1}
+        assert poller.snapshot.figures.closed == {}
     await running.terminate()

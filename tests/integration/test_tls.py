@@ -3,18 +3,16 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import trustme
-from temporalio.client import Client
 
 from temporal_slo import settings
-from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.visibility import TemporalVisibility
 from temporal_slo.servers.process import LOOPBACK
 from tests.conftest import Temporal
+
+from .polling import polling
 
 HOST = "temporal.example"
 
@@ -72,17 +70,14 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.close()
 
 
-async def polls(environ: dict[str, str]) -> str | None:
+async def polls(folder: Path, environ: dict[str, str]) -> str | None:
     """Connect by the environment alone and poll once; return the trouble."""
-    connection = settings.connection(None, None, None, environ)
-    client = await Client.connect(**connection, lazy=True)
-    visibility = TemporalVisibility(client, connection["namespace"])
-    poller = Poller(connection["namespace"], visibility, lambda _: None, interval=timedelta(seconds=1))
-    await poller.poll()
-    return poller.snapshot.trouble
+    async with polling(folder, settings.connection(None, None, None, environ)) as poller:
+        await poller.poll()
+        return poller.snapshot.trouble
 
 
-async def test_mutual_tls(address: str, pki: Pki) -> None:
+async def test_mutual_tls(address: str, pki: Pki, tmp_path: Path) -> None:
     """With the authority's, its own certificate and its key the exporter polls; without them it says UNAVAILABLE."""
     environ = {
         "TEMPORAL_ADDRESS": address,
@@ -91,7 +86,7 @@ async def test_mutual_tls(address: str, pki: Pki) -> None:
         "TEMPORAL_TLS_CLIENT_CERT_PATH": str(pki.certificate),
         "TEMPORAL_TLS_CLIENT_KEY_PATH": str(pki.key),
     }
-    assert await polls(environ) is None
+    assert await polls(tmp_path, environ) is None
     del environ["TEMPORAL_TLS_CLIENT_CERT_PATH"], environ["TEMPORAL_TLS_CLIENT_KEY_PATH"]
-    assert (await polls(environ) or "").startswith("UNAVAILABLE")
-    assert (await polls({"TEMPORAL_ADDRESS": address}) or "").startswith("UNAVAILABLE")
+    assert (await polls(tmp_path, environ) or "").startswith("UNAVAILABLE")
+    assert (await polls(tmp_path, {"TEMPORAL_ADDRESS": address}) or "").startswith("UNAVAILABLE")

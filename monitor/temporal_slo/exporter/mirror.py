@@ -1,16 +1,27 @@
-"""A mirror of one namespace's visibility: each closed run counted once, open runs held by id."""
+"""A mirror of one namespace's visibility: each closed run counted once, open runs held by id, all in the ledger."""
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from temporal_slo import names
-from temporal_slo.exporter.snapshot import BUCKETS, ClosedKey, DurationKey, Durations, Figures, RunningKey
+from temporal_slo.exporter.edge import Edge
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.snapshot import RunningKey
+from temporal_slo.exporter.state import (
+    CLOSED,
+    LATE,
+    OPEN,
+    SECOND,
+    UNKNOWN_STATUS,
+    VANISHED,
+    Change,
+    Counted,
+    Gap,
+    Position,
+    State,
+    Verdict,
+)
 from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, RUNNING, Page, Run, Visibility
-
-SECOND: Final = 1_000_000
-"""Microseconds, the unit of every time here."""
 
 OVERLAP: Final = 5 * SECOND
 """How late a row may become visible and still be found by the next poll."""
@@ -21,174 +32,249 @@ LATE_SWEEP: Final = 180 * SECOND
 SWEEP_INTERVAL: Final = 60 * SECOND
 RECONCILE_INTERVAL: Final = 600 * SECOND
 
-FUTURE: Final = 5 * SECOND
-"""How far a row's time may lie ahead of our clock before it no longer moves the edge."""
-
 FIRST_PAGE: Final = 200
 """Rows of a steady poll's first page: what is new fits, and an idle poll stays small."""
 
+STEADY_PAGES: Final = 5
+"""Pages of closed runs that a poll reads at most; what is below is left to catching up."""
 
-class Edge:
-    """How far down a list that is ordered newest first was read completely.
-
-    All positions are times of the server; our own clock only tells how long ago the edge was reached, so that a
-    skewed clock hides nothing.
-
-    Args:
-        lowest: Nothing older is ever read.
-        now: Our clock.
-    """
-
-    def __init__(self, lowest: int, now: int) -> None:
-        self._lowest = self._position = lowest
-        self._reached = now
-
-    def floor(self, now: int, grace: int) -> int:
-        """Return the oldest time at which a row may still be new to us, if rows are late by *grace* at most."""
-        still_late = max(grace - (now - self._reached), 0)
-        return max(self._position - still_late, self._lowest)
-
-    def advance(self, moments: Iterable[int], now: int) -> None:
-        """Move up to the newest of *moments*, the times of the rows of a complete read that began at *now*.
-
-        A row from the future does not move it, else one skewed clock would hide all that happens until then.
-        """
-        newest = max((moment for moment in moments if moment <= now + FUTURE), default=0)
-        if newest > self._position:
-            self._position, self._reached = newest, now
-
-
-class _Open(NamedTuple):
-    key: RunningKey
-    due_time: int
-
-
-class _Histogram:
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(BUCKETS, value)] += 1
-        self.total += value
+NeedsEvent = Callable[[Run], bool]
 
 
 class Mirror:
-    """Mirror of one namespace, in memory.
+    """Mirror of one namespace.
 
-    A poll that fails changes nothing but the count of unknown rows; the next one reads what it would have read.
+    Every page is one transaction of the ledger: the rows that are new, the totals, and what is still to be read. So a
+    poll that fails or is killed anywhere loses nothing, and the next counts nothing twice.
 
     Args:
+        namespace: Whose runs.
         visibility: The list of runs.
-        now: Our clock, in microseconds of Unix time. Runs that closed before it are not counted.
+        ledger: Where it is kept.
+        state: What the ledger knows of *namespace*.
+        now: Our clock, in microseconds of Unix time.
+        needs_event: Tells which closed runs wait for their close event before they are counted.
 
     Attributes:
-        unknown_status_rows: Rows left out so far because their status is unknown.
+        state: What is known; changes only after the ledger has it.
     """
 
-    def __init__(self, visibility: Visibility, now: int) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        visibility: Visibility,
+        ledger: Ledger,
+        state: State,
+        now: int,
+        *,
+        needs_event: NeedsEvent,
+    ) -> None:
+        self._namespace = namespace
         self._visibility = visibility
-        self._closed_edge = Edge(now, now)
-        self._start_edge = Edge(0, now)
-        self._swept = now
+        self._ledger = ledger
+        self._needs_event = needs_event
+        self.state = state
+        self._edges = {name: Edge(position, now) for name, position in state.positions.items()}
+        self._cursors: dict[Gap, tuple[bytes, int | None]] = {}
+        self._began = now
+        self._polled = now
+        # The first poll sweeps: before a restart there may have been rows that were late.
+        self._swept: int | None = None
         self._reconciled: int | None = None
-        self._counted: dict[str, int] = {}
-        self._open: dict[str, _Open] = {}
-        self._closed: Counter[ClosedKey] = Counter()
-        self._durations: dict[DurationKey, _Histogram] = {}
-        self._running_keys: set[RunningKey] = set()
-        self.unknown_status_rows = 0
+        self._missing: set[str] = set()
 
-    async def poll(self, now: int) -> Figures:
-        """Read what is new and return the figures as they are then.
+    async def poll(self, now: int) -> None:
+        """Read what is new, and what is open.
 
         Args:
             now: Our clock, in microseconds of Unix time.
 
         Raises:
-            VisibilityError: A request brought no answer; nothing was counted.
+            VisibilityError: A request brought no answer; what was read before it is counted.
+            LedgerError: Something could not be written; it was not counted.
         """
-        sweep = now - self._swept >= SWEEP_INTERVAL
-        reconcile = self._reconciled is None or now - self._reconciled >= RECONCILE_INTERVAL
-        grace, size = (LATE_SWEEP, PAGE_SIZE_MAX) if sweep else (OVERLAP, FIRST_PAGE)
+        if not self._edges:
+            await self._begin(now)
+        sweep = _due(self._swept, SWEEP_INTERVAL, now)
+        floors = {name: self._floor(name, sweep=sweep) for name in self._edges}
+        size = PAGE_SIZE_MAX if sweep else FIRST_PAGE
         # Open runs first: one that closes in between is then found closed, never left behind as open.
-        floor = 0 if reconcile else self._start_edge.floor(now, grace)
-        running = await _scan(self._visibility.running, _start_time, floor, PAGE_SIZE_MAX if reconcile else size)
-        closed = await _scan(self._visibility.closed, _close_time, self._closed_edge.floor(now, grace), size)
-        if reconcile:
-            self._open.clear()
-            self._reconciled = now
+        listed = await self._read_open(now, floors[OPEN], size)
+        await self._read_closed(now, floors[CLOSED], size)
+        await self._forget_missing(listed, now)
+        self._polled = now
         if sweep:
             self._swept = now
-        self._count(closed, now)
-        self._hold(running, now)
-        return self._figures(now)
+            await self._ledger.expire(self._namespace, self._lowest(), now)
 
-    def _count(self, rows: list[Run], now: int) -> None:
-        for run in self._known(rows):
-            self._open.pop(run.run_id, None)
-            if run.run_id not in self._counted:
-                self._counted[run.run_id] = run.close_time
-                self._count_one(run)
-        self._closed_edge.advance((run.close_time for run in rows), now)
-        # Ids older than any floor to come will never be read again.
-        oldest = self._closed_edge.floor(now, LATE_SWEEP)
-        self._counted = {run_id: close for run_id, close in self._counted.items() if close >= oldest}
+    async def catch_up(self, now: int) -> bool:
+        """Read one page of what was passed over; return whether there is more.
 
-    def _count_one(self, run: Run) -> None:
-        status, outcome = str(run.status), names.OUTCOME_NONE
-        self._closed[ClosedKey(run.workflow_type, run.task_queue, status, outcome)] += 1
-        duration = DurationKey(run.workflow_type, status, outcome)
-        self._durations.setdefault(duration, _Histogram()).observe(run.duration)
+        Args:
+            now: Our clock, in microseconds of Unix time.
 
-    def _hold(self, rows: list[Run], now: int) -> None:
-        for run in self._known(rows):
-            if run.run_id not in self._counted and run.status == RUNNING:
-                key = RunningKey(run.workflow_type, run.task_queue)
-                self._open[run.run_id] = _Open(key, run.due_time)
-                self._running_keys.add(key)
-        self._start_edge.advance((run.start_time for run in rows), now)
+        Raises:
+            VisibilityError: The request brought no answer.
+            LedgerError: Something could not be written; it was not counted.
+        """
+        if not self.state.gaps:
+            return False
+        *others, gap = self.state.gaps
+        # By the token where there is one: the filter on close time, needed after a restart, ends in a scan.
+        token, until = self._cursors.pop(gap, (b"", gap.high))
+        page = await self._visibility.closed(PAGE_SIZE_MAX, token, until)
+        rows = [run for run in page.rows if run.close_time >= gap.low]
+        change = await self._new_closed(rows)
+        rest = _rest(page, rows, gap.low)
+        change.gaps = merged([*others, *rest])
+        await self.commit(change, now)
+        self._cursors.update(dict.fromkeys(rest, (page.next_token, until)))
+        return bool(self.state.gaps)
 
-    def _known(self, rows: list[Run]) -> Iterable[Run]:
-        known = [run for run in rows if run.status]
-        self.unknown_status_rows += len(rows) - len(known)
-        return known
+    async def commit(self, change: Change, now: int) -> None:
+        """Write *change*, and only then move on in memory.
 
-    def _figures(self, now: int) -> Figures:
-        # What was open once stays a series at 0: a series that vanishes cannot be told from no data.
-        running = Counter(dict.fromkeys(self._running_keys, 0))
-        oldest = {key.workflow_type: now for key in self._running_keys}
-        for run in self._open.values():
-            running[run.key] += 1
-            oldest[run.key.workflow_type] = min(oldest[run.key.workflow_type], run.due_time)
-        return Figures(
-            closed=dict(self._closed),
-            durations={key: Durations(tuple(h.counts), h.total) for key, h in self._durations.items()},
-            running=dict(running),
-            oldest_running_age={kind: (now - due) / SECOND for kind, due in oldest.items()},
-        )
+        Raises:
+            LedgerError: It could not be written.
+        """
+        if change != Change():
+            await self._ledger.commit(self._namespace, change, now)
+            self.state.apply(change)
+
+    async def _begin(self, now: int) -> None:
+        """Place the edges at the first poll ever: what closed or started before the exporter began is not counted.
+
+        By the server's clock where it can be told from the newest row, else by ours.
+        """
+        closed = await self._visibility.closed(1)
+        running = await self._visibility.running(1)
+        newest = {
+            CLOSED: max((run.close_time for run in closed.rows), default=-1),
+            OPEN: max((run.start_time for run in running.rows), default=-1),
+        }
+        lowest = {name: min(moment + 1, self._began) for name, moment in newest.items()}
+        await self.commit(Change(positions={name: Position(low, low) for name, low in lowest.items()}), now)
+        self._edges = {name: Edge(Position(low, low), now) for name, low in lowest.items()}
+
+    async def _read_closed(self, now: int, floor: int, size: int) -> None:
+        edge, token = self._edges[CLOSED], b""
+        known = edge.position.position
+        # What this read has passed is taken out of the gap that it left a page ago.
+        below = self.state.gaps
+        for _ in range(STEADY_PAGES):
+            page = await self._visibility.closed(size, token)
+            rows = [run for run in page.rows if run.close_time >= floor]
+            change = await self._new_closed(rows)
+            ahead = edge.ahead((run.close_time for run in rows), now)
+            rest = _rest(page, rows, floor)
+            change.gaps = merged([*below, *rest])
+            change.positions = {CLOSED: ahead} if ahead else {}
+            change.others[LATE] += sum(run.close_time < known for run in change.seen)
+            await self.commit(change, now)
+            edge.move(ahead, now)
+            if not rest:
+                return
+            token, size = page.next_token, PAGE_SIZE_MAX
+        self._cursors.update(dict.fromkeys(rest, (token, None)))
+
+    async def _new_closed(self, rows: Iterable[Run]) -> Change:
+        """Return what the closed runs among *rows* change that are not known yet."""
+        change = Change()
+        runs = {run.run_id: run for run in _with_status(rows, change) if run.close_time}
+        unseen = await self._ledger.unseen(self._namespace, list(runs)) if runs else ()
+        for run_id, run in runs.items():
+            if run_id in unseen:
+                change.seen.append(run)
+                self._start(run, change)
+                if self._needs_event(run):
+                    change.pending.append(run)
+                else:
+                    change.counted.append(Counted(run, Verdict(str(run.status), "none")))
+        return change
+
+    def _start(self, run: Run, change: Change) -> None:
+        if run.run_id in self.state.open:
+            change.left.append(run.run_id)
+        elif run.start_time >= self._edges[OPEN].position.lowest:
+            change.started[RunningKey(run.workflow_type, run.task_queue)] += 1
+
+    async def _read_open(self, now: int, floor: int, size: int) -> set[str] | None:
+        """Read open runs down to the edge; all of them, and return their ids, when they are to be reconciled."""
+        reconcile = _due(self._reconciled, RECONCILE_INTERVAL, now)
+        edge, token, listed = self._edges[OPEN], b"", set[str]()
+        floor, size, ahead = (0, PAGE_SIZE_MAX, None) if reconcile else (floor, size, None)
+        while True:
+            page = await self._visibility.running(size, token)
+            rows = [run for run in page.rows if run.start_time >= floor]
+            ahead = ahead or edge.ahead((run.start_time for run in rows), now)
+            listed.update(run.run_id for run in rows)
+            change = await self._new_open(rows)
+            if done := not _rest(page, rows, floor):
+                # The edge moves only when all above it was read: this list leaves no gaps.
+                change.positions = {OPEN: ahead} if ahead else {}
+            await self.commit(change, now)
+            if done:
+                break
+            token, size = page.next_token, PAGE_SIZE_MAX
+        edge.move(ahead, now)
+        self._reconciled = now if reconcile else self._reconciled
+        return listed if reconcile else None
+
+    async def _new_open(self, rows: Iterable[Run]) -> Change:
+        change = Change()
+        runs = {run.run_id: run for run in _with_status(rows, change) if run.status == RUNNING}
+        new = [run_id for run_id in runs if run_id not in self.state.open]
+        # A listing may lag: a run whose close was seen is not open.
+        for run_id in await self._ledger.unseen(self._namespace, new) if new else ():
+            run = runs[run_id]
+            change.opened.append(run)
+            if run.start_time >= self._edges[OPEN].position.lowest:
+                change.started[RunningKey(run.workflow_type, run.task_queue)] += 1
+        return change
+
+    async def _forget_missing(self, listed: set[str] | None, now: int) -> None:
+        """Remove open runs that a reconciliation did not list and whose close no poll has found since."""
+        if listed is not None:
+            self._missing = {run_id for run_id in self.state.open if run_id not in listed}
+        elif self._missing and not self.state.gaps:
+            gone = [run_id for run_id in self._missing if run_id in self.state.open]
+            self._missing = set()
+            await self.commit(Change(left=gone, others=Counter({VANISHED: len(gone)})), now)
+
+    def _floor(self, name: str, *, sweep: bool) -> int:
+        last, grace = (self._swept, LATE_SWEEP) if sweep else (self._polled, OVERLAP)
+        return self._edges[name].floor(self._began if last is None else last, grace)
+
+    def _lowest(self) -> int:
+        """Return the close time below which no row will ever be read again, wherever the edge moves to."""
+        return min([self._edges[CLOSED].position.position - LATE_SWEEP, *(gap.low for gap in self.state.gaps)])
 
 
-def _start_time(run: Run) -> int:
-    return run.start_time
+def _due(last: int | None, interval: int, now: int) -> bool:
+    # A clock that was set back counts as due, not as not due until it has caught up.
+    return last is None or not 0 <= now - last < interval
 
 
-def _close_time(run: Run) -> int:
-    return run.close_time
+def merged(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
+    """Return the same close times in gaps that rise and do not overlap."""
+    result: list[Gap] = []
+    for low, high in sorted(gaps):
+        if result and low <= result[-1].high:
+            result[-1] = Gap(result[-1].low, max(result[-1].high, high))
+        else:
+            result.append(Gap(low, high))
+    return tuple(result)
 
 
-async def _scan(
-    read: Callable[[int, bytes], Awaitable[Page]], moment: Callable[[Run], int], floor: int, size: int
-) -> list[Run]:
-    """Read a list that is ordered newest first, and stop at the first row older than *floor*."""
-    rows: list[Run] = []
-    token = b""
-    while True:
-        page = await read(size, token)
-        for run in page.rows:
-            if moment(run) < floor:
-                return rows
-            rows.append(run)
-        token, size = page.next_token, PAGE_SIZE_MAX
-        if not token:
-            return rows
+def _rest(page: Page, rows: list[Run], low: int) -> list[Gap]:
+    """Return what is left to read down to *low* after *rows*, those of *page* that are not below it."""
+    done = len(rows) < len(page.rows) or not page.next_token
+    return [] if done else [Gap(low, rows[-1].close_time or rows[-1].start_time)]
+
+
+def _with_status(rows: Iterable[Run], change: Change) -> Iterable[Run]:
+    for run in rows:
+        if run.status:
+            yield run
+        else:
+            change.others[UNKNOWN_STATUS] += 1

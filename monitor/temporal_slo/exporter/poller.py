@@ -9,15 +9,21 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.mirror import SECOND, Mirror
+from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.exporter.figures import figures
+from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import Snapshot
-from temporal_slo.exporter.visibility import MeasuredVisibility, Visibility
+from temporal_slo.exporter.state import SECOND
+from temporal_slo.exporter.visibility import MeasuredVisibility
 
 BACKOFF_FIRST: Final = 1.0
 BACKOFF_CAP: Final = 30.0
+PUBLISH_INTERVAL: Final = 1.0
+"""Seconds between two snapshots while catching up: rendering one costs more than reading a page."""
 
 log = logging.getLogger(__name__)
+
+Publish = Callable[[Snapshot], Awaitable[None]]
 
 
 def backoff(failures: int, jitter: float) -> float:
@@ -38,9 +44,10 @@ class Poller:
 
     Args:
         namespace: Temporal namespace, for the snapshot.
-        visibility: Its list of runs.
-        publish: Gets a snapshot at once, and one after every poll.
-        interval: Time from the end of a complete poll to the next.
+        mirror: What is polled.
+        visibility: What the mirror asks, for the count of its requests.
+        publish: Gets a snapshot after every poll.
+        interval: Time from one complete poll to the next; what was passed over is read in what is left of it.
         clock: Unix time in seconds.
         sleep: Waits so many seconds.
 
@@ -51,49 +58,70 @@ class Poller:
     def __init__(
         self,
         namespace: str,
-        visibility: Visibility,
-        publish: Callable[[Snapshot], None],
+        mirror: Mirror,
+        visibility: MeasuredVisibility,
+        publish: Publish,
         *,
         interval: timedelta,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._visibility = MeasuredVisibility(visibility)
+        self._mirror = mirror
+        self._visibility = visibility
         self._publish = publish
         self._interval = interval.total_seconds()
         self._clock = clock
         self._sleep = sleep
-        self._mirror = Mirror(self._visibility, self._now())
-        self.snapshot = Snapshot(namespace, trouble="the first poll has not ended yet")
-        publish(self.snapshot)
+        # A ledger that has polled before has figures at once.
+        known = figures(mirror.state, self._now()) if mirror.state.positions else None
+        self.snapshot = Snapshot(namespace, known, "the first poll has not ended yet")
 
     async def run(self) -> None:
-        """Poll until cancelled; a poll that fails is tried again after a growing wait."""
+        """Publish what is known, and poll until cancelled; a poll that fails is tried again after a growing wait."""
+        await self._publish(self.snapshot)
         failures = 0
         while True:
-            before = self.snapshot
-            failures = 0 if await self.poll() else failures + 1
+            began, before = self._clock(), self.snapshot
+            complete = await self.poll() and await self._catch_up(began + self._interval)
+            failures = 0 if complete else failures + 1
             self._tell_change(before)
-            await self._sleep(backoff(failures, random.random()) if failures else self._interval)  # noqa: S311 no secret
+            rest = max(began + self._interval - self._clock(), 0.0)
+            await self._sleep(backoff(failures, random.random()) if failures else rest)  # noqa: S311 no secret
 
     async def poll(self) -> bool:
         """Poll once, publish a snapshot and return whether the poll was complete."""
         began = time.monotonic()
-        before = self.snapshot
+        complete = await self._try(self._mirror.poll)
+        self.snapshot = replace(self.snapshot, poll_duration=time.monotonic() - began)
+        if complete:
+            self._renew()
+        await self._publish(self.snapshot)
+        return complete
+
+    async def _catch_up(self, deadline: float) -> bool:
+        """Read what was passed over until the next poll is due; return whether every request was answered."""
+        answered, published = True, self._clock()
+        while answered and self._mirror.state.gaps and self._clock() < deadline:
+            answered = await self._try(self._mirror.catch_up)
+            if answered:
+                self._renew()
+            if not answered or not self._mirror.state.gaps or self._clock() - published >= PUBLISH_INTERVAL:
+                await self._publish(self.snapshot)
+                published = self._clock()
+        return answered
+
+    async def _try(self, act: Callable[[int], Awaitable[object]]) -> bool:
+        trouble = None
         try:
-            figures = await self._mirror.poll(self._now())
-        except VisibilityError as error:
-            result = replace(before, trouble=str(error))
-        else:
-            result = replace(before, figures=figures, trouble=None, last_success=self._clock())
-        self.snapshot = replace(
-            result,
-            poll_duration=time.monotonic() - began,
-            requests=dict(self._visibility.requests),
-            unknown_status_rows=self._mirror.unknown_status_rows,
-        )
-        self._publish(self.snapshot)
-        return self.snapshot.trouble is None
+            await act(self._now())
+        except (VisibilityError, LedgerError) as error:
+            trouble = str(error)
+        self.snapshot = replace(self.snapshot, trouble=trouble, requests=dict(self._visibility.requests))
+        return trouble is None
+
+    def _renew(self) -> None:
+        now = self._now()
+        self.snapshot = replace(self.snapshot, figures=figures(self._mirror.state, now), last_success=self._clock())
 
     def _tell_change(self, before: Snapshot) -> None:
         # Once per change, not per poll: an outage of a night is two lines.
@@ -101,7 +129,8 @@ class Poller:
         if trouble == before.trouble:
             return
         if trouble:
-            log.warning("%s: polling fails, the last good figures stay: %s", before.temporal_namespace, trouble)
+            kept = "the last good figures stay" if self.snapshot.figures else "there are no figures yet"
+            log.warning("%s: polling fails, %s: %s", before.temporal_namespace, kept, trouble)
         else:
             log.info("%s: polling works", before.temporal_namespace)
 

@@ -3,17 +3,23 @@
 import asyncio
 import logging
 import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI, Request, Response, status
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.background import BackgroundTask
 from temporalio.client import Client
 
 from temporal_slo.errors import UsageError
-from temporal_slo.exporter.collector import render
+from temporal_slo.exporter.board import Board
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.snapshot import Snapshot
-from temporal_slo.exporter.visibility import TemporalVisibility
+from temporal_slo.exporter.state import SECOND
+from temporal_slo.exporter.visibility import MeasuredVisibility, TemporalVisibility
 from temporal_slo.settings import ExporterSettings
 
 SHUTDOWN_DEADLINE = 3
@@ -21,28 +27,20 @@ SHUTDOWN_DEADLINE = 3
 log = logging.getLogger(__name__)
 
 
-class Board:
-    """Where the poller hangs its newest snapshot, rendered, for the scrapes to read.
-
-    Attributes:
-        snapshot: The newest one.
-        exposition: The same, rendered.
-    """
-
-    def put(self, snapshot: Snapshot) -> None:
-        """Publish *snapshot*; it is rendered here, once, and not by each scrape."""
-        self.exposition = render([snapshot])
-        self.snapshot = snapshot
-
-
 def create_app(board: Board) -> FastAPI:
     """Return the application that serves what *board* holds."""
     app = FastAPI(title="temporal-slo exporter", docs_url=None, redoc_url=None, openapi_url=None)
 
+    async def served(number: int, scraper: str) -> None:
+        board.served(number, scraper)
+
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
-        body, content_type = board.exposition.choose(request.headers.get("accept", ""))
-        return Response(body, headers={"content-type": content_type})
+        headers = request.headers
+        answer, number = board.answer(headers.get("accept", ""), headers.get("accept-encoding", ""))
+        # Once it is sent: only a zero that a scraper has had lets its series go.
+        sent = BackgroundTask(served, number, request.client.host if request.client else "")
+        return Response(answer.body, headers=answer.headers, background=sent)
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -50,7 +48,7 @@ def create_app(board: Board) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        trouble = board.snapshot.trouble
+        trouble = board.snapshot.trouble if board.snapshot else "nothing was published yet"
         code = status.HTTP_503_SERVICE_UNAVAILABLE if trouble else status.HTTP_200_OK
         return JSONResponse({"ready": trouble is None, "reason": trouble}, code)
 
@@ -65,46 +63,81 @@ async def serve(settings: ExporterSettings) -> None:
     """
     listener = _listen(settings)
     with listener:
-        client = await Client.connect(**settings.connection, lazy=True)
-        board = Board()
-        namespace = settings.connection["namespace"]
-        poller = Poller(namespace, TemporalVisibility(client, namespace), board.put, interval=settings.poll_interval)
-        if settings.fail_fast and not await poller.poll():
-            raise UsageError(
-                f"Temporal at {settings.connection['target_host']}",
-                str(poller.snapshot.trouble),
-                "check address and namespace, or leave out --fail-fast to wait for them",
-            )
-        log.info("serving /metrics of Temporal namespace %s on %s:%d", namespace, *settings.listen)
-        await _run(poller, create_app(board), listener)
+        ledger = Ledger(settings.ledger)
+        try:
+            await _serve(settings, ledger, listener)
+        finally:
+            ledger.close()
+
+
+async def _serve(settings: ExporterSettings, ledger: Ledger, listener: socket.socket) -> None:
+    namespace = settings.connection["namespace"]
+    board = await Board.of(ledger, namespace)
+    poller = await make_poller(settings, ledger, board)
+    if settings.fail_fast and not await poller.poll():
+        raise UsageError(
+            f"Temporal at {settings.connection['target_host']}",
+            str(poller.snapshot.trouble),
+            "check address and namespace, or leave out --fail-fast to wait for them",
+        )
+    log.info("serving /metrics of Temporal namespace %s on %s:%d", namespace, *settings.listen)
+    await _run(poller, create_app(board), listener)
+
+
+async def make_poller(settings: ExporterSettings, ledger: Ledger, board: Board) -> Poller:
+    """Return a poller that goes on from what *ledger* knows and publishes to *board*."""
+    namespace = settings.connection["namespace"]
+    client = await Client.connect(**settings.connection, lazy=True)
+    visibility = MeasuredVisibility(TemporalVisibility(client, namespace))
+    state = await ledger.load(namespace)
+    now = int(time.time() * SECOND)
+    mirror = Mirror(namespace, visibility, ledger, state, now, needs_event=lambda _: False)
+    return Poller(namespace, mirror, visibility, board.put, interval=settings.poll_interval)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the process that it runs in."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
 
 
 async def _run(poller: Poller, app: FastAPI, listener: socket.socket) -> None:
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_DEADLINE
-        )
+    """Poll and serve until cancelled, or until one of the two ends.
+
+    The poller never returns: if it ends it has crashed, and an exporter that no longer polls must not go on answering
+    as if all were well.
+    """
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_DEADLINE
     )
+    server = _Server(config)
     polling = asyncio.create_task(poller.run())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    # The poller never returns: if it is done first it has crashed, and an exporter that no longer polls must not
-    # go on answering as if all were well.
-    await asyncio.wait([polling, serving], return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    polling.cancel()
-    await serving
-    if polling.done() and not polling.cancelled():
-        polling.result()
+    try:
+        await asyncio.wait([polling, serving], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.should_exit = True
+        polling.cancel()
+        await asyncio.wait([polling, serving])
+    for task in (polling, serving):
+        if not task.cancelled():
+            task.result()
 
 
 def _listen(settings: ExporterSettings) -> socket.socket:
     host, port = settings.listen
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=128)
+        listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         # The standard library appends the address, which the message has already.
         reason = str(error.strerror).partition(" (")[0]
         raise UsageError(
             f"--listen {host}:{port}", f"cannot listen there: {reason}", "give a free port or another address"
         ) from error
+    # asyncio sets it only on sockets of its own making; without it a small answer waits 40 ms for an acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

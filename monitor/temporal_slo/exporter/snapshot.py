@@ -32,6 +32,14 @@ class RunningKey(NamedTuple):
     task_queue: str
 
 
+class FailureKey(NamedTuple):
+    """What failures are counted by."""
+
+    workflow_type: str
+    status: str
+    failure_type: str
+
+
 class Durations(NamedTuple):
     """A histogram of durations.
 
@@ -50,12 +58,22 @@ class Figures:
 
     Attributes:
         oldest_running_age: Seconds, by workflow type; 0 where none is open now but some were before.
+        others: Counters of the exporter itself.
+        waiting: Closed runs that wait for their close event.
+        covered_until: Close time up to which all was read but for `uncovered`, Unix time in seconds.
+        uncovered: Seconds of close time that are still to be read.
     """
 
     closed: Mapping[ClosedKey, int] = field(default_factory=dict)
     durations: Mapping[DurationKey, Durations] = field(default_factory=dict)
     running: Mapping[RunningKey, int] = field(default_factory=dict)
     oldest_running_age: Mapping[str, float] = field(default_factory=dict)
+    started: Mapping[RunningKey, int] = field(default_factory=dict)
+    failures: Mapping[FailureKey, int] = field(default_factory=dict)
+    others: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    covered_until: float | None = None
+    uncovered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +86,6 @@ class Snapshot:
         last_success: When the last complete poll ended, Unix time in seconds; None before the first.
         poll_duration: Seconds that the last poll took; None before the first.
         requests: Visibility requests so far, by API and code of the answer.
-        unknown_status_rows: Rows left out so far because their status is unknown.
     """
 
     temporal_namespace: str
@@ -77,4 +94,3 @@ class Snapshot:
     last_success: float | None = None
     poll_duration: float | None = None
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    unknown_status_rows: int = 0

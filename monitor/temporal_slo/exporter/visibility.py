@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
@@ -56,17 +56,18 @@ class Run:
         status: Temporal's, lower case; None if it is none that we know.
         due_time: When it was to execute: after its start for cron, retried and delayed runs.
         close_time: 0 while it is open.
-        duration: Seconds from due to close; 0 while it is open.
+        duration: Microseconds from due to close; 0 while it is open.
     """
 
     run_id: str
+    workflow_id: str
     workflow_type: str
     task_queue: str
     status: str | None
     start_time: int
     due_time: int
     close_time: int = 0
-    duration: float = 0.0
+    duration: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ class Visibility(Protocol):
     if there is no answer.
     """
 
-    async def closed(self, size: int, token: bytes = b"") -> Page:
-        """Closed runs, newest close first."""
+    async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
+        """Closed runs, newest close first; only those that closed at *until*, in microseconds, or before."""
         ...
 
     async def running(self, size: int, token: bytes = b"") -> Page:
@@ -108,9 +109,11 @@ class TemporalVisibility:
         self._service = client.workflow_service
         self._namespace = namespace
 
-    async def closed(self, size: int, token: bytes = b"") -> Page:
+    async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
         """Closed runs, newest close first."""
-        return await self._list(CLOSED_QUERY, size, token)
+        # The filter costs a scan: it is for catching up alone.
+        older = "" if until is None else f" AND CloseTime <= '{_timestamp(until)}'"
+        return await self._list(CLOSED_QUERY + older, size, token)
 
     async def running(self, size: int, token: bytes = b"") -> Page:
         """Running runs, newest start first."""
@@ -144,9 +147,9 @@ class MeasuredVisibility:
         self._inner = inner
         self.requests: Counter[tuple[str, str]] = Counter()
 
-    async def closed(self, size: int, token: bytes = b"") -> Page:
+    async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
         """Closed runs, newest close first."""
-        return await self._count(self._inner.closed(size, token))
+        return await self._count(self._inner.closed(size, token, until))
 
     async def running(self, size: int, token: bytes = b"") -> Page:
         """Running runs, newest start first."""
@@ -174,6 +177,7 @@ def _run(row: WorkflowExecutionInfo) -> Run:
     close = row.close_time.ToMicroseconds()
     return Run(
         run_id=row.execution.run_id,
+        workflow_id=row.execution.workflow_id,
         workflow_type=row.type.name,
         task_queue=row.task_queue,
         status=STATUSES.get(row.status),
@@ -184,7 +188,12 @@ def _run(row: WorkflowExecutionInfo) -> Run:
     )
 
 
-def _duration(row: WorkflowExecutionInfo, due: int, close: int) -> float:
+def _duration(row: WorkflowExecutionInfo, due: int, close: int) -> int:
     if row.HasField("execution_duration"):
-        return row.execution_duration.ToNanoseconds() / 1e9
-    return max(close - due, 0) / 1e6
+        return row.execution_duration.ToMicroseconds()
+    return max(close - due, 0)
+
+
+def _timestamp(moment: int) -> str:
+    seconds, microseconds = divmod(moment, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{microseconds:06}Z"

@@ -1,11 +1,11 @@
-"""The worker and the load as processes: they connect, run until a signal comes, and stop in good order."""
+"""The worker and the load as processes: they connect, run until cancelled, and stop in good order."""
 
 import asyncio
 import logging
-import signal
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
+from temporalio.service import RPCError
 
 from temporal_slo.errors import UsageError
 from temporal_slo.reference.load import Load, Tally, run
@@ -14,38 +14,41 @@ from temporal_slo.reference.worker import booking_worker
 
 
 async def worker(connection: ClientConnectConfig) -> None:
-    """Run the booking worker until SIGINT or SIGTERM.
+    """Run the booking worker until cancelled.
 
     Raises:
-        UsageError: Temporal does not answer.
+        UsageError: Temporal does not answer, or lacks the namespace.
     """
-    stop = _stop_at_signal()
     # Activities fail here on purpose, and each would log a traceback.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
-    async with booking_worker(await _connect(connection), Services()):
-        await stop.wait()
+    client = await _connect(connection)
+    async with booking_worker(client, Services()):
+        await asyncio.Event().wait()
 
 
 async def load(connection: ClientConnectConfig, load: Load) -> Tally:
-    """Start bookings until the load is done, or SIGINT or SIGTERM comes.
+    """Start bookings until the load is done or this is cancelled; then end the calls that are under way.
 
     Raises:
-        UsageError: Temporal does not answer.
+        UsageError: Temporal does not answer, or lacks the namespace.
     """
-    return await run(await _connect(connection), load, stop=_stop_at_signal())
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(run(await _connect(connection), load, stop=stop))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.set()
+        return await running
 
 
 async def _connect(connection: ClientConnectConfig) -> Client:
     try:
-        return await Client.connect(**connection)
-    except RuntimeError as error:
+        client = await Client.connect(**connection)
+        await client.count_workflows()
+    except (RuntimeError, RPCError) as error:
         raise UsageError(
-            f"Temporal at {connection['target_host']}", str(error), "check the address, or start the server first"
+            f"Temporal at {connection['target_host']}",
+            str(error),
+            "check address and namespace, or start the server first",
         ) from error
-
-
-def _stop_at_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+    return client

@@ -119,7 +119,7 @@ def free_port(preferred: int = 0) -> int:
             candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 candidate.bind((LOOPBACK, port))
-            except OSError:
+            except (OSError, OverflowError):
                 continue
             return int(candidate.getsockname()[1])
     raise PartError("network", f"no free port on {LOOPBACK}")

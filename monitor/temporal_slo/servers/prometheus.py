@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 
 START_DEADLINE = 60.0
+
+Labels = frozenset[tuple[str, str]]
 
 
 class Prometheus:
@@ -62,12 +65,18 @@ class Prometheus:
 
         await until(answers, deadline=START_DEADLINE, what=f"Prometheus on {self.url}")
 
-    async def query(self, promql: str) -> dict[frozenset[tuple[str, str]], float]:
+    async def query(self, promql: str) -> dict[Labels, float]:
         """Evaluate *promql* now and return the value of each series, by its labels."""
+        return {labels: float(row["value"][1]) for labels, row in await self._rows(promql)}
+
+    async def samples(self, promql: str) -> dict[Labels, list[float]]:
+        """Evaluate *promql*, which selects a range, now and return the samples of each series, by its labels."""
+        return {labels: [float(value) for _, value in row["values"]] for labels, row in await self._rows(promql)}
+
+    async def _rows(self, promql: str) -> list[tuple[Labels, dict[str, Any]]]:
         answer = await self._http.get("/api/v1/query", params={"query": promql})
         answer.raise_for_status()
-        result = answer.json()["data"]["result"]
-        return {frozenset(row["metric"].items()): float(row["value"][1]) for row in result}
+        return [(frozenset(row["metric"].items()), row) for row in answer.json()["data"]["result"]]
 
     async def value(self, promql: str) -> float | None:
         """Evaluate *promql* now and return its only value, or None if it has none."""

@@ -48,6 +48,9 @@ class Stage:
             arguments: Of the command; they alone say where Temporal is, not this process's environment.
         """
         env = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
+        # Nor does a profile of the user's.
+        (self.folder / "temporal.toml").touch()
+        env["TEMPORAL_CONFIG_FILE"] = str(self.folder / "temporal.toml")
         return self.add(Child(name, tools.own_command(*arguments), self.folder / f"{name}.log", env))
 
     def retire(self, child: Child) -> None:

@@ -13,6 +13,7 @@ from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 
 START_DEADLINE = 60.0
 PORT_LOST = "address already in use"
+UP = "Temporal Server:"
 RETENTION = timedelta(days=1)
 
 
@@ -27,14 +28,17 @@ class TemporalServer:
     """
 
     def __init__(self, folder: Path, port: int = 0, *, durable: bool = False, options: Sequence[str] = ()) -> None:
-        self.port = free_port(port)
-        self.ui_port = free_port(self.port + 1000)
-        self.address = f"{LOOPBACK}:{self.port}"
-        self.ui = f"http://{LOOPBACK}:{self.ui_port}"
+        self._choose_ports(port)
         self._log = folder / "temporal.log"
         database = ("--db-filename", str(folder / "temporal.db")) if durable else ()
         self._options = (*database, *options)
         self.child = self._start()
+
+    def _choose_ports(self, wanted: int) -> None:
+        self.port = free_port(wanted)
+        self.ui_port = free_port(self.port + 1000)
+        self.address = f"{LOOPBACK}:{self.port}"
+        self.ui = f"http://{LOOPBACK}:{self.ui_port}"
 
     def _start(self) -> Child:
         listen = ["--ip", LOOPBACK, "--port", str(self.port), "--ui-port", str(self.ui_port)]
@@ -54,11 +58,14 @@ class TemporalServer:
         """
 
         async def connected() -> Client | None:
-            if self.child.exit_code and PORT_LOST in self.child.tail(5):
-                # It picks ports for itself too, and another process can be quicker to listen there.
+            if self.child.exit_code and PORT_LOST in self.child.tail():
+                # Another process was quicker to listen there, or on one of the ports that it picks for itself.
+                self._log.unlink()
+                self._choose_ports(0)
                 self.restart()
             self.child.check()
-            return await try_connect(self.address)
+            # Who answers there may be somebody else's, as long as ours does not say that it is up.
+            return await try_connect(self.address) if UP in self.child.tail() else None
 
         return await until(connected, deadline=START_DEADLINE, what=f"Temporal server on {self.address}")
 

@@ -1,0 +1,54 @@
+"""The figures that a mirror's state amounts to."""
+
+from collections import Counter
+
+from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Durations, Figures, RunningKey
+from temporal_slo.exporter.state import CLOSED, EDGES, SECOND, Histogram, State, cumulative
+
+
+def figures(state: State, now: int) -> Figures:
+    """Return the figures of *state*; pure.
+
+    Args:
+        state: What the mirror knows.
+        now: Our clock, in microseconds of Unix time.
+    """
+    running, oldest = _open(state, now)
+    return Figures(
+        closed={key: histogram.count for key, histogram in state.closed.items()},
+        durations=_durations(state.closed),
+        running=running,
+        oldest_running_age={kind: max(now - due, 0) / SECOND for kind, due in oldest.items()},
+        started=dict(state.started),
+        failures=dict(state.failures),
+        others=dict(state.others),
+        waiting=state.waiting,
+        covered_until=_covered_until(state),
+        uncovered=sum(gap.high - gap.low for gap in state.gaps) / SECOND,
+    )
+
+
+def _covered_until(state: State) -> float | None:
+    closed = state.positions.get(CLOSED)
+    return None if closed is None or closed.position == closed.lowest else closed.position / SECOND
+
+
+def _open(state: State, now: int) -> tuple[dict[RunningKey, int], dict[str, int]]:
+    # What ran once stays a series at 0: a series that vanishes cannot be told from no data.
+    known = {*state.started, *(RunningKey(key.workflow_type, key.task_queue) for key in state.closed)}
+    running = Counter(dict.fromkeys(known, 0))
+    oldest = {key.workflow_type: now for key in known}
+    for run in state.open.values():
+        running[run.key] += 1
+        kind = run.key.workflow_type
+        oldest[kind] = min(oldest.get(kind, now), run.due_time)
+    return dict(running), oldest
+
+
+def _durations(closed: dict[ClosedKey, Histogram]) -> dict[DurationKey, Durations]:
+    merged: dict[DurationKey, Histogram] = {}
+    for key, histogram in closed.items():
+        whole = merged.setdefault(DurationKey(key.workflow_type, key.status, key.outcome), Histogram())
+        whole.counts.update(histogram.counts)
+        whole.duration += histogram.duration
+    return {key: Durations(cumulative(h.counts, EDGES), h.duration / SECOND) for key, h in merged.items()}

@@ -1,0 +1,68 @@
+"""The ledger's tables. Times are microseconds of Unix time, durations microseconds, everywhere."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, PrimaryKeyConstraint, Table, Text
+
+VERSION: Final = 1
+APPLICATION_ID: Final = 0x54534C4F
+"""Marks a SQLite file as ours: "TSLO"."""
+
+metadata: Final = MetaData()
+
+
+def _table(name: str, keys: Mapping[str, type], values: Mapping[str, type]) -> Table:
+    columns: list[Column[Any]] = [Column(column, kind, nullable=False) for column, kind in {**keys, **values}.items()]
+    # A table that is only its key needs no second copy of it.
+    return Table(name, metadata, *columns, PrimaryKeyConstraint(*keys), sqlite_with_rowid=False)
+
+
+NAMESPACE: Final = {"namespace": Text}
+_EPOCH: Final = {**NAMESPACE, "epoch": Integer}
+"""Totals count from 0 in every epoch; a restored ledger begins a new one."""
+_SERIES: Final = {"workflow_type": Text, "task_queue": Text}
+_CLOSED: Final = {**_SERIES, "status": Text, "outcome": Text, "bucket": BigInteger}
+_RUN: Final = {
+    "workflow_id": Text,
+    "workflow_type": Text,
+    "task_queue": Text,
+    "start_time": BigInteger,
+    "due_time": BigInteger,
+}
+
+ledger: Final = _table("ledger", {"key": Text}, {"value": Text})
+"""About the ledger itself: `program`, `schema`, `epoch`, `inode`."""
+
+edges: Final = _table("edges", {**NAMESPACE, "list": Text}, {"lowest": BigInteger, "position": BigInteger})
+"""How far down each list was read: `closed` and `running`."""
+
+gaps: Final = _table("gaps", {**NAMESPACE, "low": BigInteger}, {"high": BigInteger})
+"""Close times, both ends included, that are below the edge and not yet covered."""
+
+seen: Final = _table("seen", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger, "inserted": BigInteger})
+"""Closed runs that are counted or pending, as long as they can be read again."""
+
+open_runs: Final = _table("open_runs", {**NAMESPACE, "run_id": Text}, _RUN)
+pending: Final = _table(
+    "pending",
+    {**NAMESPACE, "run_id": Text},
+    {**_RUN, "status": Text, "close_time": BigInteger, "duration": BigInteger, "inserted": BigInteger},
+)
+"""Closed runs that are covered but wait for their close event to be counted."""
+
+minutes: Final = _table("minutes", {**NAMESPACE, **_CLOSED, "minute": Integer}, {"count": BigInteger})
+"""Closed runs by the minute of their close; `bucket` is the upper edge in milliseconds, -1 above all."""
+
+closed_totals: Final = _table("closed_totals", {**_EPOCH, **_CLOSED}, {"count": BigInteger, "duration": BigInteger})
+started_totals: Final = _table("started_totals", {**_EPOCH, **_SERIES}, {"count": BigInteger})
+failure_totals: Final = _table(
+    "failure_totals",
+    {**_EPOCH, "workflow_type": Text, "status": Text, "failure_type": Text},
+    {"count": BigInteger},
+)
+other_totals: Final = _table("other_totals", {**_EPOCH, "name": Text}, {"count": BigInteger})
+"""Counters of the exporter itself that must outlive it."""
+
+exposed: Final = _table("exposed", {**_EPOCH, "series": Text}, {})
+"""Counter series that were let go from the 0 at which each begins."""

@@ -1,0 +1,311 @@
+"""How long a scrape takes: `python -m tests.bench.bench_scrape [types]`."""
+
+import asyncio
+import gzip
+import http.client
+import json
+import multiprocessing
+import random
+import socket
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import accumulate, count
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import CollectorRegistry
+
+from temporal_slo import names
+from temporal_slo.exporter.exposition import Exposition, Histogram, Labels, Renderer, Rows
+from temporal_slo.exporter.snapshot import BUCKETS, Durations
+
+STATUSES: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
+ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+SHARE: Final = 0.05
+"""Of the histograms, how many have grown from one publish to the next."""
+
+
+class Load:
+    """Families of a busy exporter; the same seed brings the same figures.
+
+    Args:
+        types: Workflow types, each with every status.
+    """
+
+    def __init__(self, types: int, seed: int = 7) -> None:
+        self._random = random.Random(seed)  # noqa: S311 no secret
+        self._types = [f"BookingWorkflow{number:04}" for number in range(types)]
+        self._durations: dict[Labels, Histogram] = {
+            ("shop", kind, status, "none"): self._histogram() for kind in self._types for status in STATUSES
+        }
+
+    def grow(self, share: float) -> None:
+        """Let *share* of the histograms observe one run more."""
+        for labels in self._random.sample(list(self._durations), round(len(self._durations) * share)):
+            counts, total = self._durations[labels].observed
+            more = self._random.randrange(len(counts))
+            counts = (*counts[:more], counts[more] + 1, *counts[more + 1 :])
+            self._durations[labels] = Histogram(Durations(counts, total + self._random.random()), BUCKETS)
+
+    def families(self) -> list[Rows]:
+        """Return what to render."""
+        ages = self._random.random()
+        return [
+            (names.WORKFLOWS_CLOSED, [(_closed(key), sum(h.observed.counts)) for key, h in self._durations.items()]),
+            (names.WORKFLOW_DURATION, list(self._durations.items())),
+            (names.WORKFLOWS_RUNNING, [(("shop", kind, "rides"), 17) for kind in self._types]),
+            (names.WORKFLOW_OLDEST_RUNNING_AGE, [(("shop", kind), ages + i) for i, kind in enumerate(self._types)]),
+        ]
+
+    @property
+    def closed(self) -> int:
+        """All closed runs."""
+        return sum(sum(histogram.observed.counts) for histogram in self._durations.values())
+
+    def _histogram(self) -> Histogram:
+        counts = tuple(self._random.randrange(300) for _ in range(len(BUCKETS) + 1))
+        return Histogram(Durations(counts, self._random.random() * 1e4), BUCKETS)
+
+
+def _closed(labels: Labels) -> Labels:
+    namespace, kind, status, outcome = labels
+    return namespace, kind, "rides", status, outcome
+
+
+def by_library(rows: list[Rows]) -> bytes:
+    """Return what prometheus_client makes of *rows* as text."""
+    registry = CollectorRegistry()
+    metrics = [_metric(family, list(series)) for family, series in rows]
+    registry.collect = lambda: iter(metrics)  # type: ignore[method-assign] # a registry of what is collected already
+    return generate_latest(registry)
+
+
+def _metric(
+    family: names.Family, series: list[tuple[Labels, float | Histogram]]
+) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
+    if family.type == "histogram":
+        histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+        for labels, value in series:
+            assert isinstance(value, Histogram)
+            edges = [*map(str, value.edges), "+Inf"]
+            counts = accumulate(value.observed.counts)
+            histogram.add_metric(labels, list(zip(edges, counts, strict=True)), value.observed.total)
+        return histogram
+    cls = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
+    number = cls(family.name, family.help, labels=family.labels)
+    for labels, value in series:
+        assert not isinstance(value, Histogram)
+        number.add_metric(labels, value)
+    return number
+
+
+class Board:
+    """What the served process publishes, in the way of the exporter."""
+
+    def __init__(self, types: int) -> None:
+        self._load = Load(types)
+        self._renderer = Renderer()
+        self.exposition = self._render()
+
+    async def publish(self) -> dict[str, float]:
+        """Publish grown figures; return how long the render took and how many runs there are."""
+        self._load.grow(SHARE)
+        began = time.perf_counter()
+        self.exposition = await asyncio.to_thread(self._render)
+        return {"seconds": time.perf_counter() - began, "closed": self._load.closed}
+
+    def _render(self) -> Exposition:
+        return self._renderer.render(self._load.families())
+
+
+def create_app(board: Board) -> FastAPI:
+    """Return an application with the exporter's `/metrics`, and a way to have it publish."""
+    app = FastAPI()
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        wanted = request.headers
+        body, headers = board.exposition.answer(wanted.get("accept", ""), wanted.get("accept-encoding", ""))
+        return Response(body, headers=headers)
+
+    @app.post("/publish")
+    async def publish() -> dict[str, float]:
+        return await board.publish()
+
+    return app
+
+
+def _serve(listener: socket.socket, types: int) -> None:
+    config = uvicorn.Config(create_app(Board(types)), log_config=None, access_log=False, lifespan="off")
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def served(types: int) -> Iterator[int]:
+    """Serve *types* workflow types in a process of its own; give its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # asyncio does so only for sockets that name their protocol; without it a small answer waits 40 ms for the
+        # client's delayed acknowledgement of its headers.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A fresh interpreter, as the exporter is; connections wait in the backlog until it accepts.
+        child = multiprocessing.get_context("spawn").Process(target=_serve, args=(listener, types), daemon=True)
+        child.start()
+        port: int = listener.getsockname()[1]
+    try:
+        yield port
+    finally:
+        child.terminate()
+        child.join(10)
+
+
+class Scraper:
+    """One client with one connection that it keeps, as Prometheus does."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def scrape(self, encoding: str) -> tuple[float, bytes]:
+        """Return the seconds from the request to the last byte of the answer, and the bytes."""
+        began = time.perf_counter()
+        self._connection.request("GET", "/metrics", headers={"Accept": ACCEPT, "Accept-Encoding": encoding})
+        body = self._connection.getresponse().read()
+        return time.perf_counter() - began, body
+
+    def publish(self) -> dict[str, float]:
+        """Have new figures published; return what `Board.publish` does."""
+        self._connection.request("POST", "/publish")
+        answer: dict[str, float] = json.loads(self._connection.getresponse().read())
+        return answer
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._connection.close()
+
+
+@dataclass
+class Result:
+    """What was measured, in seconds and bytes.
+
+    Attributes:
+        scrapes: Times of the scrapes, by what was scraped when.
+        bodies: The last body by encoding.
+        closed: Closed runs at the last publish.
+        renders: Times of the renders, by kind.
+    """
+
+    scrapes: dict[str, list[float]] = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    closed: float = 0
+    renders: dict[str, list[float]] = field(default_factory=dict)
+
+    def p95(self, kind: str) -> float:
+        """The 95th percentile of one kind of scrapes."""
+        return quantile(self.scrapes[kind], 0.95)
+
+    @property
+    def text(self) -> str:
+        """The last exposition of those between polls."""
+        return self.bodies["identity"].decode()
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Return the smallest of *values* that *share* of them do not exceed."""
+    return sorted(values)[max(0, -(-len(values) * round(share * 100) // 100) - 1)]
+
+
+def measure(types: int, scrapes: int = 200) -> Result:
+    """Scrape an exporter of *types* workflow types, and render as much in this process."""
+    result = Result()
+    with served(types) as port:
+        scraper = Scraper(port)
+        for encoding in ("gzip", "identity"):
+            _between(scraper, encoding, scrapes, result)
+        for encoding in ("gzip", "identity"):
+            _during(scraper, Scraper(port), encoding, scrapes, result)
+        scraper.close()
+    _renders(types, result)
+    return result
+
+
+def _between(scraper: Scraper, encoding: str, scrapes: int, result: Result) -> None:
+    times, unpacked = [], []
+    renders = result.renders.setdefault("ours, 5 % changed, with two gzips, while serving", [])
+    scraper.scrape(encoding)  # the first one with a new encoding makes its variant
+    for number in range(scrapes):
+        if number % 10 == 0:
+            published = scraper.publish()
+            result.closed = published["closed"]
+            renders.append(published["seconds"])
+        seconds, body = scraper.scrape(encoding)
+        times.append(seconds)
+        if encoding == "gzip":
+            began = time.perf_counter()
+            gzip.decompress(body)
+            unpacked.append(seconds + time.perf_counter() - began)
+    result.bodies[encoding] = body
+    result.scrapes[f"{encoding}, between polls"] = times
+    if unpacked:
+        result.scrapes["gzip, between polls, and unpacked"] = unpacked
+
+
+def _during(scraper: Scraper, publisher: Scraper, encoding: str, scrapes: int, result: Result) -> None:
+    over = threading.Event()
+
+    def publish() -> None:
+        while not over.is_set():
+            publisher.publish()
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    result.scrapes[f"{encoding}, while it renders"] = [scraper.scrape(encoding)[0] for _ in range(scrapes)]
+    over.set()
+    thread.join()
+    publisher.close()
+
+
+def _renders(types: int, result: Result) -> None:
+    # For this renderer's clock every variant was asked for long ago: it makes plain text alone, as the library does.
+    load, renderer = Load(types), Renderer(count(0, 10_000).__next__)
+    for share, kind in ((0.0, "first"), (0.0, "unchanged"), (SHARE, "5 % changed"), (1.0, "all changed")):
+        times = result.renders[f"ours, {kind}"] = []
+        for _ in range(1 if kind == "first" else 5):
+            load.grow(share)
+            rows = load.families()
+            times.append(_timed(lambda: renderer.render(rows).text))  # noqa: B023 called at once
+    result.renders["prometheus_client"] = [_timed(lambda: by_library(rows)) for _ in range(2)]
+
+
+def _timed(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def table(result: Result) -> str:
+    """Return the figures as a table."""
+    lines = len(result.text.splitlines())
+    sizes = ", ".join(f"{encoding} {len(body):,} bytes" for encoding, body in result.bodies.items())
+    parser = "httptools" if find_spec("httptools") else "h11"
+    loop = "uvloop" if find_spec("uvloop") else "asyncio"
+    rows = [f"{lines:,} lines; {sizes}; uvicorn with {parser}, {loop}", _row("ms", "p50", "p95", "max", "n")]
+    for kind, times in (*result.scrapes.items(), *(("render: " + kind, t) for kind, t in result.renders.items())):
+        figures = (statistics.median(times), quantile(times, 0.95), max(times))
+        rows.append(_row(kind, *(f"{1000 * seconds:.1f}" for seconds in figures), str(len(times))))
+    return "\n".join(rows)
+
+
+def _row(name: str, *figures: str) -> str:
+    return f"{name:<56}" + "".join(f"{figure:>9}" for figure in figures)
+
+
+if __name__ == "__main__":
+    print(table(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)))
