@@ -51,15 +51,15 @@ def test_api_key(environ: dict[str, str]) -> None:
     """An API key turns TLS on, and is not shown by the settings that hold it."""
     config = settings.connection(None, None, None, environ)
     assert (config["api_key"], config["tls"]) == ("file-secret", True)
-    chosen = settings.exporter(config, {}, ledger=None, listen=None, poll_interval=None, fail_fast=False)
+    chosen = settings.exporter(config, {}, {})
     assert "file-secret" not in f"{chosen} {chosen!r}"
 
 
 def test_exporter() -> None:
     """The exporter's options have defaults, and variables of their own."""
     config = settings.connection(None, None, None, {})
-    chosen = settings.exporter(config, {}, ledger=None, listen=None, poll_interval=None, fail_fast=False)
+    chosen = settings.exporter(config, {}, {})
     assert (chosen.listen, chosen.poll_interval) == (("127.0.0.1", 9464), timedelta(seconds=15))
     environ = {"TEMPORAL_SLO_LISTEN": "[::1]:99", "TEMPORAL_SLO_POLL_INTERVAL": "1m"}
-    chosen = settings.exporter(config, environ, ledger=None, listen=None, poll_interval="7s", fail_fast=True)
+    chosen = settings.exporter(config, {"poll-interval": "7s"}, environ, fail_fast=True)
     assert (chosen.listen, chosen.poll_interval, chosen.fail_fast) == (("::1", 99), timedelta(seconds=7), True)

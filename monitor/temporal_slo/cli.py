@@ -129,40 +129,32 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temporal-profile", metavar="NAME", help="profile in temporal.toml")
 
 
+EXPORTER_OPTIONS: Final = {
+    "ledger": ("URL", settings.DEFAULT_LEDGER, "where the counts are kept"),
+    "listen": ("HOST:PORT", settings.DEFAULT_LISTEN, "where to serve /metrics, /healthz and /readyz"),
+    "poll-interval": ("DURATION", settings.DEFAULT_POLL_INTERVAL, "time from one poll of visibility to the next"),
+    "spec": ("PATH", "none", f"SLO specs: files or folders, several divided by {os.pathsep!r}"),
+    "data-converter": ("MODULE:NAME", settings.DEFAULT_CONVERTER, "decodes the results of workflows"),
+    "codec-endpoint": ("URL", "none", "remote codec that decodes payloads first; its secret is CODEC_AUTHORIZATION"),
+    "visibility-rate": ("NUMBER", f"{settings.DEFAULT_VISIBILITY_RATE:g}", "visibility requests a second at most"),
+    "history-rate": ("NUMBER", f"{settings.DEFAULT_HISTORY_RATE:g}", "requests for close events a second at most"),
+}
+
+
 def _add_exporter(parser: argparse.ArgumentParser) -> None:
     _add_connection(parser)
-    parser.add_argument(
-        "--ledger",
-        metavar="URL",
-        help=f"where the counts are kept; default {settings.DEFAULT_LEDGER}, a file in the current folder "
-        f"({settings.PREFIX}LEDGER)",
-    )
-    parser.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        help=f"where to serve /metrics, /healthz and /readyz; default {settings.DEFAULT_LISTEN} "
-        f"({settings.PREFIX}LISTEN)",
-    )
-    parser.add_argument(
-        "--poll-interval",
-        metavar="DURATION",
-        help=f"time between two polls of visibility; default {settings.DEFAULT_POLL_INTERVAL} "
-        f"({settings.PREFIX}POLL_INTERVAL)",
-    )
+    example = f"{settings.PREFIX}POLL_INTERVAL=30s"
+    parser.epilog = f"{parser.epilog}\nEvery other option can be given as {settings.PREFIX}…, for example {example}."
+    for option, (metavar, default, text) in EXPORTER_OPTIONS.items():
+        parser.add_argument(f"--{option}", metavar=metavar, help=f"{text}; default {default}")
     parser.add_argument(
         "--fail-fast", action="store_true", help="end with exit code 2 if the first poll fails, instead of waiting"
     )
 
 
 def _exporter(args: argparse.Namespace, context: Context) -> int:
-    chosen = settings.exporter(
-        _connection(args, context),
-        context.environ,
-        ledger=args.ledger,
-        listen=args.listen,
-        poll_interval=args.poll_interval,
-        fail_fast=args.fail_fast,
-    )
+    given = {option: getattr(args, option.replace("-", "_")) for option in EXPORTER_OPTIONS}
+    chosen = settings.exporter(_connection(args, context), given, context.environ, fail_fast=args.fail_fast)
     from temporal_slo.exporter.service import serve  # noqa: PLC0415 needs the monitor extra, which workers lack
 
     _run(serve(chosen))
@@ -185,6 +177,7 @@ def _demo(args: argparse.Namespace, context: Context) -> int:
         temporal_address=args.temporal_address,
         rate=settings.rate(args.rate, "--rate"),
         tools=Path(".tools"),
+        specs=Path("deploy/slos"),
     )
     asyncio.run(demo.run(chosen, lambda line: print(line, file=context.stdout, flush=True)))
     return OK

@@ -44,8 +44,9 @@ MIX: Final = "confirmed=70,declined=8,cancelled_by_user=5,canceled=4,terminated=
 BY_STATUS: Final = f"sum by ({names.STATUS}) ({names.WORKFLOWS_CLOSED.sample})"
 RUNNING: Final = f"sum({names.WORKFLOWS_RUNNING.sample})"
 OLDEST: Final = f"max({names.WORKFLOW_OLDEST_RUNNING_AGE.sample})"
-SHOWN: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
-HEADER: Final = "   after  running  oldest" + "".join(f"{status:>12}" for status in SHOWN)
+SHOWN: Final = ("failed", "timed_out", "canceled", "terminated", "completed")
+BAD: Final = f'sum({names.WORKFLOWS_CLOSED.sample}{{{names.OUTCOME}="bad"}})'
+HEADER: Final = "   after  running  oldest" + "".join(f"{status:>12}" for status in SHOWN) + "   of them bad"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,14 @@ class DemoSettings:
         temporal_address: A server that already runs; None to start one.
         rate: Bookings started a second.
         tools: Folder for fetched programs.
+        specs: Folder of SLO specs, used if it is there.
     """
 
     duration: timedelta | None
     temporal_address: str | None
     rate: float
     tools: Path
+    specs: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,9 @@ async def _start(settings: DemoSettings, stage: Stage, prometheus: Path, say: Sa
     where = ("--temporal-address", address, "--temporal-namespace", TEMPORAL_NAMESPACE)
     closed_before = await count_closed(client)
     exporter = f"{LOOPBACK}:{free_port(EXPORTER_PORT)}"
-    options = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{stage.folder / 'ledger.db'}")
+    options: tuple[str, ...] = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{stage.folder / 'ledger.db'}")
+    if settings.specs.is_dir():
+        options = (*options, "--spec", str(settings.specs))
     stage.own("exporter", "exporter", *where, "--listen", exporter, *options)
     await stage.until(lambda: _ready(exporter), deadline=START_DEADLINE, part="exporter", what="ready")
     say(f"  exporter    http://{exporter}/metrics")
@@ -177,6 +182,7 @@ async def _row(prometheus: Prometheus, after: float) -> str:
     closed = await _closed(prometheus)
     cells = [_cell(await prometheus.value(RUNNING), 9), _cell(await prometheus.value(OLDEST), 7, "s")]
     cells += [_cell(closed.get(status), 12) for status in SHOWN]
+    cells += [_cell(await prometheus.value(BAD), 14)]
     return f"{after:7.0f}s{''.join(cells)}"
 
 

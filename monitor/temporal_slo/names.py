@@ -13,10 +13,11 @@ OUTCOME: Final = "outcome"
 API: Final = "api"
 CODE: Final = "code"
 FAILURE_TYPE: Final = "failure_type"
+BUDGET: Final = "budget"
 VERSION: Final = "version"
 
 OUTCOME_NONE: Final = "none"
-"""The outcome of a run whose workflow type has no business outcome configured."""
+"""The outcome of a run whose workflow type has no business outcome in the spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,13 @@ WORKFLOWS_CLOSED: Final = Family(
     "counter",
     "Workflow runs that closed since the ledger began, each counted once, as of the last poll.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, STATUS, OUTCOME),
+)
+WORKFLOW_FAILURES: Final = Family(
+    f"{PREFIX}_workflow_failures",
+    "counter",
+    "Failed, timed out, retried, terminated and reset workflow runs, by the type of the innermost cause, "
+    "as their close event tells it.",
+    (NAMESPACE, WORKFLOW_TYPE, STATUS, FAILURE_TYPE),
 )
 WORKFLOW_DURATION: Final = Family(
     f"{PREFIX}_workflow_duration_seconds",
@@ -128,6 +136,43 @@ EXPORTER_VISIBILITY_REQUESTS: Final = Family(
     "Visibility requests sent to Temporal, by API and by the gRPC code of the answer.",
     (NAMESPACE, API, CODE),
 )
+EXPORTER_HISTORY_REQUESTS: Final = Family(
+    f"{PREFIX}_exporter_history_requests",
+    "counter",
+    "Requests for close events sent to Temporal, by the gRPC code of the answer.",
+    (NAMESPACE, CODE),
+)
+EXPORTER_BUDGET_WAIT: Final = Family(
+    f"{PREFIX}_exporter_budget_wait_seconds",
+    "counter",
+    "Time that requests have waited for their turn in the budget of visibility or of history requests.",
+    (NAMESPACE, BUDGET),
+    "seconds",
+)
+EXPORTER_PENDING: Final = Family(
+    f"{PREFIX}_exporter_pending_runs",
+    "gauge",
+    "Closed workflow runs that are read but not yet counted, because they wait for their close event.",
+    (NAMESPACE,),
+)
+EXPORTER_GONE: Final = Family(
+    f"{PREFIX}_exporter_missing_close_events",
+    "counter",
+    "Closed workflow runs that were counted without their close event, because it was gone or did not come in time.",
+    (NAMESPACE,),
+)
+EXPORTER_OTHER_FAILURES: Final = Family(
+    f"{PREFIX}_exporter_bounded_failure_types",
+    "counter",
+    "Failures that were counted as failure type `other`, because their workflow type had too many.",
+    (NAMESPACE,),
+)
+EXPORTER_OUTCOMES_STOPPED: Final = Family(
+    f"{PREFIX}_exporter_outcomes_stopped",
+    "gauge",
+    "1 if business outcomes are no longer read, because too many results in a row could not be decoded.",
+    (NAMESPACE,),
+)
 EXPORTER_UNKNOWN_STATUS: Final = Family(
     f"{PREFIX}_exporter_unknown_status_rows",
     "counter",
@@ -145,6 +190,7 @@ EXPORTER_BUILD_INFO: Final = Family(
 EXPORTER_FAMILIES: Final = (
     WORKFLOWS_STARTED,
     WORKFLOWS_CLOSED,
+    WORKFLOW_FAILURES,
     WORKFLOW_DURATION,
     WORKFLOWS_RUNNING,
     WORKFLOW_OLDEST_RUNNING_AGE,
@@ -156,6 +202,12 @@ EXPORTER_FAMILIES: Final = (
     EXPORTER_LATE_ROWS,
     EXPORTER_VANISHED,
     EXPORTER_VISIBILITY_REQUESTS,
+    EXPORTER_HISTORY_REQUESTS,
+    EXPORTER_BUDGET_WAIT,
+    EXPORTER_PENDING,
+    EXPORTER_GONE,
+    EXPORTER_OTHER_FAILURES,
+    EXPORTER_OUTCOMES_STOPPED,
     EXPORTER_UNKNOWN_STATUS,
     EXPORTER_BUILD_INFO,
 )

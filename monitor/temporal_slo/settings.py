@@ -1,5 +1,6 @@
 """Settings: read once, from options, environment and Temporal's own configuration, and passed down."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from temporal_slo.errors import UsageError
 PREFIX: Final = "TEMPORAL_SLO_"
 DEFAULT_ADDRESS: Final = "localhost:7233"
 DEFAULT_NAMESPACE: Final = "default"
+DEFAULT_CONVERTER: Final = "temporalio.converter:default"
+DEFAULT_VISIBILITY_RATE: Final = 4.0
+DEFAULT_HISTORY_RATE: Final = 50.0
 DEFAULT_LEDGER: Final = "sqlite:///temporal-slo.db"
 DEFAULT_LISTEN: Final = "127.0.0.1:9464"
 DEFAULT_POLL_INTERVAL: Final = "15s"
@@ -33,6 +37,12 @@ class ExporterSettings:
         listen: Host and port of the HTTP service.
         poll_interval: Time between two polls.
         fail_fast: End at once if the first poll fails.
+        specs: Files and folders of SLO specs.
+        data_converter: `module:attribute` of the converter that the workers use.
+        codec_endpoint: URL of a remote codec.
+        codec_authorization: Secret that it asks for.
+        visibility_rate: Visibility requests a second at most.
+        history_rate: Requests for close events a second at most.
     """
 
     connection: ClientConnectConfig
@@ -40,6 +50,12 @@ class ExporterSettings:
     listen: tuple[str, int]
     poll_interval: timedelta
     fail_fast: bool = False
+    specs: tuple[str, ...] = ()
+    data_converter: str = DEFAULT_CONVERTER
+    codec_endpoint: str | None = None
+    codec_authorization: str | None = None
+    visibility_rate: float = DEFAULT_VISIBILITY_RATE
+    history_rate: float = DEFAULT_HISTORY_RATE
 
 
 def connection(
@@ -147,24 +163,38 @@ def whole(text: str, where: str) -> int:
 
 def exporter(
     connect: ClientConnectConfig,
+    given: Mapping[str, str | None],
     environ: Mapping[str, str],
     *,
-    ledger: str | None,
-    listen: str | None,
-    poll_interval: str | None,
-    fail_fast: bool,
+    fail_fast: bool = False,
 ) -> ExporterSettings:
     """Return the exporter's settings: options over `TEMPORAL_SLO_*` variables over defaults.
+
+    Args:
+        connect: How to connect to Temporal.
+        given: Options by name, `poll-interval` for one; None for those that were not given.
+        environ: The process's environment.
+        fail_fast: End at once if the first poll fails.
 
     Raises:
         UsageError: One of them is malformed.
     """
+
+    def pick(option: str, default: str) -> tuple[str, str]:
+        return _pick(option, given.get(option), default, environ)
+
     return ExporterSettings(
         connection=connect,
-        ledger=_pick("ledger", ledger, DEFAULT_LEDGER, environ)[0],
-        listen=host_and_port(*_pick("listen", listen, DEFAULT_LISTEN, environ)),
-        poll_interval=duration(*_pick("poll-interval", poll_interval, DEFAULT_POLL_INTERVAL, environ)),
+        ledger=pick("ledger", DEFAULT_LEDGER)[0],
+        listen=host_and_port(*pick("listen", DEFAULT_LISTEN)),
+        poll_interval=duration(*pick("poll-interval", DEFAULT_POLL_INTERVAL)),
         fail_fast=fail_fast,
+        specs=tuple(filter(None, pick("spec", "")[0].split(os.pathsep))),
+        data_converter=pick("data-converter", DEFAULT_CONVERTER)[0],
+        codec_endpoint=pick("codec-endpoint", "")[0] or None,
+        codec_authorization=environ.get(f"{PREFIX}CODEC_AUTHORIZATION"),
+        visibility_rate=rate(*pick("visibility-rate", f"{DEFAULT_VISIBILITY_RATE:g}")),
+        history_rate=rate(*pick("history-rate", f"{DEFAULT_HISTORY_RATE:g}")),
     )
 
 

@@ -6,8 +6,17 @@ from temporal_slo import names
 from temporal_slo.exporter import collector
 from temporal_slo.exporter.collector import Sample, collect
 from temporal_slo.exporter.exposition import Exposition, Renderer
-from temporal_slo.exporter.snapshot import BUCKETS, ClosedKey, DurationKey, Durations, Figures, RunningKey, Snapshot
-from temporal_slo.exporter.state import LATE, UNKNOWN_STATUS, VANISHED
+from temporal_slo.exporter.snapshot import (
+    BUCKETS,
+    ClosedKey,
+    DurationKey,
+    Durations,
+    FailureKey,
+    Figures,
+    RunningKey,
+    Snapshot,
+)
+from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, UNKNOWN_STATUS, VANISHED
 
 COUNTS = (3, *[0] * (len(BUCKETS) - 1), 4)
 FIGURES = Figures(
@@ -16,16 +25,21 @@ FIGURES = Figures(
     durations={DurationKey("Ride", "failed", "none"): Durations(COUNTS, 12.5)},
     running={RunningKey("Ride", "rides"): 11},
     oldest_running_age={"Ride": 13.25},
-    others={UNKNOWN_STATUS: 19, LATE: 23, VANISHED: 31},
+    others={UNKNOWN_STATUS: 19, LATE: 23, VANISHED: 31, GONE: 41, OTHER_FAILURES: 43},
+    failures={FailureKey("Ride", "failed", "Refused"): 47},
+    waiting=53,
     covered_until=1_700_000_001.5,
     uncovered=37.5,
 )
-GOOD = Snapshot("shop", FIGURES, None, 1_700_000_000.5, 0.125, {("ListWorkflowExecutions", "OK"): 17})
+REQUESTS = {("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59}
+GOOD = Snapshot("shop", FIGURES, None, 1_700_000_000.5, 0.125, REQUESTS, {"history": 61.5}, outcomes_stopped=False)
 
 EXPECTED = """\
 temporal_slo_workflows_started_total{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 29.0
 temporal_slo_workflows_closed_total{outcome="none",status="failed",task_queue="rides",\
 temporal_namespace="shop",workflow_type="Ride"} 7.0
+temporal_slo_workflow_failures_total{failure_type="Refused",status="failed",\
+temporal_namespace="shop",workflow_type="Ride"} 47.0
 temporal_slo_workflows_running{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 11.0
 temporal_slo_workflow_oldest_running_age_seconds{temporal_namespace="shop",workflow_type="Ride"} 13.25
 temporal_slo_exporter_up{temporal_namespace="shop"} 1.0
@@ -36,6 +50,12 @@ temporal_slo_exporter_uncovered_seconds{temporal_namespace="shop"} 37.5
 temporal_slo_exporter_late_rows_total{temporal_namespace="shop"} 23.0
 temporal_slo_exporter_vanished_runs_total{temporal_namespace="shop"} 31.0
 temporal_slo_exporter_visibility_requests_total{api="ListWorkflowExecutions",code="OK",temporal_namespace="shop"} 17.0
+temporal_slo_exporter_history_requests_total{code="UNAVAILABLE",temporal_namespace="shop"} 59.0
+temporal_slo_exporter_budget_wait_seconds_total{budget="history",temporal_namespace="shop"} 61.5
+temporal_slo_exporter_pending_runs{temporal_namespace="shop"} 53.0
+temporal_slo_exporter_missing_close_events_total{temporal_namespace="shop"} 41.0
+temporal_slo_exporter_bounded_failure_types_total{temporal_namespace="shop"} 43.0
+temporal_slo_exporter_outcomes_stopped{temporal_namespace="shop"} 0.0
 temporal_slo_exporter_unknown_status_rows_total{temporal_namespace="shop"} 19.0
 temporal_slo_exporter_build_info{version="0.1.0"} 1.0
 """

@@ -24,7 +24,7 @@ def url(path: Path) -> str:
 def counting(*runs: float) -> Change:
     """A change that counts runs that closed at these seconds."""
     rows = [closed(at) for at in runs]
-    return Change(seen=rows, counted=[Counted(run, Verdict("completed", "none")) for run in rows])
+    return Change(seen=rows, counted=[Counted(run, Verdict("completed", "none"), 10_000) for run in rows])
 
 
 async def test_round_trip(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from temporal_slo.exporter.snapshot import ClosedKey, Figures, RunningKey
 from temporal_slo.exporter.state import SECOND, UNKNOWN_STATUS, VANISHED, State
 from temporal_slo.testing import FakeVisibility
 
-from .runs import BEGAN, close, closed, running
+from .runs import BEGAN, at_once, close, closed, running
 
 GONE = VisibilityError("UNAVAILABLE", "connection refused")
 RIDE = RunningKey("Ride", "rides")
@@ -29,7 +29,7 @@ class Watched:
     def restarted(self, state: State, at: float) -> Mirror:
         """A mirror that starts with what the ledger knows."""
         now = BEGAN + round(at * SECOND)
-        return Mirror("shop", self.visibility, self.ledger, state, now, needs_event=lambda _: False)
+        return Mirror("shop", self.visibility, self.ledger, state, now, judge=at_once)
 
     async def restart(self, at: float) -> None:
         """Go on with a mirror that knows only what the ledger has."""

@@ -19,7 +19,7 @@ from temporal_slo.exporter.state import SECOND, State
 from temporal_slo.exporter.visibility import Run
 from temporal_slo.testing import FakeVisibility
 
-from .runs import BEGAN, close, running
+from .runs import BEGAN, at_once, close, running
 
 STATUSES = ("completed", "failed", "timed_out", "canceled", "terminated", "continued_as_new", None)
 # In memory where there is such a place: thousands of commits wait for a disk.
@@ -91,7 +91,7 @@ class World:
 
     def start(self, state: State) -> Mirror:
         """A new process of the exporter, that knows what the ledger knows."""
-        return Mirror("shop", self.visibility, self.ledger, state, self.clock, needs_event=lambda _: False)
+        return Mirror("shop", self.visibility, self.ledger, state, self.clock, judge=at_once)
 
     @property
     def clock(self) -> int:

@@ -1,18 +1,21 @@
+from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.budget import BACKOFF_CAP, Budget, backoff
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
-from temporal_slo.exporter.poller import BACKOFF_CAP, Poller, backoff
+from temporal_slo.exporter.paced import PacedVisibility, Requests
+from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.snapshot import RunningKey, Snapshot
 from temporal_slo.exporter.state import SECOND
-from temporal_slo.exporter.visibility import MeasuredVisibility
 from temporal_slo.testing import FakeVisibility, FixedClock
 
-from .runs import BEGAN, closed, running
+from .runs import BEGAN, at_once, closed, running
 
 GONE = VisibilityError("UNAVAILABLE", "connection refused")
 
@@ -47,10 +50,15 @@ async def run(folder: Path, visibility: FakeVisibility, polls: int) -> tuple[lis
         published.append(snapshot)
 
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
-    measured = MeasuredVisibility(visibility)
-    mirror = Mirror("shop", measured, ledger, await ledger.load("shop"), BEGAN, needs_event=lambda _: False)
+    requests = Requests()
+    paced = PacedVisibility(visibility, Budget(inf, 1), requests)
+    mirror = Mirror("shop", paced, ledger, await ledger.load("shop"), BEGAN, judge=at_once)
+
+    def gauge(snapshot: Snapshot) -> Snapshot:
+        return replace(snapshot, requests=dict(requests))
+
     interval = timedelta(seconds=15)
-    poller = Poller("shop", mirror, measured, publish, interval=interval, clock=clock, sleep=sleeper)
+    poller = Poller("shop", mirror, gauge, publish, interval=interval, clock=clock, sleep=sleeper)
     with pytest.raises(Stopped):
         await poller.run()
     ledger.close()

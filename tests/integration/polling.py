@@ -7,20 +7,18 @@ from pathlib import Path
 
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo.exporter.board import Board
 from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.service import make_poller
+from temporal_slo.exporter.wiring import Parts, wire
 from temporal_slo.settings import ExporterSettings
 
 
 @asynccontextmanager
-async def polling(folder: Path, connection: ClientConnectConfig) -> AsyncIterator[Poller]:
-    """A poller with a ledger of its own, that polls when it is told."""
+async def polling(folder: Path, connection: ClientConnectConfig) -> AsyncIterator[Parts]:
+    """The parts of an exporter with a ledger of its own, that polls and settles when it is told."""
     url = f"sqlite:///{folder / 'polling.db'}"
-    settings = ExporterSettings(connection, url, ("127.0.0.1", 0), timedelta(seconds=1))
+    settings = ExporterSettings(connection, url, ("127.0.0.1", 0), timedelta(seconds=1), visibility_rate=1000)
     ledger = Ledger(url)
     try:
-        yield await make_poller(settings, ledger, await Board.of(ledger, connection["namespace"]))
+        yield await wire(settings, ledger)
     finally:
         ledger.close()

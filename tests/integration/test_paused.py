@@ -30,7 +30,8 @@ async def test_paused_run(temporal: Temporal, tmp_path: Path) -> None:
         return counts == [1, 1]
 
     await until(one_of_each, deadline=30, what="a paused and a running run in visibility")
-    async with polling(tmp_path, temporal.connection("paused")) as poller:
+    async with polling(tmp_path, temporal.connection("paused")) as parts:
+        poller = parts.poller
         assert await poller.poll()
         assert poller.snapshot.figures
         assert poller.snapshot.figures.running == {RunningKey("Nobody", "nobody"): 1}

@@ -72,9 +72,9 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def polls(folder: Path, environ: dict[str, str]) -> str | None:
     """Connect by the environment alone and poll once; return the trouble."""
-    async with polling(folder, settings.connection(None, None, None, environ)) as poller:
-        await poller.poll()
-        return poller.snapshot.trouble
+    async with polling(folder, settings.connection(None, None, None, environ)) as parts:
+        await parts.poller.poll()
+        return parts.poller.snapshot.trouble
 
 
 async def test_mutual_tls(address: str, pki: Pki, tmp_path: Path) -> None:

@@ -6,11 +6,21 @@ from typing import NamedTuple
 
 from temporal_slo import names
 from temporal_slo.exporter.exposition import Histogram, Labels, Rows, Value
-from temporal_slo.exporter.snapshot import BUCKETS, Figures, Snapshot
-from temporal_slo.exporter.state import LATE, UNKNOWN_STATUS, VANISHED
+from temporal_slo.exporter.history import GET_HISTORY
+from temporal_slo.exporter.snapshot import Figures, Snapshot
+from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, UNKNOWN_STATUS, VANISHED
 
-COUNTERS = (names.WORKFLOWS_STARTED, names.WORKFLOWS_CLOSED, names.WORKFLOW_DURATION)
+COUNTERS = (names.WORKFLOWS_STARTED, names.WORKFLOWS_CLOSED, names.WORKFLOW_FAILURES, names.WORKFLOW_DURATION)
 """Families whose series begin at 0: the ledger keeps them, so they would else appear at what they have counted."""
+
+OTHERS = {
+    LATE: names.EXPORTER_LATE_ROWS,
+    VANISHED: names.EXPORTER_VANISHED,
+    GONE: names.EXPORTER_GONE,
+    OTHER_FAILURES: names.EXPORTER_OTHER_FAILURES,
+    UNKNOWN_STATUS: names.EXPORTER_UNKNOWN_STATUS,
+}
+"""Counters of the exporter itself, by what the state calls them."""
 
 
 class Sample(NamedTuple):
@@ -47,8 +57,10 @@ def _counts(figures: Figures) -> Iterator[Sample]:
         yield Sample(names.WORKFLOWS_STARTED, key._asdict(), count)
     for closed, count in figures.closed.items():
         yield Sample(names.WORKFLOWS_CLOSED, closed._asdict(), count)
+    for failure, count in figures.failures.items():
+        yield Sample(names.WORKFLOW_FAILURES, failure._asdict(), count)
     for duration, observed in figures.durations.items():
-        yield Sample(names.WORKFLOW_DURATION, duration._asdict(), Histogram(observed, BUCKETS))
+        yield Sample(names.WORKFLOW_DURATION, duration._asdict(), Histogram(observed, figures.edges))
 
 
 def _state(figures: Figures) -> Iterator[Sample]:
@@ -59,9 +71,9 @@ def _state(figures: Figures) -> Iterator[Sample]:
     if figures.covered_until is not None:
         yield Sample(names.EXPORTER_COVERED_UNTIL, {}, figures.covered_until)
     yield Sample(names.EXPORTER_UNCOVERED, {}, figures.uncovered)
-    yield Sample(names.EXPORTER_LATE_ROWS, {}, figures.others.get(LATE, 0))
-    yield Sample(names.EXPORTER_VANISHED, {}, figures.others.get(VANISHED, 0))
-    yield Sample(names.EXPORTER_UNKNOWN_STATUS, {}, figures.others.get(UNKNOWN_STATUS, 0))
+    yield Sample(names.EXPORTER_PENDING, {}, figures.waiting)
+    for name, family in OTHERS.items():
+        yield Sample(family, {}, figures.others.get(name, 0))
 
 
 def _health(snapshot: Snapshot) -> Iterator[Sample]:
@@ -72,7 +84,14 @@ def _health(snapshot: Snapshot) -> Iterator[Sample]:
     if snapshot.poll_duration is not None:
         yield Sample(names.EXPORTER_POLL_DURATION, {}, snapshot.poll_duration)
     for (api, code), count in snapshot.requests.items():
-        yield Sample(names.EXPORTER_VISIBILITY_REQUESTS, {names.API: api, names.CODE: code}, count)
+        if api == GET_HISTORY:
+            yield Sample(names.EXPORTER_HISTORY_REQUESTS, {names.CODE: code}, count)
+        else:
+            yield Sample(names.EXPORTER_VISIBILITY_REQUESTS, {names.API: api, names.CODE: code}, count)
+    for budget, seconds in snapshot.waited.items():
+        yield Sample(names.EXPORTER_BUDGET_WAIT, {names.BUDGET: budget}, seconds)
+    if snapshot.outcomes_stopped is not None:
+        yield Sample(names.EXPORTER_OUTCOMES_STOPPED, {}, int(snapshot.outcomes_stopped))
 
 
 def _build_info() -> Sample:

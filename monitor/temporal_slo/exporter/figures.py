@@ -3,7 +3,7 @@
 from collections import Counter
 
 from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Durations, Figures, RunningKey
-from temporal_slo.exporter.state import CLOSED, EDGES, SECOND, Histogram, State, cumulative
+from temporal_slo.exporter.state import CLOSED, SECOND, Histogram, State, cumulative
 
 
 def figures(state: State, now: int) -> Figures:
@@ -16,9 +16,10 @@ def figures(state: State, now: int) -> Figures:
     running, oldest = _open(state, now)
     return Figures(
         closed={key: histogram.count for key, histogram in state.closed.items()},
-        durations=_durations(state.closed),
+        durations=_durations(state.closed, state.edges),
         running=running,
         oldest_running_age={kind: max(now - due, 0) / SECOND for kind, due in oldest.items()},
+        edges=tuple(edge / 1000 for edge in state.edges),
         started=dict(state.started),
         failures=dict(state.failures),
         others=dict(state.others),
@@ -45,10 +46,10 @@ def _open(state: State, now: int) -> tuple[dict[RunningKey, int], dict[str, int]
     return dict(running), oldest
 
 
-def _durations(closed: dict[ClosedKey, Histogram]) -> dict[DurationKey, Durations]:
+def _durations(closed: dict[ClosedKey, Histogram], edges: tuple[int, ...]) -> dict[DurationKey, Durations]:
     merged: dict[DurationKey, Histogram] = {}
     for key, histogram in closed.items():
         whole = merged.setdefault(DurationKey(key.workflow_type, key.status, key.outcome), Histogram())
         whole.counts.update(histogram.counts)
         whole.duration += histogram.duration
-    return {key: Durations(cumulative(h.counts, EDGES), h.duration / SECOND) for key, h in merged.items()}
+    return {key: Durations(cumulative(h.counts, edges), h.duration / SECOND) for key, h in merged.items()}

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter import schema
 from temporal_slo.exporter.snapshot import ClosedKey, FailureKey, RunningKey
-from temporal_slo.exporter.state import SECOND, Change, Gap, Histogram, OpenRun, Position, State, bucket
+from temporal_slo.exporter.state import SECOND, Change, Gap, Histogram, OpenRun, Position, State
 from temporal_slo.exporter.visibility import Run
 
 PROGRAM: Final = "temporal-slo"
@@ -170,7 +170,7 @@ def _increments(change: Change) -> Iterator[tuple[Table, Rows]]:
     minutes: Counter[tuple[ClosedKey, int, int]] = Counter()
     failures: Counter[FailureKey] = Counter()
     for counted in change.counted:
-        edge = bucket(counted.run.duration)
+        edge = counted.bucket
         counts[counted.key, edge] += 1
         durations[counted.key, edge] += counted.run.duration
         minutes[counted.key, edge, counted.run.close_time // (60 * SECOND)] += 1

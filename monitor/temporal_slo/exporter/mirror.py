@@ -20,6 +20,7 @@ from temporal_slo.exporter.state import (
     Position,
     State,
     Verdict,
+    bucket,
 )
 from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, RUNNING, Page, Run, Visibility
 
@@ -38,7 +39,7 @@ FIRST_PAGE: Final = 200
 STEADY_PAGES: Final = 5
 """Pages of closed runs that a poll reads at most; what is below is left to catching up."""
 
-NeedsEvent = Callable[[Run], bool]
+Judge = Callable[[Run], Verdict | None]
 
 
 class Mirror:
@@ -53,7 +54,7 @@ class Mirror:
         ledger: Where it is kept.
         state: What the ledger knows of *namespace*.
         now: Our clock, in microseconds of Unix time.
-        needs_event: Tells which closed runs wait for their close event before they are counted.
+        judge: Tells what a closed run is counted as, or None if it must wait for its close event.
 
     Attributes:
         state: What is known; changes only after the ledger has it.
@@ -67,12 +68,12 @@ class Mirror:
         state: State,
         now: int,
         *,
-        needs_event: NeedsEvent,
+        judge: Judge,
     ) -> None:
         self._namespace = namespace
         self._visibility = visibility
         self._ledger = ledger
-        self._needs_event = needs_event
+        self._judge = judge
         self.state = state
         self._edges = {name: Edge(position, now) for name, position in state.positions.items()}
         self._cursors: dict[Gap, tuple[bytes, int | None]] = {}
@@ -186,10 +187,11 @@ class Mirror:
             if run_id in unseen:
                 change.seen.append(run)
                 self._start(run, change)
-                if self._needs_event(run):
+                verdict = self._judge(run)
+                if verdict is None:
                     change.pending.append(run)
                 else:
-                    change.counted.append(Counted(run, Verdict(str(run.status), "none")))
+                    change.counted.append(Counted(run, verdict, bucket(run.duration, self.state.edges)))
         return change
 
     def _start(self, run: Run, change: Change) -> None:

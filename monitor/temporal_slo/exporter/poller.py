@@ -10,33 +10,19 @@ from datetime import timedelta
 from typing import Final
 
 from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.exporter.budget import backoff
 from temporal_slo.exporter.figures import figures
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import Snapshot
 from temporal_slo.exporter.state import SECOND
-from temporal_slo.exporter.visibility import MeasuredVisibility
 
-BACKOFF_FIRST: Final = 1.0
-BACKOFF_CAP: Final = 30.0
 PUBLISH_INTERVAL: Final = 1.0
 """Seconds between two snapshots while catching up: rendering one costs more than reading a page."""
 
 log = logging.getLogger(__name__)
 
 Publish = Callable[[Snapshot], Awaitable[None]]
-
-
-def backoff(failures: int, jitter: float) -> float:
-    """Return the seconds to wait after *failures* failed polls in a row: doubling, capped, jittered.
-
-    Args:
-        failures: At least 1.
-        jitter: Between 0 and 1; spreads the wait over its upper half, so that exporters that failed together do
-            not come back together.
-    """
-    # The exponent is bounded too: a float overflows after a thousand failures.
-    full = min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 16), BACKOFF_CAP)
-    return full * (1 + jitter) / 2
+Gauge = Callable[[Snapshot], Snapshot]
 
 
 class Poller:
@@ -45,7 +31,7 @@ class Poller:
     Args:
         namespace: Temporal namespace, for the snapshot.
         mirror: What is polled.
-        visibility: What the mirror asks, for the count of its requests.
+        gauge: Puts what requests there were into a snapshot.
         publish: Gets a snapshot after every poll.
         interval: Time from one complete poll to the next; what was passed over is read in what is left of it.
         clock: Unix time in seconds.
@@ -59,7 +45,7 @@ class Poller:
         self,
         namespace: str,
         mirror: Mirror,
-        visibility: MeasuredVisibility,
+        gauge: Gauge,
         publish: Publish,
         *,
         interval: timedelta,
@@ -67,7 +53,7 @@ class Poller:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._mirror = mirror
-        self._visibility = visibility
+        self._gauge = gauge
         self._publish = publish
         self._interval = interval.total_seconds()
         self._clock = clock
@@ -116,7 +102,7 @@ class Poller:
             await act(self._now())
         except (VisibilityError, LedgerError) as error:
             trouble = str(error)
-        self.snapshot = replace(self.snapshot, trouble=trouble, requests=dict(self._visibility.requests))
+        self.snapshot = self._gauge(replace(self.snapshot, trouble=trouble))
         return trouble is None
 
     def _renew(self) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,15 +10,11 @@ import uvicorn
 from fastapi import FastAPI, Request, Response, status
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.background import BackgroundTask
-from temporalio.client import Client
 
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter.board import Board
 from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.mirror import Mirror
-from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.state import SECOND
-from temporal_slo.exporter.visibility import MeasuredVisibility, TemporalVisibility
+from temporal_slo.exporter.wiring import Parts, wire
 from temporal_slo.settings import ExporterSettings
 
 SHUTDOWN_DEADLINE = 3
@@ -71,28 +66,16 @@ async def serve(settings: ExporterSettings) -> None:
 
 
 async def _serve(settings: ExporterSettings, ledger: Ledger, listener: socket.socket) -> None:
-    namespace = settings.connection["namespace"]
-    board = await Board.of(ledger, namespace)
-    poller = await make_poller(settings, ledger, board)
-    if settings.fail_fast and not await poller.poll():
+    parts = await wire(settings, ledger)
+    if settings.fail_fast and not await parts.poller.poll():
         raise UsageError(
             f"Temporal at {settings.connection['target_host']}",
-            str(poller.snapshot.trouble),
+            str(parts.poller.snapshot.trouble),
             "check address and namespace, or leave out --fail-fast to wait for them",
         )
-    log.info("serving /metrics of Temporal namespace %s on %s:%d", namespace, *settings.listen)
-    await _run(poller, create_app(board), listener)
-
-
-async def make_poller(settings: ExporterSettings, ledger: Ledger, board: Board) -> Poller:
-    """Return a poller that goes on from what *ledger* knows and publishes to *board*."""
-    namespace = settings.connection["namespace"]
-    client = await Client.connect(**settings.connection, lazy=True)
-    visibility = MeasuredVisibility(TemporalVisibility(client, namespace))
-    state = await ledger.load(namespace)
-    now = int(time.time() * SECOND)
-    mirror = Mirror(namespace, visibility, ledger, state, now, needs_event=lambda _: False)
-    return Poller(namespace, mirror, visibility, board.put, interval=settings.poll_interval)
+    host, port = listener.getsockname()[:2]
+    log.info("serving /metrics of Temporal namespace %s on %s:%d", settings.connection["namespace"], host, port)
+    await _run(parts, listener)
 
 
 class _Server(uvicorn.Server):
@@ -104,25 +87,27 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(poller: Poller, app: FastAPI, listener: socket.socket) -> None:
-    """Poll and serve until cancelled, or until one of the two ends.
+async def _run(parts: Parts, listener: socket.socket) -> None:
+    """Poll, settle and serve until cancelled, or until one of them ends.
 
-    The poller never returns: if it ends it has crashed, and an exporter that no longer polls must not go on answering
-    as if all were well.
+    The first two never return: one that ends has crashed, and an exporter that no longer polls must not go on
+    answering as if all were well.
     """
+    app = create_app(parts.board)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_DEADLINE
     )
     server = _Server(config)
-    polling = asyncio.create_task(poller.run())
+    working = [asyncio.create_task(parts.poller.run()), asyncio.create_task(parts.settler.run())]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await asyncio.wait([polling, serving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*working, serving], return_when=asyncio.FIRST_COMPLETED)
     finally:
         server.should_exit = True
-        polling.cancel()
-        await asyncio.wait([polling, serving])
-    for task in (polling, serving):
+        for task in working:
+            task.cancel()
+        await asyncio.wait([*working, serving])
+    for task in (*working, serving):
         if not task.cancelled():
             task.result()
 

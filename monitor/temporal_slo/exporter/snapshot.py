@@ -44,7 +44,7 @@ class Durations(NamedTuple):
     """A histogram of durations.
 
     Attributes:
-        counts: Observations in each bucket, not cumulative; the last one is above every edge of `BUCKETS`.
+        counts: Observations in each bucket, not cumulative; the last one is above every edge.
         total: Sum of the observations, in seconds.
     """
 
@@ -59,6 +59,7 @@ class Figures:
     Attributes:
         oldest_running_age: Seconds, by workflow type; 0 where none is open now but some were before.
         others: Counters of the exporter itself.
+        edges: Upper edges of the duration buckets, in seconds.
         waiting: Closed runs that wait for their close event.
         covered_until: Close time up to which all was read but for `uncovered`, Unix time in seconds.
         uncovered: Seconds of close time that are still to be read.
@@ -68,6 +69,7 @@ class Figures:
     durations: Mapping[DurationKey, Durations] = field(default_factory=dict)
     running: Mapping[RunningKey, int] = field(default_factory=dict)
     oldest_running_age: Mapping[str, float] = field(default_factory=dict)
+    edges: tuple[float, ...] = BUCKETS
     started: Mapping[RunningKey, int] = field(default_factory=dict)
     failures: Mapping[FailureKey, int] = field(default_factory=dict)
     others: Mapping[str, int] = field(default_factory=dict)
@@ -85,7 +87,9 @@ class Snapshot:
         trouble: Why the last poll was not complete; None if it was.
         last_success: When the last complete poll ended, Unix time in seconds; None before the first.
         poll_duration: Seconds that the last poll took; None before the first.
-        requests: Visibility requests so far, by API and code of the answer.
+        requests: Requests so far, by API and code of the answer.
+        outcomes_stopped: Whether business outcomes are no longer read; None if none were asked for.
+        waited: Seconds that requests have waited for their turn so far, by budget.
     """
 
     temporal_namespace: str
@@ -94,3 +98,5 @@ class Snapshot:
     last_success: float | None = None
     poll_duration: float | None = None
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    waited: Mapping[str, float] = field(default_factory=dict)
+    outcomes_stopped: bool | None = None

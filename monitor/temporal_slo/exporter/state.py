@@ -11,6 +11,8 @@ from temporal_slo.exporter.visibility import Run
 SECOND: Final = 1_000_000
 """Microseconds, the unit of every time and duration here."""
 
+EDGES: Final = tuple(round(edge * 1000) for edge in BUCKETS)
+
 ABOVE: Final = -1
 """The bucket of durations above every edge."""
 
@@ -20,6 +22,8 @@ OPEN: Final = "running"
 VANISHED: Final = "vanished"
 UNKNOWN_STATUS: Final = "unknown_status"
 LATE: Final = "late"
+GONE: Final = "gone"
+OTHER_FAILURES: Final = "other_failures"
 
 
 class Verdict(NamedTuple):
@@ -31,10 +35,11 @@ class Verdict(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """A closed run and what it is counted as."""
+    """A closed run, what it is counted as, and the bucket of its duration."""
 
     run: Run
     verdict: Verdict
+    bucket: int
 
     @property
     def key(self) -> ClosedKey:
@@ -116,6 +121,7 @@ class State:
 
     Attributes:
         waiting: Number of closed runs that wait for their close event.
+        edges: Upper edges of the duration buckets, in milliseconds, rising.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -126,12 +132,13 @@ class State:
     failures: Counter[FailureKey] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
+    edges: tuple[int, ...] = EDGES
 
     def apply(self, change: Change) -> None:
         """Move on as the ledger did."""
         for counted in change.counted:
             histogram = self.closed.setdefault(counted.key, Histogram())
-            histogram.counts[bucket(counted.run.duration)] += 1
+            histogram.counts[counted.bucket] += 1
             histogram.duration += counted.run.duration
             if counted.verdict.failure_type:
                 self.failures[counted.failure] += 1
@@ -146,9 +153,9 @@ class State:
         self.gaps = self.gaps if change.gaps is None else change.gaps
 
 
-def bucket(duration: int) -> int:
-    """Return the bucket of a duration in microseconds: its upper edge in milliseconds, or ABOVE."""
-    return next((edge for edge in EDGES if duration <= edge * 1000), ABOVE)
+def bucket(duration: int, edges: Iterable[int]) -> int:
+    """Return the bucket of a duration in microseconds among *edges*: its upper edge in milliseconds, or ABOVE."""
+    return next((edge for edge in edges if duration <= edge * 1000), ABOVE)
 
 
 def cumulative(counts: Counter[int], edges: Iterable[int]) -> tuple[int, ...]:
@@ -162,6 +169,3 @@ def cumulative(counts: Counter[int], edges: Iterable[int]) -> tuple[int, ...]:
         value = float("inf") if edge == ABOVE else edge
         slots[next(index for index, upper in enumerate(kept) if value <= upper)] += count
     return tuple(slots)
-
-
-EDGES: Final = tuple(round(edge * 1000) for edge in BUCKETS)

@@ -1,7 +1,6 @@
 """What the exporter asks of Temporal visibility, and the adapter that asks a real server."""
 
 from collections import Counter
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -131,38 +130,6 @@ class TemporalVisibility:
             # The SDK's word for a connection that could not be made.
             raise VisibilityError("UNAVAILABLE", str(error)) from error
         return Page(tuple(map(_run, answer.executions)), answer.next_page_token)
-
-
-class MeasuredVisibility:
-    """Visibility that counts the requests made of another one.
-
-    Args:
-        inner: Answers the requests.
-
-    Attributes:
-        requests: Requests so far, by API and gRPC code of the answer.
-    """
-
-    def __init__(self, inner: Visibility) -> None:
-        self._inner = inner
-        self.requests: Counter[tuple[str, str]] = Counter()
-
-    async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
-        """Closed runs, newest close first."""
-        return await self._count(self._inner.closed(size, token, until))
-
-    async def running(self, size: int, token: bytes = b"") -> Page:
-        """Running runs, newest start first."""
-        return await self._count(self._inner.running(size, token))
-
-    async def _count(self, request: Awaitable[Page]) -> Page:
-        try:
-            page = await request
-        except VisibilityError as error:
-            self.requests[LIST_WORKFLOWS, error.code] += 1
-            raise
-        self.requests[LIST_WORKFLOWS, "OK"] += 1
-        return page
 
 
 async def count_closed(client: Client) -> Counter[str]:

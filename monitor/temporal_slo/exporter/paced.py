@@ -1,0 +1,71 @@
+"""Requests that are counted, and paced by a budget: decorators round the protocols, so that nobody else does either."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from temporalio.api.history.v1 import HistoryEvent
+
+from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.history import GET_HISTORY, History
+from temporal_slo.exporter.visibility import LIST_WORKFLOWS, Page, Visibility
+
+Requests = Counter[tuple[str, str]]
+"""Requests so far, by API and gRPC code of the answer."""
+
+
+class PacedVisibility:
+    """Visibility within a budget.
+
+    Args:
+        inner: Answers the requests.
+        budget: Paces them.
+        requests: Counts them.
+    """
+
+    def __init__(self, inner: Visibility, budget: Budget, requests: Requests) -> None:
+        self._inner = inner
+        self._budget = budget
+        self._requests = requests
+
+    async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
+        """Closed runs, newest close first."""
+        async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
+            return await self._inner.closed(size, token, until)
+
+    async def running(self, size: int, token: bytes = b"") -> Page:
+        """Running runs, newest start first."""
+        async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
+            return await self._inner.running(size, token)
+
+
+class PacedHistory:
+    """History within a budget.
+
+    Args:
+        inner: Answers the requests.
+        budget: Paces them.
+        requests: Counts them.
+    """
+
+    def __init__(self, inner: History, budget: Budget, requests: Requests) -> None:
+        self._inner = inner
+        self._budget = budget
+        self._requests = requests
+
+    async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
+        """Return the event that closed a run; None if it is gone."""
+        async with _turn(GET_HISTORY, self._budget, self._requests):
+            return await self._inner.close_event(workflow_id, run_id)
+
+
+@asynccontextmanager
+async def _turn(api: str, budget: Budget, requests: Requests) -> AsyncIterator[None]:
+    async with budget.slot():
+        try:
+            yield
+        except VisibilityError as error:
+            requests[api, error.code] += 1
+            raise
+        requests[api, "OK"] += 1

@@ -1,0 +1,174 @@
+"""The scalars of a spec: each is read from the text that was written, or refused in plain words."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from temporal_slo.durations import parse_duration
+
+REFUSED: Final = "refused"
+"""The type of the errors that already say what is wrong and what to do."""
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+# Nine digits after the point say more than any period can hold events.
+_DECIMAL: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_WHOLE: Final = re.compile(r"\d{1,9}")
+_EXPRESSION_MAX: Final = 200
+"""JMESPath parses and evaluates by recursion: no expression this short exhausts Python's stack."""
+_SHOWN_MAX: Final = 60
+
+
+def refusal(what: str, remedy: str) -> PydanticCustomError:
+    """Return the error for a value that is not what it must be."""
+    return PydanticCustomError(REFUSED, "{what}; {remedy}", {"what": what, "remedy": remedy})
+
+
+def show(value: object) -> str:
+    """Return *value* as a message quotes it: on one line, and not at full length if that is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+
+
+def distinct(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a list that holds something twice."""
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            raise refusal(f"holds {show(item)} twice", "remove one of them")
+    return items
+
+
+def filled(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse an empty list."""
+    if not items:
+        raise refusal("is an empty list", "write at least one item")
+    return items
+
+
+def _written(value: object) -> str:
+    # A float has lost the digits that were written, and True is a number to Python alone.
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise PydanticKnownError("string_type")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise refusal(
+            f"{show(text)} is not a name", "write at most 63 lower-case letters, digits and hyphens, a letter first"
+        )
+    return text
+
+
+def _line(text: str) -> str:
+    if not text.strip():
+        raise refusal("is empty", "write a text")
+    if text != text.strip():
+        raise refusal(f"{show(text)} begins or ends with a blank", "remove it")
+    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
+        raise refusal(f"{show(text)} holds a line break or a control character", "remove it")
+    return text
+
+
+def _paragraph(text: str) -> str:
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text if char not in "\n\t"):
+        raise refusal(f"{show(text)} holds a control character", "remove it")
+    return text.strip()
+
+
+def _percent(value: object) -> Decimal:
+    text = _written(value)
+    if not _DECIMAL.fullmatch(text):
+        raise refusal(f"{show(text)} is not a decimal number", "write percent without a sign, for example 99.5")
+    number = Decimal(text)
+    if number == 100:  # noqa: PLR2004 - the whole of a percentage
+        raise refusal("an objective of 100 leaves no error budget", "write less, for example 99.9")
+    if not 0 < number < 100:  # noqa: PLR2004 - the whole of a percentage
+        raise refusal(f"{text} is not between 0 and 100", "write percent, for example 99.5")
+    return number
+
+
+def span(value: object) -> timedelta:
+    """Read a duration, or refuse it."""
+    if isinstance(value, timedelta):
+        return value
+    text = _written(value)
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        what = str(error).replace(repr(text), show(text))
+        raise refusal(what, "write whole numbers, each with a unit of ms, s, m, h, d or w") from error
+
+
+def _count(value: object) -> int:
+    text = _written(value)
+    if not _WHOLE.fullmatch(text):
+        raise refusal(f"{show(text)} is not a whole number from 0 to 999999999", "write digits, for example 2")
+    return int(text)
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = _written(value)
+    if text not in {"true", "false"}:
+        raise refusal(f"{show(text)} is neither true nor false", "write true or false")
+    return text == "true"
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (OSError, ValueError, LookupError) as error:
+        raise refusal(
+            f"{show(text)} is no time zone that this machine knows",
+            "write one as in Africa/Accra or UTC, or install the time zone database (tzdata)",
+        ) from error
+    return text
+
+
+def _expression(text: str) -> str:
+    remedy = "write where in the workflow's result the outcome stands, for example status or booking.state"
+    if len(text) > _EXPRESSION_MAX:
+        raise refusal(
+            f"a JMESPath expression of {len(text)} characters is too long", f"write at most {_EXPRESSION_MAX}"
+        )
+    try:
+        parsed = jmespath.compile(text).parsed
+    except (JMESPathError, ValueError, RecursionError) as error:
+        raise refusal(f"{show(text)} is not a JMESPath expression", remedy) from error
+    for name in _functions(parsed):
+        if name not in Functions.FUNCTION_TABLE:
+            raise refusal(f"JMESPath has no function {show(name)}", remedy)
+    return text
+
+
+def _functions(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the functions that a parsed expression calls: JMESPath itself finds out when it runs."""
+    if node["type"] == "function_expression":
+        yield node["value"]
+    for child in node["children"]:
+        if isinstance(child, dict):
+            yield from _functions(child)
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Line = Annotated[str, AfterValidator(_line)]
+Lines = Annotated[tuple[Line, ...], AfterValidator(distinct)]
+Paragraph = Annotated[str, AfterValidator(_paragraph)]
+Percent = Annotated[Decimal, BeforeValidator(_percent)]
+Span = Annotated[timedelta, BeforeValidator(span)]
+Count = Annotated[int, BeforeValidator(_count)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Expression = Annotated[str, AfterValidator(_expression)]

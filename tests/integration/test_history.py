@@ -1,0 +1,250 @@
+"""Verdicts and outcomes of runs that really ended, on a real Temporal server."""
+
+import asyncio
+import threading
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.converter import DataConverter, default
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.history import TemporalHistory
+from temporal_slo.exporter.outcome import OutcomeReader, RemoteCodec, converter_decode, load_converter
+from temporal_slo.exporter.verdict import Verdict, needs_event, verdict
+from temporal_slo.exporter.visibility import Run, TemporalVisibility
+from temporal_slo.servers.process import LOOPBACK, free_port, until
+from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+from temporal_slo.spec.model import Outcome
+from tests.conftest import Temporal
+
+from . import endings
+
+QUEUE = "endings"
+SPECS = {workflow_type: Outcome.model_validate(written) for workflow_type, written in endings.OUTCOMES.items()}
+
+
+class Namespace:
+    """A namespace of a test's own, with a worker, and the exporter's view of it."""
+
+    def __init__(self, client: Client, converter: DataConverter) -> None:
+        self.client = client
+        self.history = TemporalHistory(client, client.namespace)
+        self.visibility = TemporalVisibility(client, client.namespace)
+        self.reader = OutcomeReader(SPECS, converter_decode(converter, client.namespace))
+
+    async def closed(self, count: int) -> list[Run]:
+        """Wait for so many closed runs and return them, newest first."""
+
+        async def found() -> list[Run]:
+            rows = (await self.visibility.closed(1000)).rows
+            return list(rows) if len(rows) >= count else []
+
+        return await until(found, deadline=60, what=f"{count} closed runs")
+
+    async def judged(self, run: Run) -> Verdict:
+        """What a closed run is counted as."""
+        status, type_ = str(run.status), run.workflow_type
+        if not needs_event(status, outcome=self.reader.wants(type_)):
+            return verdict(status, None)
+        event = await self.history.close_event(run.workflow_id, run.run_id)
+        outcome = await self.reader.read(type_, run.workflow_id, event)
+        return verdict(status, event, str(outcome))
+
+    async def verdicts(self, count: int) -> list[Verdict]:
+        """Wait for so many closed runs and return what they are counted as, oldest first."""
+        return [await self.judged(run) for run in reversed(await self.closed(count))]
+
+    async def bring_about(self, ending: str) -> None:
+        """Bring one ending about."""
+        await endings.bring_about(self.client, QUEUE, ending, uuid.uuid4().hex)
+
+    async def start(self, workflow_type: str, *arguments: object, **options: object) -> str:
+        """Start a workflow; return its id."""
+        options = {"task_queue": QUEUE, "id": uuid.uuid4().hex, **options}
+        handle = await self.client.start_workflow(workflow_type, args=arguments, **options)  # type: ignore[call-overload] # the caller names options of start_workflow
+        return str(handle.id)
+
+
+@asynccontextmanager
+async def watched(
+    temporal: Temporal, *, workers: DataConverter | None = None, ours: DataConverter | None = None
+) -> AsyncIterator[Namespace]:
+    """A new namespace, the converter that its workers use and the one that we do."""
+    client = await temporal.namespace(f"endings-{uuid.uuid4().hex[:8]}")
+    client = Client(client.service_client, namespace=client.namespace, data_converter=workers or default())
+    async with endings.serving(client, QUEUE):
+        yield Namespace(client, ours or default())
+
+
+async def test_every_ending(temporal: Temporal) -> None:
+    """Every way to end counts as the table tells, with its failure type, even if it is brought about twice over."""
+    async with watched(temporal) as namespace:
+        for ending in endings.ENDINGS:
+            for _ in range(2):
+                await endings.bring_about(namespace.client, QUEUE, ending, ending)
+        expected = Counter(row for ending in endings.ENDINGS.values() for row in ending.rows)
+        found: Counter[endings.Row] = Counter()
+        for run in await namespace.closed(expected.total()):
+            judged = await namespace.judged(run)
+            found[endings.Row(run.workflow_type, *judged)] += 1
+        assert found == expected
+
+
+async def test_innermost_cause(temporal: Temporal) -> None:
+    """Of a failed activity it is the cause of the error that counts; of one that nobody serves, the time-out."""
+    async with watched(temporal) as namespace:
+        await namespace.start("Nested", None)
+        await namespace.start("Nested", endings.NOBODY)
+        assert {each.failure_type for each in await namespace.verdicts(2)} == {
+            "InsufficientFunds",
+            "TimeoutError:ScheduleToStart",
+        }
+
+
+async def test_retried_timeout(temporal: Temporal) -> None:
+    """A run that timed out and is retried counts as retried, the last one as timed out."""
+    async with watched(temporal) as namespace:
+        await namespace.start(
+            "Unattended", task_queue=endings.NOBODY, run_timeout=endings.SOON, retry_policy=endings.TWICE
+        )
+        assert [each.status for each in await namespace.verdicts(2)] == ["retried", "timed_out"]
+
+
+async def test_cron(temporal: Temporal) -> None:
+    """Runs of a cron workflow that complete stay completed, with their outcome; one that fails has a successor."""
+    async with watched(temporal) as namespace:
+        good = await namespace.start("Booking", "CONFIRMED", cron_schedule="@every 1s")
+        bad = await namespace.start("Failing", cron_schedule="@every 1s")
+        await namespace.closed(2)
+        for workflow_id in (good, bad):
+            await namespace.client.get_workflow_handle(workflow_id).terminate()
+
+        async def both() -> bool:
+            ids = {run.workflow_id for run in await namespace.closed(2) if run.status != "terminated"}
+            return ids == {good, bad}
+
+        await until(both, deadline=30, what="a run of each")
+        judged = [each for each in await namespace.verdicts(2) if each.status != "terminated"]
+        assert set(judged) == {Verdict("completed", "good"), Verdict("retried", "none", "CardDeclined")}
+
+
+async def test_gone(temporal: Temporal) -> None:
+    """The event of a run that was deleted is gone, as is that of one that never was."""
+    async with watched(temporal) as namespace:
+        # Deleted while it is open, for the server takes up to a minute to delete a closed one.
+        handle = await namespace.client.start_workflow("Unattended", id="w", task_queue=endings.NOBODY)
+        run_id = str(handle.first_execution_run_id)
+        execution = WorkflowExecution(workflow_id="w", run_id=run_id)
+        await namespace.client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(namespace=namespace.client.namespace, workflow_execution=execution)
+        )
+
+        async def deleted() -> bool:
+            try:
+                await handle.describe()
+            except RPCError as error:
+                return error.status is RPCStatusCode.NOT_FOUND
+            return False
+
+        await until(deleted, deadline=90, what="deletion")
+        assert await namespace.history.close_event("w", run_id) is None
+        assert await namespace.history.close_event("never", str(uuid.uuid4())) is None
+
+
+async def test_errors(temporal: Temporal) -> None:
+    """A namespace that is not found is an error, not a run that is gone; so are a bad run id and a server away."""
+    elsewhere = TemporalHistory(temporal.client, "no-such-namespace")
+    nowhere = await Client.connect(f"{LOOPBACK}:{free_port()}", lazy=True)
+    run_id = str(uuid.uuid4())
+    for history, asked, code in (
+        (elsewhere, run_id, "NOT_FOUND"),
+        (TemporalHistory(temporal.client, temporal.client.namespace), "no-run-id", "INVALID_ARGUMENT"),
+        (TemporalHistory(nowhere, "default"), run_id, "UNAVAILABLE"),
+    ):
+        with pytest.raises(VisibilityError) as caught:
+            await history.close_event("w", asked)
+        assert caught.value.code == code
+
+
+async def test_raw_history(tmp_path: Path) -> None:
+    """A server that is configured to send events as they are stored is understood."""
+    option = ["--dynamic-config-value", "frontend.sendRawWorkflowHistory=true"]
+    server = TemporalServer(tmp_path, options=["--headless", *option])
+    try:
+        client = await server.ready()
+        await ensure_namespace(client, "default")
+        await client.start_workflow("Unattended", id="w", task_queue=endings.NOBODY)
+        await client.get_workflow_handle("w").terminate(reason="why")
+        (run,) = await Namespace(client, default()).closed(1)
+        event = await TemporalHistory(client, "default").close_event("w", run.run_id)
+        assert event
+        assert verdict("terminated", event) == Verdict("terminated", "none", "terminated")
+    finally:
+        server.child.stop()
+
+
+async def test_encrypted(temporal: Temporal) -> None:
+    """Encrypted results tell their outcome with the workers' converter, and are unknown without it."""
+    ours = load_converter("tests.integration.endings:CONVERTER", "--data-converter")
+    async with watched(temporal, workers=endings.CONVERTER, ours=ours) as namespace:
+        await namespace.bring_about("completed_bad")
+        assert await namespace.verdicts(1) == [Verdict("completed", "bad")]
+        without = Namespace(namespace.client, default())
+        assert await without.verdicts(1) == [Verdict("completed", "unknown")]
+        assert without.reader.undecodable == 1
+
+
+class Codec(BaseHTTPRequestHandler):
+    """A codec server that speaks Temporal's protocol."""
+
+    def do_POST(self) -> None:
+        """Decode."""
+        body = json_format.Parse(self.rfile.read(int(self.headers["Content-Length"])), Payloads())
+        assert self.path == f"/{self.headers['X-Namespace']}/decode"
+        decoded = Payloads(payloads=asyncio.run(endings.Reversed().decode(body.payloads)))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json_format.MessageToJson(decoded).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def codec_server() -> Iterator[str]:
+    """A codec server's endpoint."""
+    server = ThreadingHTTPServer((LOOPBACK, 0), Codec)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://{LOOPBACK}:{server.server_port}/{{namespace}}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def test_codec_endpoint(temporal: Temporal) -> None:
+    """Encrypted results tell their outcome through a codec server; while it is away they can't be told yet."""
+    async with watched(temporal, workers=endings.CONVERTER) as namespace:
+        await namespace.bring_about("completed_excluded")
+        (run,) = await namespace.closed(1)
+        with codec_server() as endpoint:
+            codec = RemoteCodec(endpoint, namespace.client.namespace)
+            remote = Namespace(namespace.client, DataConverter(payload_codec=codec))
+            assert await remote.judged(run) == Verdict("completed", "excluded")
+        event = await remote.history.close_event(run.workflow_id, run.run_id)
+        assert await remote.reader.read(run.workflow_type, run.workflow_id, event) is None
+        assert remote.reader.undecodable == 0
+        await codec.close()

@@ -1,0 +1,163 @@
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from temporal_slo.spec import model, problems
+from temporal_slo.spec.load import load
+from temporal_slo.spec.model import (
+    Calendar,
+    Latency,
+    Overdue,
+    Slo,
+    Spec,
+    Success,
+    latency_thresholds,
+    overdue_slos,
+    spec_outcomes,
+    watched_types,
+)
+
+GOOD = Path(__file__).parents[1] / "specs" / "good"
+NAMESPACE = "volteryde-dev"
+
+
+def slo(**keys: object) -> dict[str, Any]:
+    """What a spec says of an SLO, with *keys* in place of the usual ones."""
+    return {"name": "slo", "workflow": "Ride", "objective": "99", "sli": {"latency": {"threshold": "3s"}}} | keys
+
+
+def spec(*slos: dict[str, Any], **keys: object) -> Spec:
+    """A spec of *slos*."""
+    header = {"version": "temporal-slo/v1", "service": "shop", "temporal_namespace": "shop-test", "owner": "shop-team"}
+    return Spec.model_validate(header | {"period": "7d", "slos": slos} | keys)
+
+
+@pytest.fixture(scope="module")
+def volteryde() -> tuple[Spec, ...]:
+    """The example of the design."""
+    return load([GOOD])
+
+
+def test_example(volteryde: tuple[Spec, ...]) -> None:
+    """The example of the design is read whole."""
+    (found,) = volteryde
+    assert (found.service, found.owner, found.period) == ("volteryde", "bookings-team", timedelta(days=30))
+    success, latency, overdue = found.slos
+    assert success.sli == Success(bad=("failed", "timed_out", "bad_outcome"), excluded=("canceled", "terminated"))
+    assert success.outcome is not None
+    assert (success.outcome.from_, success.outcome.excluded) == ("status", ("CANCELLED",))
+    assert success.alerting.low_traffic == model.LowTraffic(mode="confidence")
+    assert latency.sli == Latency(threshold=timedelta(minutes=2))
+    assert (overdue.sli, overdue.workflow) == (Overdue(max_age=timedelta(minutes=15)), ("WalletTopUpWorkflow",))
+
+
+def test_defaults() -> None:
+    """What a promise leaves out means every task queue, no outcome and both alerts."""
+    (found,) = spec(slo()).slos
+    assert (found.description, found.task_queue, found.outcome) == ("", None, None)
+    assert (found.alerting.page, found.alerting.ticket, found.alerting.low_traffic) == (True, True, None)
+
+
+@pytest.mark.parametrize("written", ["99.50", "0.000000001", "99.999999999", "50"])
+def test_objective_as_written(written: str) -> None:
+    """An objective keeps the digits that were written, and never was a float."""
+    assert f"{Slo.model_validate(slo(objective=written)).objective:f}" == written
+    assert Slo.model_validate(slo(objective=Decimal(written))).objective == Decimal(written)
+    with pytest.raises(ValidationError):
+        Slo.model_validate(slo(objective=float(written)))
+
+
+def test_frozen(volteryde: tuple[Spec, ...]) -> None:
+    """A spec cannot be changed, and equal specs have one hash."""
+    with pytest.raises(ValidationError, match="frozen"):
+        volteryde[0].slos[0].objective = Decimal(1)
+    assert {*volteryde, *load([GOOD])} == {*volteryde}
+
+
+def test_calendar() -> None:
+    """A period may be a calendar month somewhere."""
+    found = spec(slo(), period={"calendar": "month", "timezone": "Africa/Accra"})
+    assert found.period == Calendar(calendar="month", timezone="Africa/Accra")
+
+
+@pytest.mark.parametrize(("written", "accepted"), [("59m59s", False), ("1h", True), ("400d", True), ("401d", False)])
+def test_period_limits(written: str, accepted: bool) -> None:  # noqa: FBT001 - a column of the table
+    """A rolling period is as long as the ledger keeps, and no shorter than an hour."""
+    if accepted:
+        assert spec(slo(), period=written).slos
+    else:
+        with pytest.raises(ValidationError, match="between 1h and 400d"):
+            spec(slo(), period=written)
+
+
+@pytest.mark.parametrize("name", ["a", "a-1-", "a" * 63])
+def test_names(name: str) -> None:
+    """A name is lower-case letters, digits and hyphens behind a letter."""
+    assert Slo.model_validate(slo(name=name)).name == name
+
+
+@pytest.mark.parametrize("name", ["", "1a", "-a", "A", "a_b", "a b", "a\n", "é", "a" * 64])
+def test_names_refused(name: str) -> None:
+    """Nothing else is a name."""
+    with pytest.raises(ValidationError, match="is not a name"):
+        Slo.model_validate(slo(name=name))
+
+
+@pytest.mark.parametrize("expression", ["status", "a.b[0].c", "items[?bad].code | [0]", "!" * 199 + "a", '"from"'])
+def test_expressions(expression: str) -> None:
+    """Every JMESPath expression of a length that can be evaluated is accepted."""
+    found = Slo.model_validate(slo(outcome={"from": expression, "bad": ["FAILED"]}))
+    assert found.outcome is not None
+    assert found.outcome.from_ == expression
+
+
+@pytest.mark.parametrize("expression", ["", "a.", "[", "a b", "a || sum2(b)", "items[*].upper(@)", "a" * 201])
+def test_expressions_refused(expression: str) -> None:
+    """What JMESPath cannot parse, or could not run, is refused when it is read."""
+    with pytest.raises(ValidationError, match="JMESPath"):
+        Slo.model_validate(slo(outcome={"from": expression, "bad": ["FAILED"]}))
+
+
+def test_outcomes(volteryde: tuple[Spec, ...]) -> None:
+    """An outcome belongs to each of its workflow types, in its own namespace only."""
+    assert spec_outcomes(volteryde, NAMESPACE) == {"BookRideWorkflow": volteryde[0].slos[0].outcome}
+    two = spec(slo(workflow=["Ride", "Tour"], outcome={"from": "s", "good": ["OK"]}), slo(name="other"))
+    assert set(spec_outcomes([*volteryde, two], "shop-test")) == {"Ride", "Tour"}
+    assert spec_outcomes(volteryde, "elsewhere") == {}
+
+
+def test_thresholds(volteryde: tuple[Spec, ...]) -> None:
+    """Thresholds ascend, come once each, and are exact to the millisecond."""
+    written = ["2m", "1001ms", "7ms", "120s", "1h1ms"]
+    many = spec(*[slo(name=f"slo-{n}", sli={"latency": {"threshold": t}}) for n, t in enumerate(written)])
+    assert latency_thresholds([*volteryde, many], "shop-test") == (0.007, 1.001, 120.0, 3600.001)
+    assert latency_thresholds([*volteryde, many], NAMESPACE) == (120.0,)
+
+
+def test_overdue(volteryde: tuple[Spec, ...]) -> None:
+    """The promises that count minutes come with what they tolerate."""
+    tolerant = spec(slo(), slo(name="stuck", sli={"overdue": {"max_age": "90s", "tolerate": "3"}}))
+    ((found, sli),) = overdue_slos([*volteryde, tolerant], "shop-test")
+    assert (found.name, sli.max_age, sli.tolerate) == ("stuck", timedelta(seconds=90), 3)
+    assert [s.name for s, _ in overdue_slos(volteryde, NAMESPACE)] == ["wallet-not-stuck"]
+
+
+def test_watched(volteryde: tuple[Spec, ...]) -> None:
+    """Every type that a promise names is watched, once."""
+    assert watched_types(volteryde, NAMESPACE) == ("BookRideWorkflow", "WalletTopUpWorkflow")
+    assert watched_types([*volteryde, spec(slo(workflow=["Z", "A"]))], "shop-test") == ("A", "Z")
+
+
+def test_every_model_is_explained() -> None:
+    """Each model has a place among the messages, each key an example, and each model refuses strangers."""
+    models = {m for m in vars(model).values() if isinstance(m, type) and issubclass(m, BaseModel)}
+    models = {m for m in models if m.__module__ == model.__name__ and m.model_fields}
+    assert len(models) > 5
+    assert models == set(problems.MODELS.values())
+    for found in models:
+        assert found.model_config == {"frozen": True, "extra": "forbid"}
+        assert all(field.examples for field in found.model_fields.values())
