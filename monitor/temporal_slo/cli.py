@@ -37,10 +37,13 @@ def entry() -> NoReturn:
     """Run the command line and end the process."""
     try:
         code = main(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone: there is nobody left to tell.
+        code = FAILED
     logging.shutdown()
-    sys.stdout.flush()
     sys.stderr.flush()
     # A process that has used a Temporal client may crash while the interpreter finalises (temporalio/sdk-python#300).
     os._exit(code)

@@ -140,7 +140,7 @@ async def _start(settings: DemoSettings, stage: Stage, prometheus: Path, say: Sa
     stage.own("worker", "worker", *where)
     mix = ("--rate", str(settings.rate), "--mix", MIX, "--execution-timeout", EXECUTION_TIMEOUT)
     load = stage.own("load", "load", *where, *mix)
-    say(f"  logs        {stage.folder}")
+    say(f"  logs        {stage.folder}  (until this ends)")
     return Parts(client, exporter, server, load, closed_before)
 
 
@@ -199,8 +199,8 @@ async def _closed(prometheus: Prometheus) -> Counter[str]:
 async def _prove(parts: Parts, stage: Stage, say: Say) -> None:
     """Stop the load and hold what Prometheus has against Temporal's own count."""
     stage.check()
-    if not await _ready(parts.exporter):
-        raise PartError("exporter", f"not ready: see http://{parts.exporter}/readyz")
+    if trouble := await _trouble(parts.exporter):
+        raise PartError("exporter", f"not ready: {trouble}")
     stage.retire(parts.load)
     if parts.load.exit_code:
         raise PartError("load", f"ended with exit code {parts.load.exit_code}\n{parts.load.tail()}")
@@ -229,8 +229,14 @@ def _counts(seen: dict[str, Counter[str]]) -> str:
 
 
 async def _ready(exporter: str) -> bool:
+    return not await _trouble(exporter)
+
+
+async def _trouble(exporter: str) -> str | None:
+    """Return why the exporter is not ready, or None if it is."""
     async with httpx.AsyncClient() as http:
         try:
-            return (await http.get(f"http://{exporter}/readyz")).is_success
-        except httpx.TransportError:
-            return False
+            answer = await http.get(f"http://{exporter}/readyz")
+        except httpx.TransportError as error:
+            return f"no answer: {error}"
+        return None if answer.is_success else str(answer.json()["reason"])

@@ -14,6 +14,7 @@ API: Final = "api"
 CODE: Final = "code"
 FAILURE_TYPE: Final = "failure_type"
 BUDGET: Final = "budget"
+SLO: Final = "slo"
 VERSION: Final = "version"
 
 OUTCOME_NONE: Final = "none"
@@ -83,6 +84,12 @@ WORKFLOW_OLDEST_RUNNING_AGE: Final = Family(
     "to execute; 0 if none was open.",
     (NAMESPACE, WORKFLOW_TYPE),
     "seconds",
+)
+WORKFLOWS_OVERDUE: Final = Family(
+    f"{PREFIX}_workflows_overdue",
+    "gauge",
+    "Workflow runs that were open for longer than the SLO's max_age at the last complete poll.",
+    (NAMESPACE, WORKFLOW_TYPE, SLO),
 )
 EXPORTER_UP: Final = Family(
     f"{PREFIX}_exporter_up",
@@ -194,6 +201,7 @@ EXPORTER_FAMILIES: Final = (
     WORKFLOW_DURATION,
     WORKFLOWS_RUNNING,
     WORKFLOW_OLDEST_RUNNING_AGE,
+    WORKFLOWS_OVERDUE,
     EXPORTER_UP,
     EXPORTER_LAST_SUCCESS,
     EXPORTER_POLL_DURATION,

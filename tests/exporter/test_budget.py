@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -191,32 +191,26 @@ async def test_rest_that_begins_while_others_wait() -> None:
     assert bench.passed == [("f", 0.0), ("w", 1.0)]
 
 
-def cancel_at_once(task: asyncio.Task[None], _: asyncio.Event) -> None:
-    """Cancel a request that still waits."""
-    task.cancel()
-
-
-def cancel_as_served(task: asyncio.Task[None], end: asyncio.Event) -> None:
-    """Cancel a request in the step of the loop in which its turn comes."""
-    end.set()
-    loop = asyncio.get_running_loop()
-    loop.call_soon(lambda: loop.call_soon(lambda: task.cancel()))  # noqa: PLW0108 its result is not for the loop
-
-
-@pytest.mark.parametrize("cancel", [cancel_at_once, cancel_as_served])
-async def test_cancelled_caller(cancel: Callable[[asyncio.Task[None], asyncio.Event], None]) -> None:
-    """A caller cancelled while it waits, or just when its turn comes, keeps no place and stops nobody."""
+async def test_cancelled_while_it_waits() -> None:
+    """A caller cancelled while it waits stops nobody behind it."""
     bench, end = Bench(rate=1000), FOREVER()
-    first = bench.start("a", body=end.wait())
+    first, second, third = bench.start("a", body=end.wait()), bench.start("b"), bench.start("c")
     await settled()
-    second, third = bench.start("b"), bench.start("c")
-    await settled()
-    cancel(second, end)
-    await settled()
+    second.cancel()
     end.set()
     await asyncio.wait_for(asyncio.gather(first, third), 5)
-    assert bench.names in {"ac", "abc"}
-    await asyncio.wait_for(bench.request("d"), 5)
+    assert bench.names == "ac"
+
+
+async def test_cancelled_as_its_turn_comes() -> None:
+    """A caller cancelled in the moment in which its turn comes gives its place back."""
+    bench = Bench(rate=float("inf"))
+    async with bench.budget.slot():
+        second = bench.start("b")
+        await settled()
+    second.cancel()
+    await asyncio.wait_for(bench.request("c"), 5)
+    assert (bench.names, bench.budget.requests) == ("c", 3)
 
 
 def rests() -> Iterator[float]:

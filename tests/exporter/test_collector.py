@@ -13,6 +13,7 @@ from temporal_slo.exporter.snapshot import (
     Durations,
     FailureKey,
     Figures,
+    OverdueKey,
     RunningKey,
     Snapshot,
 )
@@ -28,6 +29,7 @@ FIGURES = Figures(
     others={UNKNOWN_STATUS: 19, LATE: 23, VANISHED: 31, GONE: 41, OTHER_FAILURES: 43},
     failures={FailureKey("Ride", "failed", "Refused"): 47},
     waiting=53,
+    overdue={OverdueKey("Ride", "not-stuck"): 67},
     covered_until=1_700_000_001.5,
     uncovered=37.5,
 )
@@ -42,6 +44,7 @@ temporal_slo_workflow_failures_total{failure_type="Refused",status="failed",\
 temporal_namespace="shop",workflow_type="Ride"} 47.0
 temporal_slo_workflows_running{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 11.0
 temporal_slo_workflow_oldest_running_age_seconds{temporal_namespace="shop",workflow_type="Ride"} 13.25
+temporal_slo_workflows_overdue{slo="not-stuck",temporal_namespace="shop",workflow_type="Ride"} 67.0
 temporal_slo_exporter_up{temporal_namespace="shop"} 1.0
 temporal_slo_exporter_last_success_timestamp_seconds{temporal_namespace="shop"} 1.7000000005e+09
 temporal_slo_exporter_poll_duration_seconds{temporal_namespace="shop"} 0.125

@@ -9,7 +9,7 @@ from temporal_slo.exporter.figures import figures
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import ClosedKey, Figures, RunningKey
-from temporal_slo.exporter.state import SECOND, UNKNOWN_STATUS, VANISHED, State
+from temporal_slo.exporter.state import SECOND, UNKNOWN_STATUS, VANISHED, OverdueRule, State
 from temporal_slo.testing import FakeVisibility
 
 from .runs import BEGAN, at_once, close, closed, running
@@ -265,11 +265,23 @@ async def test_reconciliation(watched: Watched) -> None:
     run = running(-3)
     watched.visibility.put(run, running(-4))
     await watched.poll(1)
+    await watched.poll(61)
     del watched.visibility.runs[run.run_id]
     assert (await watched.poll(100)).running == {RIDE: 2}
-    assert (await watched.poll(602)).running == {RIDE: 2}
-    assert (await watched.poll(603)).running == {RIDE: 1}
+    assert (await watched.poll(661)).running == {RIDE: 2}
+    assert (await watched.poll(662)).running == {RIDE: 1}
     assert watched.mirror.state.others[VANISHED] == 1
+
+
+async def test_ghost_of_a_closed_run(watched: Watched) -> None:
+    """A run that closed just before counting began, and was still listed as open, is forgotten within two minutes."""
+    ghost = running(-50)
+    watched.visibility.put(ghost, closed(0))
+    assert (await watched.poll(1)).running == {RIDE: 1}
+    watched.visibility.put(close(ghost, -1))
+    for at in range(16, 121, 15):
+        figures = await watched.poll(at)
+    assert (figures.running, by_status(figures)) == ({RIDE: 0}, {"completed": 1})
 
 
 async def test_oldest_age(watched: Watched) -> None:
@@ -290,3 +302,12 @@ async def test_durations(watched: Watched) -> None:
     ((key, observed),) = (await watched.poll(2)).durations.items()
     assert (key, observed.total) == (("Ride", "completed", "none"), 1_000_001.000001)
     assert (observed.counts[0], observed.counts[1], observed.counts[-1], sum(observed.counts)) == (1, 1, 1, 3)
+
+
+async def test_overdue(watched: Watched) -> None:
+    """A run counts as overdue once it is open for longer than the SLO allows, on the SLO's task queue if it has one."""
+    watched.visibility.put(running(0), running(-20, task_queue="other"), running(-20, workflow_type="Else"))
+    rules = (OverdueRule("slow", ("Ride",), None, 15 * SECOND), OverdueRule("queue", ("Ride",), "rides", 15 * SECOND))
+    watched.mirror.state.overdue = rules
+    assert (await watched.poll(15)).overdue == {("Ride", "slow"): 1, ("Ride", "queue"): 0}
+    assert (await watched.poll(15.1)).overdue == {("Ride", "slow"): 2, ("Ride", "queue"): 1}

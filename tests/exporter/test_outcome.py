@@ -137,22 +137,24 @@ async def test_codec() -> None:
 
 
 class Contextual(Reversed, WithSerializationContext):
-    """A codec that is told whose payloads it decodes."""
+    """A codec that can't decode without being told whose payloads they are."""
 
-    def __init__(self) -> None:
-        self.context: SerializationContext | None = None
+    def __init__(self, context: SerializationContext | None = None) -> None:
+        self.context = context
 
     def with_context(self, context: SerializationContext) -> "Contextual":
-        """Take it."""
-        self.context = context
-        return self
+        """Return one that was told."""
+        return Contextual(context)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Decode."""
+        assert self.context == WorkflowSerializationContext(namespace="shop", workflow_id="w")
+        return await super().decode(payloads)
 
 
 async def test_context() -> None:
     """A codec that needs to know the namespace and the workflow is told."""
-    codec = Contextual()
-    assert await read(await encrypted("FAILED"), reader(DataConverter(payload_codec=codec))) == "bad"
-    assert codec.context == WorkflowSerializationContext(namespace="shop", workflow_id="w")
+    assert await read(await encrypted("FAILED"), reader(DataConverter(payload_codec=Contextual()))) == "bad"
 
 
 async def test_stops(caplog: pytest.LogCaptureFixture) -> None:
@@ -170,6 +172,18 @@ async def test_stops(caplog: pytest.LogCaptureFixture) -> None:
     assert await read(plain({"status": "FAILED"}), rides) == "unknown"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "20 results in a row can't be decoded" in caplog.text
+
+
+async def test_stops_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Results under way when decoding stops do not log it again."""
+
+    async def decode(_: Payload, __: str) -> object:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    rides = OutcomeReader({"Ride": RIDE}, decode)
+    await asyncio.gather(*(read(plain(1), rides) for _ in range(28)))
+    assert (rides.undecodable, len(caplog.records)) == (28, 1)
 
 
 async def test_secrets_stay_inside(caplog: pytest.LogCaptureFixture) -> None:
@@ -267,6 +281,7 @@ async def test_remote_codec_unreachable() -> None:
     "answer",
     [
         httpx.Response(400, text="cannot decrypt"),
+        httpx.Response(403, text='{"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "e30="}]}'),
         httpx.Response(500),
         httpx.Response(404),
         httpx.Response(302, headers={"location": "https://login"}),

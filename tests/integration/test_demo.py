@@ -15,6 +15,8 @@ import pytest
 from temporal_slo.servers.process import LOOPBACK, until
 from tests.conftest import Temporal
 
+# Its inner deadlines, which say what is missing, come first.
+pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 KINDS = ("server", "exporter", "prometheus", "worker", "load")
 PORT = re.compile(rf"{LOOPBACK}:(\d+)")

@@ -135,9 +135,7 @@ class Budget:
 
     async def _ring(self) -> None:
         try:
-            # A rest may begin meanwhile.
-            while self._wanted() and (delay := self._delay()):
-                await self._sleep(delay)
+            await self._sleep(self._delay())
         finally:
             self._timer = None
         self._serve()

@@ -68,6 +68,8 @@ def _state(figures: Figures) -> Iterator[Sample]:
         yield Sample(names.WORKFLOWS_RUNNING, running._asdict(), count)
     for kind, age in figures.oldest_running_age.items():
         yield Sample(names.WORKFLOW_OLDEST_RUNNING_AGE, {names.WORKFLOW_TYPE: kind}, age)
+    for overdue, count in figures.overdue.items():
+        yield Sample(names.WORKFLOWS_OVERDUE, overdue._asdict(), count)
     if figures.covered_until is not None:
         yield Sample(names.EXPORTER_COVERED_UNTIL, {}, figures.covered_until)
     yield Sample(names.EXPORTER_UNCOVERED, {}, figures.uncovered)

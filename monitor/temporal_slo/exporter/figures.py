@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Durations, Figures, RunningKey
+from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Durations, Figures, OverdueKey, RunningKey
 from temporal_slo.exporter.state import CLOSED, SECOND, Histogram, State, cumulative
 
 
@@ -19,6 +19,7 @@ def figures(state: State, now: int) -> Figures:
         durations=_durations(state.closed, state.edges),
         running=running,
         oldest_running_age={kind: max(now - due, 0) / SECOND for kind, due in oldest.items()},
+        overdue=_overdue(state, now),
         edges=tuple(edge / 1000 for edge in state.edges),
         started=dict(state.started),
         failures=dict(state.failures),
@@ -44,6 +45,16 @@ def _open(state: State, now: int) -> tuple[dict[RunningKey, int], dict[str, int]
         kind = run.key.workflow_type
         oldest[kind] = min(oldest.get(kind, now), run.due_time)
     return dict(running), oldest
+
+
+def _overdue(state: State, now: int) -> dict[OverdueKey, int]:
+    counts = {OverdueKey(kind, rule.slo): 0 for rule in state.overdue for kind in rule.workflow_types}
+    for rule in state.overdue:
+        for run in state.open.values():
+            queue_fits = rule.task_queue in {None, run.key.task_queue}
+            if queue_fits and run.key.workflow_type in rule.workflow_types and now - run.due_time > rule.max_age:
+                counts[OverdueKey(run.key.workflow_type, rule.slo)] += 1
+    return counts
 
 
 def _durations(closed: dict[ClosedKey, Histogram], edges: tuple[int, ...]) -> dict[DurationKey, Durations]:

@@ -219,7 +219,10 @@ class Mirror:
                 break
             token, size = page.next_token, PAGE_SIZE_MAX
         edge.move(ahead, now)
-        self._reconciled = now if reconcile else self._reconciled
+        if reconcile:
+            # Again soon after the first: a run that closed just before counting began may still have been listed.
+            again = 0 if self._reconciled else RECONCILE_INTERVAL - SWEEP_INTERVAL
+            self._reconciled = now - again
         return listed if reconcile else None
 
     async def _new_open(self, rows: Iterable[Run]) -> Change:

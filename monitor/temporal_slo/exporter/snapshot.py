@@ -40,6 +40,13 @@ class FailureKey(NamedTuple):
     failure_type: str
 
 
+class OverdueKey(NamedTuple):
+    """What overdue runs are counted by."""
+
+    workflow_type: str
+    slo: str
+
+
 class Durations(NamedTuple):
     """A histogram of durations.
 
@@ -70,6 +77,7 @@ class Figures:
     running: Mapping[RunningKey, int] = field(default_factory=dict)
     oldest_running_age: Mapping[str, float] = field(default_factory=dict)
     edges: tuple[float, ...] = BUCKETS
+    overdue: Mapping[OverdueKey, int] = field(default_factory=dict)
     started: Mapping[RunningKey, int] = field(default_factory=dict)
     failures: Mapping[FailureKey, int] = field(default_factory=dict)
     others: Mapping[str, int] = field(default_factory=dict)

@@ -115,6 +115,20 @@ class Histogram:
         return self.counts.total()
 
 
+class OverdueRule(NamedTuple):
+    """When an open run is overdue.
+
+    Attributes:
+        task_queue: None for any.
+        max_age: Microseconds since it was due to execute.
+    """
+
+    slo: str
+    workflow_types: tuple[str, ...]
+    task_queue: str | None
+    max_age: int
+
+
 @dataclass
 class State:
     """All that the mirror of one namespace knows.
@@ -122,6 +136,7 @@ class State:
     Attributes:
         waiting: Number of closed runs that wait for their close event.
         edges: Upper edges of the duration buckets, in milliseconds, rising.
+        overdue: When open runs are overdue, as the spec has it.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -133,6 +148,7 @@ class State:
     others: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
     edges: tuple[int, ...] = EDGES
+    overdue: tuple[OverdueRule, ...] = ()
 
     def apply(self, change: Change) -> None:
         """Move on as the ledger did."""

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +22,11 @@ from temporal_slo.exporter.paced import PacedHistory, PacedVisibility, Requests
 from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.settler import Judge, Settler
 from temporal_slo.exporter.snapshot import Snapshot
-from temporal_slo.exporter.state import EDGES, SECOND
+from temporal_slo.exporter.state import EDGES, SECOND, OverdueRule
 from temporal_slo.exporter.visibility import TemporalVisibility
 from temporal_slo.settings import ExporterSettings
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Spec, latency_thresholds, spec_outcomes
+from temporal_slo.spec.model import Spec, latency_thresholds, overdue_slos, spec_outcomes
 
 HISTORY_CONCURRENCY: Final = 8
 
@@ -52,6 +53,10 @@ async def wire(settings: ExporterSettings, ledger: Ledger) -> Parts:
     reader = OutcomeReader(outcomes, converter_decode(_converter(settings, namespace), namespace))
     state = await ledger.load(namespace)
     state.edges = _edges(specs, namespace)
+    state.overdue = tuple(
+        OverdueRule(slo.name, slo.workflow, slo.task_queue, overdue.max_age // timedelta(microseconds=1))
+        for slo, overdue in overdue_slos(specs, namespace)
+    )
     board = await Board.of(ledger, namespace)
     client = await Client.connect(**settings.connection, lazy=True)
     budgets = {
