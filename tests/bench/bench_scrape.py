@@ -1,6 +1,5 @@
 """How long a scrape takes: `python -m tests.bench.bench_scrape [types]`."""
 
-import asyncio
 import gzip
 import http.client
 import json
@@ -11,7 +10,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -19,14 +18,17 @@ from itertools import accumulate, count
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import CollectorRegistry
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition import Exposition, Histogram, Labels, Renderer, Rows
-from temporal_slo.exporter.snapshot import BUCKETS, Durations
+from temporal_slo.exporter.board import Board
+from temporal_slo.exporter.collector import COUNTERS, collect
+from temporal_slo.exporter.exposition import Histogram, Labels, Renderer, Rows
+from temporal_slo.exporter.service import create_app
+from temporal_slo.exporter.snapshot import BUCKETS, ClosedKey, DurationKey, Durations, Figures, RunningKey, Snapshot
 
 STATUSES: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
 ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -56,15 +58,24 @@ class Load:
             counts = (*counts[:more], counts[more] + 1, *counts[more + 1 :])
             self._durations[labels] = Histogram(Durations(counts, total + self._random.random()), BUCKETS)
 
+    def snapshot(self) -> Snapshot:
+        """Return what to publish."""
+        ages = self._random.random()
+        durations = {DurationKey(*labels[1:]): histogram.observed for labels, histogram in self._durations.items()}
+        figures = Figures(
+            closed={
+                ClosedKey(key.workflow_type, "rides", key.status, key.outcome): sum(observed.counts)
+                for key, observed in durations.items()
+            },
+            durations=durations,
+            running={RunningKey(kind, "rides"): 17 for kind in self._types},
+            oldest_running_age={kind: ages + number for number, kind in enumerate(self._types)},
+        )
+        return Snapshot("shop", figures, poll_duration=0.125, last_success=1_700_000_000.5)
+
     def families(self) -> list[Rows]:
         """Return what to render."""
-        ages = self._random.random()
-        return [
-            (names.WORKFLOWS_CLOSED, [(_closed(key), sum(h.observed.counts)) for key, h in self._durations.items()]),
-            (names.WORKFLOW_DURATION, list(self._durations.items())),
-            (names.WORKFLOWS_RUNNING, [(("shop", kind, "rides"), 17) for kind in self._types]),
-            (names.WORKFLOW_OLDEST_RUNNING_AGE, [(("shop", kind), ages + i) for i, kind in enumerate(self._types)]),
-        ]
+        return collect([self.snapshot()])
 
     @property
     def closed(self) -> int:
@@ -74,11 +85,6 @@ class Load:
     def _histogram(self) -> Histogram:
         counts = tuple(self._random.randrange(300) for _ in range(len(BUCKETS) + 1))
         return Histogram(Durations(counts, self._random.random() * 1e4), BUCKETS)
-
-
-def _closed(labels: Labels) -> Labels:
-    namespace, kind, status, outcome = labels
-    return namespace, kind, "rides", status, outcome
 
 
 def by_library(rows: list[Rows]) -> bytes:
@@ -108,44 +114,46 @@ def _metric(
     return number
 
 
-class Board:
-    """What the served process publishes, in the way of the exporter."""
+class Publisher:
+    """Publishes growing figures to the exporter's own board."""
 
     def __init__(self, types: int) -> None:
         self._load = Load(types)
-        self._renderer = Renderer()
-        self.exposition = self._render()
+        # As after a restart: every series was let go from 0 before.
+        counters = [
+            json.dumps([family.name, labels])
+            for family, rows in self._load.families()
+            if family in COUNTERS
+            for labels, _ in rows
+        ]
+        self.board = Board(self._mark, counters)
+
+    async def _mark(self, series: Iterable[str]) -> None:
+        raise AssertionError(f"{len(list(series))} series are new")
 
     async def publish(self) -> dict[str, float]:
-        """Publish grown figures; return how long the render took and how many runs there are."""
+        """Publish grown figures; return how long that took and how many runs there are."""
         self._load.grow(SHARE)
+        snapshot = self._load.snapshot()
         began = time.perf_counter()
-        self.exposition = await asyncio.to_thread(self._render)
+        await self.board.put(snapshot)
         return {"seconds": time.perf_counter() - began, "closed": self._load.closed}
 
-    def _render(self) -> Exposition:
-        return self._renderer.render(self._load.families())
 
-
-def create_app(board: Board) -> FastAPI:
-    """Return an application with the exporter's `/metrics`, and a way to have it publish."""
-    app = FastAPI()
-
-    @app.get("/metrics")
-    async def metrics(request: Request) -> Response:
-        wanted = request.headers
-        body, headers = board.exposition.answer(wanted.get("accept", ""), wanted.get("accept-encoding", ""))
-        return Response(body, headers=headers)
+def make_app(types: int) -> FastAPI:
+    """Return the exporter's application, with a way to have it publish."""
+    publisher = Publisher(types)
+    app = create_app(publisher.board)
 
     @app.post("/publish")
     async def publish() -> dict[str, float]:
-        return await board.publish()
+        return await publisher.publish()
 
     return app
 
 
 def _serve(listener: socket.socket, types: int) -> None:
-    config = uvicorn.Config(create_app(Board(types)), log_config=None, access_log=False, lifespan="off")
+    config = uvicorn.Config(make_app(types), log_config=None, access_log=False, lifespan="off")
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -181,7 +189,7 @@ class Scraper:
         return time.perf_counter() - began, body
 
     def publish(self) -> dict[str, float]:
-        """Have new figures published; return what `Board.publish` does."""
+        """Have new figures published; return what `Publisher.publish` does."""
         self._connection.request("POST", "/publish")
         answer: dict[str, float] = json.loads(self._connection.getresponse().read())
         return answer
@@ -238,7 +246,7 @@ def measure(types: int, scrapes: int = 200) -> Result:
 
 def _between(scraper: Scraper, encoding: str, scrapes: int, result: Result) -> None:
     times, unpacked = [], []
-    renders = result.renders.setdefault("ours, 5 % changed, with two gzips, while serving", [])
+    renders = result.renders.setdefault("ours, 5 % changed, collected, with two gzips, while serving", [])
     scraper.scrape(encoding)  # the first one with a new encoding makes its variant
     for number in range(scrapes):
         if number % 10 == 0:
@@ -304,7 +312,7 @@ def table(result: Result) -> str:
 
 
 def _row(name: str, *figures: str) -> str:
-    return f"{name:<56}" + "".join(f"{figure:>9}" for figure in figures)
+    return f"{name:<68}" + "".join(f"{figure:>9}" for figure in figures)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ class Board:
 
     async def put(self, snapshot: Snapshot) -> None:
         """Publish *snapshot*; it is rendered here, once, and not by each scrape."""
-        families = collect([snapshot])
+        # In threads: both take long where there are many series, and a scrape is not to wait for them.
+        families = await asyncio.to_thread(collect, [snapshot])
         counters = {
             (family.name, labels): value for family, rows in families if family in COUNTERS for labels, value in rows
         }
@@ -58,7 +59,6 @@ class Board:
         held = {series: value for series, value in shown.items() if value is not counters[series]}
         generation = self._first.generation
         families = zeroed(families, held) if held else families
-        # In a thread: rendering takes long where there are many series, and a scrape is not to wait for it.
         self._exposition = await asyncio.to_thread(self._renderer.render, families, generation)
         self.snapshot = snapshot
 
