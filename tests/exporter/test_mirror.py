@@ -10,6 +10,7 @@ from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import ClosedKey, Figures, RunningKey
 from temporal_slo.exporter.state import SECOND, UNKNOWN_STATUS, VANISHED, OverdueRule, State
+from temporal_slo.exporter.visibility import Page
 from temporal_slo.testing import FakeVisibility
 
 from .runs import BEGAN, at_once, close, closed, running
@@ -311,3 +312,28 @@ async def test_overdue(watched: Watched) -> None:
     watched.mirror.state.overdue = rules
     assert (await watched.poll(15)).overdue == {("Ride", "slow"): 1, ("Ride", "queue"): 0}
     assert (await watched.poll(15.1)).overdue == {("Ride", "slow"): 2, ("Ride", "queue"): 1}
+
+
+async def test_idle_poll_writes_nothing(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing new the ledger is not written."""
+    watched.visibility.put(closed(1), running(2))
+    for at in (3, 70, 200):
+        await watched.poll(at)
+
+    async def write(*_: object) -> None:
+        raise AssertionError("written")
+
+    monkeypatch.setattr(watched.ledger, "commit", write)
+    for at in range(215, 400, 15):
+        await watched.poll(at)
+
+
+async def test_empty_page_with_a_token(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page without rows ends a listing, though it has a token."""
+
+    async def empty(*_: object) -> Page:
+        return Page((), b"more")
+
+    for listing in ("closed", "running"):
+        monkeypatch.setattr(watched.visibility, listing, empty)
+    assert (await watched.poll(1)).closed == {}

@@ -168,9 +168,12 @@ class Mirror:
             change = await self._new_closed(rows)
             ahead = edge.ahead((run.close_time for run in rows), now)
             rest = _rest(page, rows, floor)
-            change.gaps = merged([*below, *rest])
+            gaps = merged([*below, *rest])
+            # An idle poll writes nothing.
+            change.gaps = None if gaps == self.state.gaps else gaps
             change.positions = {CLOSED: ahead} if ahead else {}
-            change.others[LATE] += sum(run.close_time < known for run in change.seen)
+            if late := sum(run.close_time < known for run in change.seen):
+                change.others[LATE] += late
             await self.commit(change, now)
             edge.move(ahead, now)
             if not rest:
@@ -244,7 +247,8 @@ class Mirror:
         elif self._missing and not self.state.gaps:
             gone = [run_id for run_id in self._missing if run_id in self.state.open]
             self._missing = set()
-            await self.commit(Change(left=gone, others=Counter({VANISHED: len(gone)})), now)
+            if gone:
+                await self.commit(Change(left=gone, others=Counter({VANISHED: len(gone)})), now)
 
     def _floor(self, name: str, *, sweep: bool) -> int:
         last, grace = (self._swept, LATE_SWEEP) if sweep else (self._polled, OVERLAP)
@@ -273,7 +277,8 @@ def merged(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
 
 def _rest(page: Page, rows: list[Run], low: int) -> list[Gap]:
     """Return what is left to read down to *low* after *rows*, those of *page* that are not below it."""
-    done = len(rows) < len(page.rows) or not page.next_token
+    # A page without rows has no place to go on from, whatever its token says.
+    done = len(rows) < len(page.rows) or not page.next_token or not rows
     return [] if done else [Gap(low, rows[-1].close_time or rows[-1].start_time)]
 
 
