@@ -337,3 +337,19 @@ async def test_empty_page_with_a_token(watched: Watched, monkeypatch: pytest.Mon
     for listing in ("closed", "running"):
         monkeypatch.setattr(watched.visibility, listing, empty)
     assert (await watched.poll(1)).closed == {}
+
+
+async def test_watched_series_exist_early(watched: Watched) -> None:
+    """A type of the spec has its series at 0 from its first run on, before any has closed so; others have them not."""
+    watched.mirror.state.watched = {"Ride": ("good", "bad")}
+    watched.visibility.put(running(1), running(1, workflow_type="Else"))
+    figures = await watched.poll(2)
+    assert figures.closed == {
+        ClosedKey("Ride", "rides", "completed", "good"): 0,
+        ClosedKey("Ride", "rides", "completed", "bad"): 0,
+        ClosedKey("Ride", "rides", "failed", "none"): 0,
+        ClosedKey("Ride", "rides", "timed_out", "none"): 0,
+    }
+    assert {sum(observed.counts) for observed in figures.durations.values()} == {0}
+    watched.visibility.put(closed(3, "failed"))
+    assert by_status(await watched.poll(4)) == {"completed": 0, "failed": 1, "timed_out": 0}

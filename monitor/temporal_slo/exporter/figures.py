@@ -1,9 +1,11 @@
 """The figures that a mirror's state amounts to."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Durations, Figures, OverdueKey, RunningKey
 from temporal_slo.exporter.state import CLOSED, SECOND, Histogram, State, cumulative
+from temporal_slo.names import OUTCOME_NONE
 
 
 def figures(state: State, now: int) -> Figures:
@@ -14,9 +16,10 @@ def figures(state: State, now: int) -> Figures:
         now: Our clock, in microseconds of Unix time.
     """
     running, oldest = _open(state, now)
+    closed = {**dict.fromkeys(_expected(state), Histogram()), **state.closed}
     return Figures(
-        closed={key: histogram.count for key, histogram in state.closed.items()},
-        durations=_durations(state.closed, state.edges),
+        closed={key: histogram.count for key, histogram in closed.items()},
+        durations=_durations(closed, state.edges),
         running=running,
         oldest_running_age={kind: max(now - due, 0) / SECOND for kind, due in oldest.items()},
         overdue=_overdue(state, now),
@@ -28,6 +31,15 @@ def figures(state: State, now: int) -> Figures:
         covered_until=_covered_until(state),
         uncovered=sum(gap.high - gap.low for gap in state.gaps) / SECOND,
     )
+
+
+def _expected(state: State) -> Iterator[ClosedKey]:
+    """Yield the series of watched types that are to be there at 0, before the first run of their kind has closed."""
+    for kind, queue in {*state.started, *(run.key for run in state.open.values())}:
+        for outcome in state.watched.get(kind, ()):
+            yield ClosedKey(kind, queue, "completed", outcome)
+        for status in ("failed", "timed_out") if kind in state.watched else ():
+            yield ClosedKey(kind, queue, status, OUTCOME_NONE)
 
 
 def _covered_until(state: State) -> float | None:

@@ -1,7 +1,7 @@
 """What the mirror knows, in memory as in the ledger, and the changes that move both on together."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -137,6 +137,7 @@ class State:
         waiting: Number of closed runs that wait for their close event.
         edges: Upper edges of the duration buckets, in milliseconds, rising.
         overdue: When open runs are overdue, as the spec has it.
+        watched: Workflow types of the spec, with the outcomes that a completed run may have.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -149,6 +150,7 @@ class State:
     waiting: int = 0
     edges: tuple[int, ...] = EDGES
     overdue: tuple[OverdueRule, ...] = ()
+    watched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def apply(self, change: Change) -> None:
         """Move on as the ledger did."""

@@ -17,16 +17,26 @@ from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.history import TemporalHistory
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
-from temporal_slo.exporter.outcome import OutcomeReader, RemoteCodec, converter_decode, load_converter
+from temporal_slo.exporter.outcome import (
+    BAD,
+    EXCLUDED,
+    GOOD,
+    UNKNOWN,
+    OutcomeReader,
+    RemoteCodec,
+    converter_decode,
+    load_converter,
+)
 from temporal_slo.exporter.paced import PacedHistory, PacedVisibility, Requests
 from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.settler import Judge, Settler
 from temporal_slo.exporter.snapshot import Snapshot
 from temporal_slo.exporter.state import EDGES, SECOND, OverdueRule
 from temporal_slo.exporter.visibility import TemporalVisibility
+from temporal_slo.names import OUTCOME_NONE
 from temporal_slo.settings import ExporterSettings
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Spec, latency_thresholds, overdue_slos, spec_outcomes
+from temporal_slo.spec.model import Spec, latency_thresholds, overdue_slos, spec_outcomes, watched_types
 
 HISTORY_CONCURRENCY: Final = 8
 
@@ -57,6 +67,10 @@ async def wire(settings: ExporterSettings, ledger: Ledger) -> Parts:
         OverdueRule(slo.name, slo.workflow, slo.task_queue, overdue.max_age // timedelta(microseconds=1))
         for slo, overdue in overdue_slos(specs, namespace)
     )
+    state.watched = {
+        kind: (GOOD, BAD, EXCLUDED, UNKNOWN) if kind in outcomes else (OUTCOME_NONE,)
+        for kind in watched_types(specs, namespace)
+    }
     board = await Board.of(ledger, namespace)
     client = await Client.connect(**settings.connection, lazy=True)
     budgets = {
