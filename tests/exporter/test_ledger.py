@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from temporal_slo.errors import LedgerError, UsageError
-from temporal_slo.exporter import ledger as module
+from temporal_slo.exporter import opening
 from temporal_slo.exporter.ledger import KEEP_SEEN, Ledger
 from temporal_slo.exporter.snapshot import ClosedKey
 from temporal_slo.exporter.state import SECOND, Change, Counted, Gap, Position, Verdict
@@ -78,7 +78,7 @@ async def test_restored_copy(tmp_path: Path) -> None:
 
 async def test_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that cannot be written raises LedgerError, has nothing of the change, and works again afterwards."""
-    monkeypatch.setattr(module, "BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT", 0.1)
     ledger = Ledger(url(tmp_path / "ledger"))
     with sqlite3.connect(tmp_path / "ledger") as other:
         other.execute("BEGIN IMMEDIATE")

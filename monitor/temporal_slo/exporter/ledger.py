@@ -1,29 +1,24 @@
 """The ledger: what the mirror knows, on disk, so that a killed exporter neither loses nor doubles a run."""
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, Table, create_engine, delete, event, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter import schema
+from temporal_slo.exporter.opening import check_about, inode_of, open_engine
 from temporal_slo.exporter.snapshot import ClosedKey, FailureKey, RunningKey
 from temporal_slo.exporter.state import SECOND, Change, Gap, Histogram, OpenRun, Position, State
 from temporal_slo.exporter.visibility import Run
 
-PROGRAM: Final = "temporal-slo"
 KEEP_SEEN: Final = 2 * 3600 * SECOND
 KEEP_MINUTES: Final = 400 * 24 * 60
-BUSY_TIMEOUT: Final = 5.0
 CHUNK: Final = 500
 """Values in one `IN (…)`: below the limit of every store."""
 
@@ -42,7 +37,7 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
+        self._engine = open_engine(url)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._insert: Callable[[Table], Any] = (
             sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
@@ -50,7 +45,7 @@ class Ledger:
         try:
             with self._engine.begin() as connection:
                 schema.metadata.create_all(connection)
-                self._epoch = _check_about(connection, _inode(self._engine))
+                self._epoch = check_about(connection, inode_of(self._engine))
         except DBAPIError as error:
             raise UsageError("--ledger", f"cannot be opened: {error.orig}", "give a writable place") from error
 
@@ -261,83 +256,3 @@ def _load(connection: Connection, namespace: str, epoch: int) -> State:
     waiting = select(func.count()).select_from(schema.pending).where(schema.pending.c.namespace == namespace)
     state.waiting = connection.scalar(waiting) or 0
     return state
-
-
-def _engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            _check_file(parsed.database or "")
-            engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT})
-            event.listen(engine, "connect", _tune)
-            return engine
-        return create_engine(parsed)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise UsageError(
-            "--ledger", f"is not a database URL: {error}", "write for example sqlite:///ledger.db"
-        ) from error
-
-
-def _tune(connection: sqlite3.Connection, _: object) -> None:
-    # FULL: after a power cut the ledger must not know less than was exposed.
-    connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
-
-
-def _check_file(path: str) -> None:
-    """Refuse a SQLite file that is not a ledger of ours, before anything is written into it."""
-    remedy = "give the path of a ledger, or of a file that does not exist yet"
-    try:
-        with _reading(path) as connection:
-            if connection is None:
-                return
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
-        raise UsageError(f"--ledger {path}", f"is not a ledger: {error}", remedy) from error
-    if tables and application != schema.APPLICATION_ID:
-        raise UsageError(f"--ledger {path}", "is a database of another program", remedy)
-
-
-@contextmanager
-def _reading(path: str) -> Iterator[sqlite3.Connection | None]:
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
-    except sqlite3.OperationalError:
-        # It does not exist yet, or is not to be read: opening it for writing will tell.
-        yield None
-        return
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _check_about(connection: Connection, inode: str) -> int:
-    """Return the epoch to count in; writes what a new ledger says about itself.
-
-    A SQLite file that is not the one it was is a restored copy: it may know less than was exposed. Values that fell a
-    little would be read as a whole new count, so a new epoch begins, at 0.
-    """
-    table = schema.ledger
-    about = {row.key: row.value for row in connection.execute(select(table))}
-    if not about:
-        about = {"program": PROGRAM, "schema": str(schema.VERSION), "epoch": "0", "inode": inode}
-        connection.execute(insert(table), [{"key": key, "value": value} for key, value in about.items()])
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-    if int(about["schema"]) > schema.VERSION:
-        raise UsageError(
-            "--ledger",
-            f"its schema is {about['schema']}, newer than the {schema.VERSION} of this program",
-            "use the newer temporal-slo, or give another ledger",
-        )
-    if about["inode"] != inode:
-        about |= {"inode": inode, "epoch": str(int(about["epoch"]) + 1)}
-        for key in ("inode", "epoch"):
-            connection.execute(update(table).where(table.c.key == key).values(value=about[key]))
-    return int(about["epoch"])
-
-
-def _inode(engine: Engine) -> str:
-    path = engine.url.database if engine.dialect.name == "sqlite" else None
-    return str(Path(path).stat().st_ino) if path and Path(path).exists() else ""

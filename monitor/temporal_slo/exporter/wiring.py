@@ -11,7 +11,7 @@ from typing import Final
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 
-from temporal_slo.errors import UsageError
+from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter.board import Board
 from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.history import TemporalHistory
@@ -54,14 +54,16 @@ async def wire(settings: ExporterSettings, ledger: Ledger) -> Parts:
     """Return an exporter that goes on from what *ledger* knows.
 
     Raises:
-        UsageError: A spec, the data converter or the codec endpoint is wrong.
-        LedgerError: The ledger cannot be read.
+        UsageError: A spec, the data converter or the codec endpoint is wrong, or the ledger cannot be read.
     """
     namespace = settings.connection["namespace"]
     specs = load([Path(path) for path in settings.specs]) if settings.specs else ()
     outcomes = spec_outcomes(specs, namespace)
     reader = OutcomeReader(outcomes, converter_decode(_converter(settings, namespace), namespace))
-    state = await ledger.load(namespace)
+    try:
+        state = await ledger.load(namespace)
+    except LedgerError as error:
+        raise UsageError("--ledger", f"cannot be read: {error}", "restore a copy, or give another ledger") from error
     state.edges = _edges(specs, namespace)
     state.overdue = tuple(
         OverdueRule(slo.name, slo.workflow, slo.task_queue, overdue.max_age // timedelta(microseconds=1))
