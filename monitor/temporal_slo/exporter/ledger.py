@@ -44,6 +44,9 @@ class Ledger:
         )
         try:
             with self._engine.begin() as connection:
+                if connection.dialect.name == "sqlite":
+                    # Python's driver begins none before DDL: a first start cut short would leave some of the tables.
+                    connection.exec_driver_sql("BEGIN")
                 schema.metadata.create_all(connection)
                 self._epoch = check_about(connection, inode_of(self._engine))
         except DBAPIError as error:
