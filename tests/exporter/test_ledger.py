@@ -106,6 +106,14 @@ def newer(path: Path) -> None:
     connection.close()
 
 
+def without_schema(path: Path) -> None:
+    """Make a ledger that does not tell its schema."""
+    Ledger(url(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM ledger WHERE key = 'schema'")
+    connection.close()
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "another program's": (
         other_program,
@@ -120,6 +128,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
             "--ledger {path}: is not a ledger: file is not a database; "
             "give the path of a ledger, or of a file that does not exist yet"
         ),
+    ),
+    "no schema": (
+        without_schema,
+        ("--ledger {path}: does not tell its schema; give the path of a ledger, or of a file that does not exist yet"),
     ),
     "newer": (
         newer,

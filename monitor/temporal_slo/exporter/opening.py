@@ -53,8 +53,10 @@ def _check_file(path: str) -> None:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if application == schema.APPLICATION_ID:
-                (found,) = connection.execute("SELECT value FROM ledger WHERE key = 'schema'").fetchone()
-                _check_version(found)
+                row = connection.execute("SELECT value FROM ledger WHERE key = 'schema'").fetchone()
+                if row is None or not str(row[0]).isdecimal():
+                    raise UsageError(f"--ledger {path}", "does not tell its schema", remedy)
+                _check_version(row[0])
     except sqlite3.Error as error:
         raise UsageError(f"--ledger {path}", f"is not a ledger: {error}", remedy) from error
     if tables and application != schema.APPLICATION_ID:

@@ -112,13 +112,16 @@ class Settler:
 
     async def run(self) -> None:
         """Settle runs until cancelled."""
+        trouble = None
         while True:
-            settled = 0
+            settled, before, trouble = 0, trouble, None
             try:
                 if self._mirror.state.waiting:
                     settled = await self.settle()
             except LedgerError as error:
-                log.warning("%s: close events cannot be noted: %s", self._namespace, error)
+                trouble = str(error)
+                if trouble != before:
+                    log.warning("%s: close events cannot be noted: %s", self._namespace, trouble)
             if not settled:
                 await self._sleep(IDLE)
 
