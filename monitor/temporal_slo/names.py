@@ -17,6 +17,8 @@ BUDGET: Final = "budget"
 SLO: Final = "slo"
 VERSION: Final = "version"
 
+OUTCOME_GOOD: Final = "good"
+OUTCOME_BAD: Final = "bad"
 OUTCOME_NONE: Final = "none"
 """The outcome of a run whose workflow type has no business outcome in the spec."""
 
@@ -91,6 +93,26 @@ WORKFLOWS_OVERDUE: Final = Family(
     "Workflow runs that were open for longer than the SLO's max_age at the last complete poll.",
     (NAMESPACE, WORKFLOW_TYPE, SLO),
 )
+OBSERVED_MINUTES: Final = Family(
+    f"{PREFIX}_observed_minutes",
+    "counter",
+    "Minutes that were judged for an SLO that counts overdue minutes, a minute or two after their end; those in which "
+    "the exporter was away are judged once it has read what closed in them.",
+    (NAMESPACE, SLO),
+)
+OVERDUE_MINUTES: Final = Family(
+    f"{PREFIX}_overdue_minutes",
+    "counter",
+    "Those of the observed minutes in which more runs than the SLO tolerates were open for longer than its max_age.",
+    (NAMESPACE, SLO),
+)
+WORKFLOWS_PAUSED: Final = Family(
+    f"{PREFIX}_workflows_paused",
+    "gauge",
+    "Open workflow runs that were paused when they were last listed: a pause of a run that was seen running before "
+    "shows within ten minutes.",
+    (NAMESPACE, WORKFLOW_TYPE),
+)
 EXPORTER_UP: Final = Family(
     f"{PREFIX}_exporter_up",
     "gauge",
@@ -149,6 +171,12 @@ EXPORTER_HISTORY_REQUESTS: Final = Family(
     "Requests for close events sent to Temporal, by the gRPC code of the answer.",
     (NAMESPACE, CODE),
 )
+EXPORTER_BUDGET: Final = Family(
+    f"{PREFIX}_exporter_budget_requests_per_second",
+    "gauge",
+    "Requests a second that the budget of visibility or of history requests allows.",
+    (NAMESPACE, BUDGET),
+)
 EXPORTER_BUDGET_WAIT: Final = Family(
     f"{PREFIX}_exporter_budget_wait_seconds",
     "counter",
@@ -202,6 +230,9 @@ EXPORTER_FAMILIES: Final = (
     WORKFLOWS_RUNNING,
     WORKFLOW_OLDEST_RUNNING_AGE,
     WORKFLOWS_OVERDUE,
+    OBSERVED_MINUTES,
+    OVERDUE_MINUTES,
+    WORKFLOWS_PAUSED,
     EXPORTER_UP,
     EXPORTER_LAST_SUCCESS,
     EXPORTER_POLL_DURATION,
@@ -211,6 +242,7 @@ EXPORTER_FAMILIES: Final = (
     EXPORTER_VANISHED,
     EXPORTER_VISIBILITY_REQUESTS,
     EXPORTER_HISTORY_REQUESTS,
+    EXPORTER_BUDGET,
     EXPORTER_BUDGET_WAIT,
     EXPORTER_PENDING,
     EXPORTER_GONE,

@@ -30,11 +30,24 @@ FIGURES = Figures(
     failures={FailureKey("Ride", "failed", "Refused"): 47},
     waiting=53,
     overdue={OverdueKey("Ride", "not-stuck"): 67},
+    paused={"Ride": 71},
+    observed_minutes={"not-stuck": 79},
+    overdue_minutes={"not-stuck": 73},
     covered_until=1_700_000_001.5,
     uncovered=37.5,
 )
 REQUESTS = {("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59}
-GOOD = Snapshot("shop", FIGURES, None, 1_700_000_000.5, 0.125, REQUESTS, {"history": 61.5}, outcomes_stopped=False)
+GOOD = Snapshot(
+    "shop",
+    FIGURES,
+    None,
+    1_700_000_000.5,
+    0.125,
+    REQUESTS,
+    {"history": 61.5},
+    {"history": 50.0},
+    outcomes_stopped=False,
+)
 
 EXPECTED = """\
 temporal_slo_workflows_started_total{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 29.0
@@ -45,6 +58,9 @@ temporal_namespace="shop",workflow_type="Ride"} 47.0
 temporal_slo_workflows_running{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 11.0
 temporal_slo_workflow_oldest_running_age_seconds{temporal_namespace="shop",workflow_type="Ride"} 13.25
 temporal_slo_workflows_overdue{slo="not-stuck",temporal_namespace="shop",workflow_type="Ride"} 67.0
+temporal_slo_observed_minutes_total{slo="not-stuck",temporal_namespace="shop"} 79.0
+temporal_slo_overdue_minutes_total{slo="not-stuck",temporal_namespace="shop"} 73.0
+temporal_slo_workflows_paused{temporal_namespace="shop",workflow_type="Ride"} 71.0
 temporal_slo_exporter_up{temporal_namespace="shop"} 1.0
 temporal_slo_exporter_last_success_timestamp_seconds{temporal_namespace="shop"} 1.7000000005e+09
 temporal_slo_exporter_poll_duration_seconds{temporal_namespace="shop"} 0.125
@@ -54,6 +70,7 @@ temporal_slo_exporter_late_rows_total{temporal_namespace="shop"} 23.0
 temporal_slo_exporter_vanished_runs_total{temporal_namespace="shop"} 31.0
 temporal_slo_exporter_visibility_requests_total{api="ListWorkflowExecutions",code="OK",temporal_namespace="shop"} 17.0
 temporal_slo_exporter_history_requests_total{code="UNAVAILABLE",temporal_namespace="shop"} 59.0
+temporal_slo_exporter_budget_requests_per_second{budget="history",temporal_namespace="shop"} 50.0
 temporal_slo_exporter_budget_wait_seconds_total{budget="history",temporal_namespace="shop"} 61.5
 temporal_slo_exporter_pending_runs{temporal_namespace="shop"} 53.0
 temporal_slo_exporter_missing_close_events_total{temporal_namespace="shop"} 41.0

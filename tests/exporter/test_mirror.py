@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from temporal_slo.exporter.figures import figures
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import ClosedKey, Figures, RunningKey
-from temporal_slo.exporter.state import SECOND, UNKNOWN_STATUS, VANISHED, OverdueRule, State
-from temporal_slo.exporter.visibility import Page
+from temporal_slo.exporter.state import MINUTES, SECOND, UNKNOWN_STATUS, VANISHED, Change, OverdueRule, State
+from temporal_slo.exporter.visibility import PAUSED, RUNNING, Page
 from temporal_slo.testing import FakeVisibility
 
 from .runs import BEGAN, at_once, close, closed, running
@@ -315,17 +316,38 @@ async def test_overdue(watched: Watched) -> None:
 
 
 async def test_idle_poll_writes_nothing(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing new the ledger is not written."""
+    """With nothing new the ledger is not written, but once a minute, to say which minutes are judged."""
+    written: list[Change] = []
     watched.visibility.put(closed(1), running(2))
     for at in (3, 70, 200):
         await watched.poll(at)
 
-    async def write(*_: object) -> None:
-        raise AssertionError("written")
+    async def write(_: str, change: Change, __: int) -> None:
+        written.append(change)
 
     monkeypatch.setattr(watched.ledger, "commit", write)
     for at in range(215, 400, 15):
         await watched.poll(at)
+    assert [list(change.positions) for change in written] == [[MINUTES]] * 3
+    assert all(change == Change(positions=change.positions) for change in written)
+
+
+async def test_pauses(watched: Watched) -> None:
+    """A paused run is open but not running; a pause of a known one shows when all are listed, also after a restart."""
+    stays, pauses, later = running(1), running(2, PAUSED), running(3)
+    watched.visibility.put(stays, pauses, later)
+    figures = await watched.poll(4)
+    assert (figures.running, figures.paused, figures.started) == ({RIDE: 2}, {"Ride": 1}, {RIDE: 3})
+    watched.visibility.put(
+        replace(later, status=PAUSED), replace(pauses, status=RUNNING), replace(stays, status=PAUSED)
+    )
+    await watched.poll(70)
+    await watched.restart(80)
+    figures = await watched.poll(81)
+    assert (figures.running, figures.paused, figures.started) == ({RIDE: 1}, {"Ride": 2}, {RIDE: 3})
+    watched.visibility.put(close(later, 90), close(stays, 90))
+    figures = await watched.poll(95)
+    assert (figures.running, figures.paused, VANISHED in figures.others) == ({RIDE: 1}, {"Ride": 0}, False)
 
 
 async def test_empty_page_with_a_token(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.visibility import Page, Run, TemporalVisibility
+from temporal_slo.exporter.visibility import OPEN_QUERY, RUNNING_QUERY, Page, Run, TemporalVisibility
 
 STARTED, DUE, CLOSED = (Timestamp(seconds=1_700_000_000 + after, nanos=123_456_000) for after in (0, 3, 10))
 
@@ -55,11 +55,34 @@ async def test_row_without_duration() -> None:
     assert (page.rows[0].duration, page.next_token) == (7_000_000, b"")
 
 
-@pytest.mark.parametrize("status", [0, 8, 99])
+@pytest.mark.parametrize("status", [0, 9, 99])
 async def test_status_of_a_newer_server(status: int) -> None:
     """A status that we do not know makes a run without status, not an error."""
     page = await listed(ListWorkflowExecutionsResponse(executions=[row(status)]))
     assert page.rows[0].status is None
+
+
+async def test_paused() -> None:
+    """A paused run has a status, though older SDKs know none."""
+    page = await listed(ListWorkflowExecutionsResponse(executions=[row(8)]))
+    assert page.rows[0].status == "paused"
+
+
+async def test_server_without_pausing() -> None:
+    """A server that refuses the status of paused runs is asked without it, from then on at once."""
+    queries: list[str] = []
+
+    async def respond(request: ListWorkflowExecutionsRequest, **_: object) -> ListWorkflowExecutionsResponse:
+        queries.append(request.query)
+        if "Paused" in request.query:
+            raise RPCError("invalid ExecutionStatus value: Paused", RPCStatusCode.INVALID_ARGUMENT, b"")
+        return ListWorkflowExecutionsResponse(executions=[row(1)])
+
+    service = SimpleNamespace(workflow_service=SimpleNamespace(list_workflow_executions=respond))
+    visibility = TemporalVisibility(service, "shop")  # type: ignore[arg-type] # all of the client that it uses
+    for _ in range(2):
+        assert [run.status for run in (await visibility.running(17)).rows] == ["running"]
+    assert queries == [OPEN_QUERY, RUNNING_QUERY, RUNNING_QUERY]
 
 
 @pytest.mark.parametrize(

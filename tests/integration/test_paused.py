@@ -35,5 +35,6 @@ async def test_paused_run(temporal: Temporal, tmp_path: Path) -> None:
         assert await poller.poll()
         assert poller.snapshot.figures
         assert poller.snapshot.figures.running == {RunningKey("Nobody", "nobody"): 1}
+        assert poller.snapshot.figures.paused == {"Nobody": 1}
         assert poller.snapshot.figures.closed == {}
     await running.terminate()

@@ -44,6 +44,7 @@ class Budget:
         jitter: Between 0 and 1, for the rests.
 
     Attributes:
+        rate: Requests a second at most.
         requests: Requests let through so far.
         waited_seconds: How long they waited for that, together.
     """
@@ -57,6 +58,7 @@ class Budget:
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self.rate = rate
         self._interval = 1 / rate
         self._concurrency = concurrency
         self._clock = clock

@@ -10,7 +10,14 @@ from temporal_slo.exporter.history import GET_HISTORY
 from temporal_slo.exporter.snapshot import Figures, Snapshot
 from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, UNKNOWN_STATUS, VANISHED
 
-COUNTERS = (names.WORKFLOWS_STARTED, names.WORKFLOWS_CLOSED, names.WORKFLOW_FAILURES, names.WORKFLOW_DURATION)
+COUNTERS = (
+    names.WORKFLOWS_STARTED,
+    names.WORKFLOWS_CLOSED,
+    names.WORKFLOW_FAILURES,
+    names.WORKFLOW_DURATION,
+    names.OBSERVED_MINUTES,
+    names.OVERDUE_MINUTES,
+)
 """Families whose series begin at 0: the ledger keeps them, so they would else appear at what they have counted."""
 
 OTHERS = {
@@ -59,6 +66,10 @@ def _counts(figures: Figures) -> Iterator[Sample]:
         yield Sample(names.WORKFLOWS_CLOSED, closed._asdict(), count)
     for failure, count in figures.failures.items():
         yield Sample(names.WORKFLOW_FAILURES, failure._asdict(), count)
+    for slo, count in figures.observed_minutes.items():
+        yield Sample(names.OBSERVED_MINUTES, {names.SLO: slo}, count)
+    for slo, count in figures.overdue_minutes.items():
+        yield Sample(names.OVERDUE_MINUTES, {names.SLO: slo}, count)
     for duration, observed in figures.durations.items():
         yield Sample(names.WORKFLOW_DURATION, duration._asdict(), Histogram(observed, figures.edges))
 
@@ -70,6 +81,8 @@ def _state(figures: Figures) -> Iterator[Sample]:
         yield Sample(names.WORKFLOW_OLDEST_RUNNING_AGE, {names.WORKFLOW_TYPE: kind}, age)
     for overdue, count in figures.overdue.items():
         yield Sample(names.WORKFLOWS_OVERDUE, overdue._asdict(), count)
+    for kind, count in figures.paused.items():
+        yield Sample(names.WORKFLOWS_PAUSED, {names.WORKFLOW_TYPE: kind}, count)
     if figures.covered_until is not None:
         yield Sample(names.EXPORTER_COVERED_UNTIL, {}, figures.covered_until)
     yield Sample(names.EXPORTER_UNCOVERED, {}, figures.uncovered)
@@ -92,6 +105,8 @@ def _health(snapshot: Snapshot) -> Iterator[Sample]:
             yield Sample(names.EXPORTER_VISIBILITY_REQUESTS, {names.API: api, names.CODE: code}, count)
     for budget, seconds in snapshot.waited.items():
         yield Sample(names.EXPORTER_BUDGET_WAIT, {names.BUDGET: budget}, seconds)
+    for budget, rate in snapshot.budgets.items():
+        yield Sample(names.EXPORTER_BUDGET, {names.BUDGET: budget}, rate)
     if snapshot.outcomes_stopped is not None:
         yield Sample(names.EXPORTER_OUTCOMES_STOPPED, {}, int(snapshot.outcomes_stopped))
 

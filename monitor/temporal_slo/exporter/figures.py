@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Durations, Figures, OverdueKey, RunningKey
-from temporal_slo.exporter.state import CLOSED, SECOND, Histogram, State, cumulative
+from temporal_slo.exporter.state import CLOSED, SECOND, Histogram, Minutes, State, cumulative
 from temporal_slo.names import OUTCOME_NONE
 
 
@@ -15,7 +15,8 @@ def figures(state: State, now: int) -> Figures:
         state: What the mirror knows.
         now: Our clock, in microseconds of Unix time.
     """
-    running, oldest = _open(state, now)
+    running, paused, oldest = _open(state, now)
+    slos = {rule.slo: state.minutes.get(rule.slo, Minutes()) for rule in state.overdue}
     closed = {**dict.fromkeys(_expected(state), Histogram()), **state.closed}
     return Figures(
         closed={key: histogram.count for key, histogram in closed.items()},
@@ -23,6 +24,9 @@ def figures(state: State, now: int) -> Figures:
         running=running,
         oldest_running_age={kind: max(now - due, 0) / SECOND for kind, due in oldest.items()},
         overdue=_overdue(state, now),
+        paused=paused,
+        observed_minutes={slo: minutes.observed for slo, minutes in slos.items()},
+        overdue_minutes={slo: minutes.overdue for slo, minutes in slos.items()},
         edges=tuple(edge / 1000 for edge in state.edges),
         started=dict(state.started),
         failures=dict(state.failures),
@@ -47,24 +51,28 @@ def _covered_until(state: State) -> float | None:
     return None if closed is None or closed.position == closed.lowest else closed.position / SECOND
 
 
-def _open(state: State, now: int) -> tuple[dict[RunningKey, int], dict[str, int]]:
+def _open(state: State, now: int) -> tuple[Counter[RunningKey], Counter[str], dict[str, int]]:
+    """Return running and paused runs, and since when the oldest of either was due."""
     # What ran once stays a series at 0: a series that vanishes cannot be told from no data.
     known = {*state.started, *(RunningKey(key.workflow_type, key.task_queue) for key in state.closed)}
     running = Counter(dict.fromkeys(known, 0))
+    paused = Counter(dict.fromkeys((key.workflow_type for key in known), 0))
     oldest = {key.workflow_type: now for key in known}
     for run in state.open.values():
-        running[run.key] += 1
         kind = run.key.workflow_type
+        if run.paused:
+            paused[kind] += 1
+        else:
+            running[run.key] += 1
         oldest[kind] = min(oldest.get(kind, now), run.due_time)
-    return dict(running), oldest
+    return running, paused, oldest
 
 
 def _overdue(state: State, now: int) -> dict[OverdueKey, int]:
     counts = {OverdueKey(kind, rule.slo): 0 for rule in state.overdue for kind in rule.workflow_types}
     for rule in state.overdue:
         for run in state.open.values():
-            queue_fits = rule.task_queue in {None, run.key.task_queue}
-            if queue_fits and run.key.workflow_type in rule.workflow_types and now - run.due_time > rule.max_age:
+            if now - run.due_time > rule.max_age and rule.fits(run.key):
                 counts[OverdueKey(run.key.workflow_type, rule.slo)] += 1
     return counts
 

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select
+from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -14,11 +14,27 @@ from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter import schema
 from temporal_slo.exporter.opening import check_about, inode_of, open_engine
 from temporal_slo.exporter.snapshot import ClosedKey, FailureKey, RunningKey
-from temporal_slo.exporter.state import SECOND, Change, Gap, Histogram, OpenRun, Position, State
-from temporal_slo.exporter.visibility import Run
+from temporal_slo.exporter.state import (
+    HOUR,
+    MINUTE,
+    MINUTES,
+    SECOND,
+    Change,
+    Gap,
+    Histogram,
+    LongRun,
+    Minutes,
+    OpenRun,
+    Position,
+    State,
+)
+from temporal_slo.exporter.visibility import PAUSED, Run
 
 KEEP_SEEN: Final = 2 * 3600 * SECOND
-KEEP_MINUTES: Final = 400 * 24 * 60
+KEEP_DAYS: Final = 400
+KEEP_BAD_RUNS: Final = 1000
+"""Bad runs of each SLO, the newest ones."""
+
 CHUNK: Final = 500
 """Values in one `IN (…)`: below the limit of every store."""
 
@@ -120,10 +136,17 @@ class Ledger:
             schema.seen,
             [whose | {"run_id": r.run_id, "close_time": r.close_time, "inserted": now} for r in change.seen],
         )
-        self._keep(connection, schema.open_runs, [whose | _open_row(run) for run in change.opened])
+        self._keep(
+            connection,
+            schema.open_runs,
+            [whose | _open_row(run) | {"paused": int(run.status == PAUSED)} for run in change.opened],
+        )
+        self._keep(connection, schema.long_runs, [whose | _long_row(run) for run in change.long])
+        self._keep(connection, schema.bad_runs, [whose | row for row in _bad_rows(change)])
         self._keep(
             connection, schema.pending, [whose | _pending_row(run) | {"inserted": now} for run in change.pending]
         )
+        _pause(connection, namespace, change.paused)
         _drop(connection, schema.open_runs, namespace, change.left)
         _drop(connection, schema.pending, namespace, change.settled)
         for table, rows in _increments(change):
@@ -140,6 +163,10 @@ class Ledger:
                     index_elements=["namespace", "list"], set_={"position": statement.excluded.position}
                 )
             )
+        if judged := change.positions.get(MINUTES):
+            table = schema.long_runs
+            past = table.c.close_time <= judged.position
+            connection.execute(delete(table).where(table.c.namespace == namespace, past))
         if change.gaps is not None:
             connection.execute(delete(schema.gaps).where(schema.gaps.c.namespace == namespace))
             if change.gaps:
@@ -184,6 +211,13 @@ def _increments(change: Change) -> Iterator[tuple[Table, Rows]]:
     )
     yield schema.failure_totals, (k._asdict() | {"count": n} for k, n in failures.items())
     yield schema.started_totals, (k._asdict() | {"count": n} for k, n in change.started.items())
+    judged: Counter[str] = Counter()
+    overdue: Counter[str] = Counter()
+    for row in change.judged:
+        judged[row.slo] += row.observed
+        overdue[row.slo] += row.overdue
+    yield schema.minute_totals, ({"slo": k, "observed": n, "overdue": overdue[k]} for k, n in judged.items())
+    yield schema.minute_hours, (row._asdict() for row in change.judged)
     yield schema.other_totals, ({"name": k, "count": n} for k, n in change.others.items())
 
 
@@ -192,8 +226,28 @@ def _open_row(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in names}
 
 
+def _long_row(run: Run) -> dict[str, Any]:
+    names = ("run_id", "workflow_type", "task_queue", "due_time", "close_time")
+    return {name: getattr(run, name) for name in names}
+
+
+def _bad_rows(change: Change) -> Iterator[dict[str, Any]]:
+    names = ("run_id", "workflow_id", "workflow_type", "close_time", "duration")
+    for run, verdict, _, spent in change.counted:
+        for slo in spent:
+            yield {"slo": slo, **{name: getattr(run, name) for name in names}, **verdict._asdict()}
+
+
 def _pending_row(run: Run) -> dict[str, Any]:
     return _open_row(run) | {"status": run.status, "close_time": run.close_time, "duration": run.duration}
+
+
+def _pause(connection: Connection, namespace: str, paused: Mapping[str, bool]) -> None:
+    table = schema.open_runs
+    for value in (False, True):
+        for chunk in _chunks([run_id for run_id, is_paused in paused.items() if is_paused is value]):
+            whose = table.c.namespace == namespace, table.c.run_id.in_(chunk)
+            connection.execute(update(table).where(*whose).values(paused=int(value)))
 
 
 def _drop(connection: Connection, table: Table, namespace: str, run_ids: Sequence[str]) -> None:
@@ -231,8 +285,26 @@ def _expire(connection: Connection, namespace: str, floor: int, now: int) -> Non
     connection.execute(
         delete(seen).where(seen.c.namespace == namespace, seen.c.inserted < now - KEEP_SEEN, seen.c.close_time < floor)
     )
-    oldest = now // (60 * SECOND) - KEEP_MINUTES
-    connection.execute(delete(minutes).where(minutes.c.namespace == namespace, minutes.c.minute < oldest))
+    oldest = now - KEEP_DAYS * 24 * HOUR
+    for column, unit in (
+        (minutes.c.minute, MINUTE),
+        (schema.minute_hours.c.hour, HOUR),
+        (schema.bad_runs.c.close_time, 1),
+    ):
+        table = column.table
+        connection.execute(delete(table).where(table.c.namespace == namespace, column < oldest // unit))
+    _bound_bad_runs(connection, namespace)
+
+
+def _bound_bad_runs(connection: Connection, namespace: str) -> None:
+    table = schema.bad_runs
+    many = select(table.c.slo).where(table.c.namespace == namespace)
+    many = many.group_by(table.c.slo).having(func.count() > KEEP_BAD_RUNS)
+    for slo in connection.scalars(many).all():
+        whose = table.c.namespace == namespace, table.c.slo == slo
+        newest = select(table.c.close_time).where(*whose).order_by(table.c.close_time.desc())
+        oldest = newest.limit(1).offset(KEEP_BAD_RUNS - 1).scalar_subquery()
+        connection.execute(delete(table).where(*whose, table.c.close_time < oldest))
 
 
 def _load(connection: Connection, namespace: str, epoch: int) -> State:
@@ -245,10 +317,16 @@ def _load(connection: Connection, namespace: str, epoch: int) -> State:
     state.positions = {row["list"]: Position(row["lowest"], row["position"]) for row in rows(schema.edges)}
     state.gaps = tuple(Gap(row["low"], row["high"]) for row in rows(schema.gaps))
     for row in rows(schema.open_runs):
-        state.open[row["run_id"]] = OpenRun(RunningKey(row["workflow_type"], row["task_queue"]), row["due_time"])
+        key = RunningKey(row["workflow_type"], row["task_queue"])
+        state.open[row["run_id"]] = OpenRun(key, row["due_time"], bool(row["paused"]))
+    for row in rows(schema.long_runs):
+        key = RunningKey(row["workflow_type"], row["task_queue"])
+        state.long[row["run_id"]] = LongRun(key, row["due_time"], row["close_time"])
+    for row in rows(schema.minute_totals):
+        state.minutes[row["slo"]] = Minutes(row["observed"], row["overdue"])
     for row in rows(schema.closed_totals):
-        key = ClosedKey(row["workflow_type"], row["task_queue"], row["status"], row["outcome"])
-        histogram = state.closed.setdefault(key, Histogram())
+        closed = ClosedKey(row["workflow_type"], row["task_queue"], row["status"], row["outcome"])
+        histogram = state.closed.setdefault(closed, Histogram())
         histogram.counts[row["bucket"]] += row["count"]
         histogram.duration += row["duration"]
     for row in rows(schema.started_totals):

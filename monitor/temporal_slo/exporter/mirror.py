@@ -6,29 +6,35 @@ from typing import Final
 
 from temporal_slo.exporter.edge import Edge
 from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.overdue import MINUTES_MAX, judge
 from temporal_slo.exporter.snapshot import RunningKey
 from temporal_slo.exporter.state import (
     CLOSED,
     LATE,
+    MINUTE,
+    MINUTES,
     OPEN,
     SECOND,
     UNKNOWN_STATUS,
     VANISHED,
     Change,
-    Counted,
     Gap,
+    LongRun,
+    OpenRun,
     Position,
     State,
     Verdict,
-    bucket,
 )
-from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, RUNNING, Page, Run, Visibility
+from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, PAUSED, RUNNING, Page, Run, Visibility
 
 OVERLAP: Final = 5 * SECOND
 """How late a row may become visible and still be found by the next poll."""
 
 LATE_SWEEP: Final = 180 * SECOND
 """How late a row may become visible and still be found by the sweep; the grace that the server allows itself."""
+
+JUDGED_AFTER: Final = 60 * SECOND
+"""How long after its end a minute is judged: it can't be corrected, so closes that show late are waited for."""
 
 SWEEP_INTERVAL: Final = 60 * SECOND
 RECONCILE_INTERVAL: Final = 600 * SECOND
@@ -38,6 +44,8 @@ FIRST_PAGE: Final = 200
 
 STEADY_PAGES: Final = 5
 """Pages of closed runs that a poll reads at most; what is below is left to catching up."""
+
+LISTS: Final[tuple[str, ...]] = (CLOSED, OPEN)
 
 Judge = Callable[[Run], Verdict | None]
 
@@ -75,7 +83,7 @@ class Mirror:
         self._ledger = ledger
         self._judge = judge
         self.state = state
-        self._edges = {name: Edge(position, now) for name, position in state.positions.items()}
+        self._edges = {name: Edge(state.positions[name], now) for name in LISTS if name in state.positions}
         self._cursors: dict[Gap, tuple[bytes, int | None]] = {}
         self._began = now
         self._polled = now
@@ -106,6 +114,7 @@ class Mirror:
         self._polled = now
         if sweep:
             self._swept = now
+            await self._judge_minutes(now)
             await self._ledger.expire(self._namespace, self._lowest(), now)
 
     async def catch_up(self, now: int) -> bool:
@@ -154,8 +163,22 @@ class Mirror:
             OPEN: max((run.start_time for run in running.rows), default=-1),
         }
         lowest = {name: min(moment + 1, self._began) for name, moment in newest.items()}
+        # The first whole minute, by our clock, as it also is for who is overdue now.
+        lowest[MINUTES] = -(-self._began // MINUTE) * MINUTE
         await self.commit(Change(positions={name: Position(low, low) for name, low in lowest.items()}), now)
-        self._edges = {name: Edge(Position(low, low), now) for name, low in lowest.items()}
+        self._edges = {name: Edge(self.state.positions[name], now) for name in LISTS}
+
+    async def _judge_minutes(self, now: int) -> None:
+        """Judge the minutes that no close which is still to be read can change; a sweep has just read the late ones."""
+        if self.state.gaps:
+            return
+        lowest, first = self.state.positions[MINUTES]
+        last = min((now - JUDGED_AFTER) // MINUTE, first // MINUTE + MINUTES_MAX) * MINUTE
+        if last <= first:
+            return
+        runs: Iterable[OpenRun | LongRun] = [*self.state.open.values(), *self.state.long.values()]
+        judged = [hour for rule in self.state.overdue for hour in judge(rule, runs, first, last)]
+        await self.commit(Change(judged=judged, positions={MINUTES: Position(lowest, last)}), now)
 
     async def _read_closed(self, now: int, floor: int, size: int) -> None:
         edge, token = self._edges[CLOSED], b""
@@ -190,11 +213,13 @@ class Mirror:
             if run_id in unseen:
                 change.seen.append(run)
                 self._start(run, change)
+                if self.state.was_overdue(run):
+                    change.long.append(run)
                 verdict = self._judge(run)
                 if verdict is None:
                     change.pending.append(run)
                 else:
-                    change.counted.append(Counted(run, verdict, bucket(run.duration, self.state.edges)))
+                    change.counted.append(self.state.counted(run, verdict))
         return change
 
     def _start(self, run: Run, change: Change) -> None:
@@ -230,7 +255,9 @@ class Mirror:
 
     async def _new_open(self, rows: Iterable[Run]) -> Change:
         change = Change()
-        runs = {run.run_id: run for run in _with_status(rows, change) if run.status == RUNNING}
+        runs = {run.run_id: run for run in _with_status(rows, change) if run.status in {RUNNING, PAUSED}}
+        known = ((run_id, run.status == PAUSED) for run_id, run in runs.items() if run_id in self.state.open)
+        change.paused = {run_id: paused for run_id, paused in known if paused != self.state.open[run_id].paused}
         new = [run_id for run_id in runs if run_id not in self.state.open]
         # A listing may lag: a run whose close was seen is not open.
         for run_id in await self._ledger.unseen(self._namespace, new) if new else ():

@@ -23,10 +23,10 @@ from temporalio.converter import (
 )
 
 from temporal_slo.errors import UsageError
-from temporal_slo.names import OUTCOME_NONE
+from temporal_slo.names import OUTCOME_BAD, OUTCOME_GOOD, OUTCOME_NONE
 
-GOOD: Final = "good"
-BAD: Final = "bad"
+GOOD: Final = OUTCOME_GOOD
+BAD: Final = OUTCOME_BAD
 EXCLUDED: Final = "excluded"
 UNKNOWN: Final = "unknown"
 

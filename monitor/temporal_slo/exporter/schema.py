@@ -43,7 +43,7 @@ gaps: Final = _table("gaps", {**NAMESPACE, "low": BigInteger}, {"high": BigInteg
 seen: Final = _table("seen", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger, "inserted": BigInteger})
 """Closed runs that are counted or pending, as long as they can be read again."""
 
-open_runs: Final = _table("open_runs", {**NAMESPACE, "run_id": Text}, _RUN)
+open_runs: Final = _table("open_runs", {**NAMESPACE, "run_id": Text}, {**_RUN, "paused": Integer})
 pending: Final = _table(
     "pending",
     {**NAMESPACE, "run_id": Text},
@@ -63,6 +63,35 @@ failure_totals: Final = _table(
 )
 other_totals: Final = _table("other_totals", {**_EPOCH, "name": Text}, {"count": BigInteger})
 """Counters of the exporter itself that must outlive it."""
+
+_MINUTES: Final = {"observed": BigInteger, "overdue": BigInteger}
+
+long_runs: Final = _table(
+    "long_runs",
+    {**NAMESPACE, "run_id": Text},
+    {**_SERIES, "due_time": BigInteger, "close_time": BigInteger},
+)
+"""Closed runs that were overdue in minutes which are not judged yet."""
+
+minute_totals: Final = _table("minute_totals", {**_EPOCH, "slo": Text}, _MINUTES)
+"""Minutes that were judged for an SLO, and those of them that were overdue."""
+
+minute_hours: Final = _table("minute_hours", {**NAMESPACE, "slo": Text, "hour": Integer}, _MINUTES)
+"""The same by the hour of Unix time."""
+
+bad_runs: Final = _table(
+    "bad_runs",
+    {**NAMESPACE, "slo": Text, "close_time": BigInteger, "run_id": Text},
+    {
+        "workflow_id": Text,
+        "workflow_type": Text,
+        "status": Text,
+        "outcome": Text,
+        "failure_type": Text,
+        "duration": BigInteger,
+    },
+)
+"""Which runs spent the budget of an SLO: the newest of them."""
 
 exposed: Final = _table("exposed", {**_EPOCH, "series": Text}, {})
 """Counter series that were let go from the 0 at which each begins."""

@@ -14,7 +14,7 @@ from temporal_slo.exporter.history import History
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.outcome import UNKNOWN, OutcomeReader
-from temporal_slo.exporter.state import GONE, OTHER_FAILURES, SECOND, Change, Counted, State, Verdict, bucket
+from temporal_slo.exporter.state import GONE, OTHER_FAILURES, SECOND, Change, State, Verdict
 from temporal_slo.exporter.verdict import COMPLETED, Bounded, needs_event, verdict
 from temporal_slo.exporter.visibility import Run
 
@@ -139,7 +139,7 @@ class Settler:
             if one is not None:
                 change.settled.append(run.run_id)
                 bounded = self._judge.bound(run, one, change)
-                change.counted.append(Counted(run, bounded, bucket(run.duration, self._mirror.state.edges)))
+                change.counted.append(self._mirror.state.counted(run, bounded))
         await self._mirror.commit(change, now)
         return len(change.settled)
 

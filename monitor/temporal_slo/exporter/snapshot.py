@@ -65,6 +65,9 @@ class Figures:
 
     Attributes:
         oldest_running_age: Seconds, by workflow type; 0 where none is open now but some were before.
+        paused: Paused runs by workflow type.
+        observed_minutes: Minutes judged, by SLO.
+        overdue_minutes: Those of them that were overdue.
         others: Counters of the exporter itself.
         edges: Upper edges of the duration buckets, in seconds.
         waiting: Closed runs that wait for their close event.
@@ -78,6 +81,9 @@ class Figures:
     oldest_running_age: Mapping[str, float] = field(default_factory=dict)
     edges: tuple[float, ...] = BUCKETS
     overdue: Mapping[OverdueKey, int] = field(default_factory=dict)
+    paused: Mapping[str, int] = field(default_factory=dict)
+    observed_minutes: Mapping[str, int] = field(default_factory=dict)
+    overdue_minutes: Mapping[str, int] = field(default_factory=dict)
     started: Mapping[RunningKey, int] = field(default_factory=dict)
     failures: Mapping[FailureKey, int] = field(default_factory=dict)
     others: Mapping[str, int] = field(default_factory=dict)
@@ -98,6 +104,7 @@ class Snapshot:
         requests: Requests so far, by API and code of the answer.
         outcomes_stopped: Whether business outcomes are no longer read; None if none were asked for.
         waited: Seconds that requests have waited for their turn so far, by budget.
+        budgets: Requests a second that each budget allows.
     """
 
     temporal_namespace: str
@@ -107,4 +114,5 @@ class Snapshot:
     poll_duration: float | None = None
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
     waited: Mapping[str, float] = field(default_factory=dict)
+    budgets: Mapping[str, float] = field(default_factory=dict)
     outcomes_stopped: bool | None = None

@@ -1,15 +1,18 @@
 """What the mirror knows, in memory as in the ledger, and the changes that move both on together."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from temporal_slo.exporter.snapshot import BUCKETS, ClosedKey, FailureKey, RunningKey
-from temporal_slo.exporter.visibility import Run
+from temporal_slo.exporter.visibility import PAUSED, Run
 
 SECOND: Final = 1_000_000
 """Microseconds, the unit of every time and duration here."""
+
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
 
 EDGES: Final = tuple(round(edge * 1000) for edge in BUCKETS)
 
@@ -18,6 +21,8 @@ ABOVE: Final = -1
 
 CLOSED: Final = "closed"
 OPEN: Final = "running"
+MINUTES: Final = "minutes"
+"""The positions of both lists, and of the minutes that were judged overdue or not."""
 
 VANISHED: Final = "vanished"
 UNKNOWN_STATUS: Final = "unknown_status"
@@ -35,11 +40,12 @@ class Verdict(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """A closed run, what it is counted as, and the bucket of its duration."""
+    """A closed run, what it is counted as, the bucket of its duration, and the SLOs whose budget it spent."""
 
     run: Run
     verdict: Verdict
     bucket: int
+    spent: tuple[str, ...] = ()
 
     @property
     def key(self) -> ClosedKey:
@@ -66,6 +72,15 @@ class Position(NamedTuple):
     position: int
 
 
+class Judged(NamedTuple):
+    """Minutes of an hour (of Unix time) that were judged for an SLO: how many, and how many of them were overdue."""
+
+    slo: str
+    hour: int
+    observed: int
+    overdue: int
+
+
 @dataclass
 class Change:
     """What one page of rows, or one batch of close events, changes; it happens whole or not at all.
@@ -76,7 +91,10 @@ class Change:
         pending: Closed runs that wait for their close event.
         settled: Ids of runs that wait no longer.
         opened: Open runs that are new.
+        paused: Whether open runs are paused, by id, if that has changed.
         left: Ids of runs that are open no longer.
+        long: Closed runs that were overdue in minutes which are not judged yet.
+        judged: Minutes that are judged.
         started: Runs that were not known before.
         others: Counters of the exporter itself.
         positions: New positions, by list.
@@ -88,7 +106,10 @@ class Change:
     pending: list[Run] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
     opened: list[Run] = field(default_factory=list)
+    paused: dict[str, bool] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    long: list[Run] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
     started: Counter[RunningKey] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     positions: dict[str, Position] = field(default_factory=dict)
@@ -100,6 +121,15 @@ class OpenRun(NamedTuple):
 
     key: RunningKey
     due_time: int
+    paused: bool = False
+
+
+class LongRun(NamedTuple):
+    """A closed run that was overdue, as long as the minutes in which it was are not judged."""
+
+    key: RunningKey
+    due_time: int
+    close_time: int
 
 
 @dataclass
@@ -121,12 +151,40 @@ class OverdueRule(NamedTuple):
     Attributes:
         task_queue: None for any.
         max_age: Microseconds since it was due to execute.
+        tolerate: Overdue runs that a good minute may have.
     """
 
     slo: str
     workflow_types: tuple[str, ...]
     task_queue: str | None
     max_age: int
+    tolerate: int = 0
+
+    def fits(self, key: RunningKey) -> bool:
+        """Return whether runs of *key* are meant."""
+        return key.workflow_type in self.workflow_types and self.task_queue in {None, key.task_queue}
+
+
+class Promise(NamedTuple):
+    """An SLO whose events are closed runs.
+
+    Attributes:
+        task_queue: None for any.
+        broken: Tells by status, outcome and duration in microseconds whether a run spent its budget.
+    """
+
+    slo: str
+    workflow_types: tuple[str, ...]
+    task_queue: str | None
+    broken: Callable[[str, str, int], bool]
+
+
+@dataclass
+class Minutes:
+    """Minutes that were judged for an SLO since the ledger began."""
+
+    observed: int = 0
+    overdue: int = 0
 
 
 @dataclass
@@ -136,7 +194,10 @@ class State:
     Attributes:
         waiting: Number of closed runs that wait for their close event.
         edges: Upper edges of the duration buckets, in milliseconds, rising.
+        long: Closed runs that were overdue in minutes which are not judged yet, by id.
+        minutes: Minutes that are judged, by SLO.
         overdue: When open runs are overdue, as the spec has it.
+        promises: Whose budget closed runs may spend, as the spec has it.
         watched: Workflow types of the spec, with the outcomes that a completed run may have.
     """
 
@@ -148,9 +209,31 @@ class State:
     failures: Counter[FailureKey] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
+    long: dict[str, LongRun] = field(default_factory=dict)
+    minutes: dict[str, Minutes] = field(default_factory=dict)
     edges: tuple[int, ...] = EDGES
     overdue: tuple[OverdueRule, ...] = ()
+    promises: tuple[Promise, ...] = ()
     watched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def counted(self, run: Run, verdict: Verdict) -> Counted:
+        """Return *run* as it is to be counted."""
+        spent = tuple(
+            promise.slo
+            for promise in self.promises
+            if run.workflow_type in promise.workflow_types
+            and promise.task_queue in {None, run.task_queue}
+            and promise.broken(verdict.status, verdict.outcome, run.duration)
+        )
+        return Counted(run, verdict, bucket(run.duration, self.edges), spent)
+
+    def was_overdue(self, run: Run) -> bool:
+        """Return whether a closed run was overdue by any rule in minutes that are not judged yet."""
+        judged = self.positions.get(MINUTES)
+        if judged and run.close_time < judged.position:
+            return False
+        key, age = RunningKey(run.workflow_type, run.task_queue), run.close_time - run.due_time
+        return any(age > rule.max_age and rule.fits(key) for rule in self.overdue)
 
     def apply(self, change: Change) -> None:
         """Move on as the ledger did."""
@@ -163,12 +246,30 @@ class State:
         self.started.update(change.started)
         self.others.update(change.others)
         self.waiting += len(change.pending) - len(change.settled)
-        for run in change.opened:
-            self.open[run.run_id] = OpenRun(RunningKey(run.workflow_type, run.task_queue), run.due_time)
-        for run_id in change.left:
-            self.open.pop(run_id, None)
+        self._apply_open(change)
         self.positions.update(change.positions)
         self.gaps = self.gaps if change.gaps is None else change.gaps
+        self._apply_minutes(change)
+
+    def _apply_open(self, change: Change) -> None:
+        for run in change.opened:
+            key = RunningKey(run.workflow_type, run.task_queue)
+            self.open[run.run_id] = OpenRun(key, run.due_time, run.status == PAUSED)
+        for run_id, paused in change.paused.items():
+            self.open[run_id] = self.open[run_id]._replace(paused=paused)
+        for run_id in change.left:
+            self.open.pop(run_id, None)
+
+    def _apply_minutes(self, change: Change) -> None:
+        for run in change.long:
+            key = RunningKey(run.workflow_type, run.task_queue)
+            self.long[run.run_id] = LongRun(key, run.due_time, run.close_time)
+        for slo, _, observed, overdue in change.judged:
+            minutes = self.minutes.setdefault(slo, Minutes())
+            minutes.observed += observed
+            minutes.overdue += overdue
+        if judged := change.positions.get(MINUTES):
+            self.long = {run_id: run for run_id, run in self.long.items() if run.close_time > judged.position}
 
 
 def bucket(duration: int, edges: Iterable[int]) -> int:

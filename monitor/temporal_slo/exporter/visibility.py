@@ -1,6 +1,7 @@
 """What the exporter asks of Temporal visibility, and the adapter that asks a real server."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -21,7 +22,7 @@ REQUEST_TIMEOUT: Final = timedelta(seconds=30)
 LIST_WORKFLOWS: Final = "ListWorkflowExecutions"
 
 # Statuses by number: the SDK's own enum lacks those of newer servers and would raise on them.
-CLOSED_STATUSES: Final = {
+CLOSED_STATUSES: Final[Mapping[int, str]] = {
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: "completed",
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: "failed",
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED: "canceled",
@@ -30,7 +31,13 @@ CLOSED_STATUSES: Final = {
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: "timed_out",
 }
 RUNNING: Final = "running"
-STATUSES: Final = {WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING: RUNNING, **CLOSED_STATUSES}
+PAUSED: Final = "paused"
+# By its number: older SDKs have no name for it.
+STATUSES: Final[Mapping[int, str]] = {
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING: RUNNING,
+    8: PAUSED,
+    **CLOSED_STATUSES,
+}
 
 STATUS_NAMES: Final = {
     "Completed": "completed",
@@ -45,6 +52,7 @@ STATUS_NAMES: Final = {
 # Filtered on status only: on SQL stores a filter on CloseTime ends in a scan of the table.
 CLOSED_QUERY: Final = f"ExecutionStatus IN {tuple(STATUS_NAMES)}"
 RUNNING_QUERY: Final = "ExecutionStatus = 'Running'"
+OPEN_QUERY: Final = "ExecutionStatus IN ('Running', 'Paused')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class Visibility(Protocol):
         ...
 
     async def running(self, size: int, token: bytes = b"") -> Page:
-        """Running runs, newest start first."""
+        """Running and paused runs, newest start first."""
         ...
 
 
@@ -107,6 +115,7 @@ class TemporalVisibility:
     def __init__(self, client: Client, namespace: str) -> None:
         self._service = client.workflow_service
         self._namespace = namespace
+        self._open_query = OPEN_QUERY
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
         """Closed runs, newest close first."""
@@ -115,8 +124,15 @@ class TemporalVisibility:
         return await self._list(CLOSED_QUERY + older, size, token)
 
     async def running(self, size: int, token: bytes = b"") -> Page:
-        """Running runs, newest start first."""
-        return await self._list(RUNNING_QUERY, size, token)
+        """Running and paused runs, newest start first."""
+        try:
+            return await self._list(self._open_query, size, token)
+        except VisibilityError as error:
+            if error.code != "INVALID_ARGUMENT" or self._open_query == RUNNING_QUERY:
+                raise
+            # A server older than pausing: it refuses the status, and none of its runs can have it.
+            self._open_query = RUNNING_QUERY
+            return await self._list(self._open_query, size, token)
 
     async def _list(self, query: str, size: int, token: bytes) -> Page:
         request = ListWorkflowExecutionsRequest(

@@ -31,12 +31,13 @@ from temporal_slo.exporter.paced import PacedHistory, PacedVisibility, Requests
 from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.settler import Judge, Settler
 from temporal_slo.exporter.snapshot import Snapshot
-from temporal_slo.exporter.state import EDGES, SECOND, OverdueRule
+from temporal_slo.exporter.state import EDGES, SECOND, OverdueRule, Promise
 from temporal_slo.exporter.visibility import TemporalVisibility
 from temporal_slo.names import OUTCOME_NONE
 from temporal_slo.settings import ExporterSettings
+from temporal_slo.spec.events import broken
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Spec, latency_thresholds, overdue_slos, spec_outcomes, watched_types
+from temporal_slo.spec.model import Spec, latency_thresholds, overdue_slos, slos_of, spec_outcomes, watched_types
 
 HISTORY_CONCURRENCY: Final = 8
 
@@ -66,8 +67,15 @@ async def wire(settings: ExporterSettings, ledger: Ledger) -> Parts:
         raise UsageError("--ledger", f"cannot be read: {error}", "restore a copy, or give another ledger") from error
     state.edges = _edges(specs, namespace)
     state.overdue = tuple(
-        OverdueRule(slo.name, slo.workflow, slo.task_queue, overdue.max_age // timedelta(microseconds=1))
+        OverdueRule(
+            slo.name, slo.workflow, slo.task_queue, overdue.max_age // timedelta(microseconds=1), overdue.tolerate
+        )
         for slo, overdue in overdue_slos(specs, namespace)
+    )
+    state.promises = tuple(
+        Promise(slo.name, slo.workflow, slo.task_queue, is_broken)
+        for slo in slos_of(specs, namespace)
+        if (is_broken := broken(slo.sli))
     )
     state.watched = {
         kind: (GOOD, BAD, EXCLUDED, UNKNOWN) if kind in outcomes else (OUTCOME_NONE,)
@@ -101,6 +109,7 @@ class _Gauge:
         return dataclasses.replace(
             snapshot,
             requests=dict(self.requests),
+            budgets={name: budget.rate for name, budget in self.budgets.items()},
             waited={name: budget.waited_seconds for name, budget in self.budgets.items()},
             outcomes_stopped=self.reader.stopped if self.reader else None,
         )

@@ -223,27 +223,28 @@ class Spec(_Model):
 
 def spec_outcomes(specs: Sequence[Spec], namespace: str) -> dict[str, Outcome]:
     """Return how to read the outcome of each workflow type that has one."""
-    return {type_: slo.outcome for slo in _slos(specs, namespace) if slo.outcome for type_ in slo.workflow}
+    return {type_: slo.outcome for slo in slos_of(specs, namespace) if slo.outcome for type_ in slo.workflow}
 
 
 def latency_thresholds(specs: Sequence[Spec], namespace: str) -> tuple[float, ...]:
     """Return every latency threshold in seconds, ascending, each once: the edges that a histogram needs."""
     return tuple(
-        sorted({slo.sli.threshold.total_seconds() for slo in _slos(specs, namespace) if isinstance(slo.sli, Latency)})
+        sorted({slo.sli.threshold.total_seconds() for slo in slos_of(specs, namespace) if isinstance(slo.sli, Latency)})
     )
+
+
+def slos_of(specs: Sequence[Spec], namespace: str) -> Iterator[Slo]:
+    """Yield the SLOs of *namespace* in the order of the specs."""
+    for spec in specs:
+        if spec.temporal_namespace == namespace:
+            yield from spec.slos
 
 
 def overdue_slos(specs: Sequence[Spec], namespace: str) -> tuple[tuple[Slo, Overdue], ...]:
     """Return the SLOs that count minutes, each with its SLI, in the order of the specs."""
-    return tuple((slo, slo.sli) for slo in _slos(specs, namespace) if isinstance(slo.sli, Overdue))
+    return tuple((slo, slo.sli) for slo in slos_of(specs, namespace) if isinstance(slo.sli, Overdue))
 
 
 def watched_types(specs: Sequence[Spec], namespace: str) -> tuple[str, ...]:
     """Return every workflow type that an SLO names, sorted: their series exist from the start."""
-    return tuple(sorted({type_ for slo in _slos(specs, namespace) for type_ in slo.workflow}))
-
-
-def _slos(specs: Sequence[Spec], namespace: str) -> Iterator[Slo]:
-    for spec in specs:
-        if spec.temporal_namespace == namespace:
-            yield from spec.slos
+    return tuple(sorted({type_ for slo in slos_of(specs, namespace) for type_ in slo.workflow}))
