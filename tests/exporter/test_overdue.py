@@ -166,3 +166,23 @@ def test_long_outage() -> None:
 
     whole = 10 * 24 * 60
     assert asyncio.run(away()) == [0, MINUTES_MAX, whole - 1, whole]
+
+
+def test_not_while_uncovered() -> None:
+    """Minutes in which something that is still to be read may have been overdue are not judged yet."""
+    stuck = Life(10, 200, 0, 0, "failed", 0, stays_open=False, deleted=False)
+    quick = [Life(300 + n, 1, 0, 0, "failed", 0, stays_open=False, deleted=False) for n in range(9)]
+
+    async def away() -> list[tuple[int, int]]:
+        with tempfile.TemporaryDirectory(dir=FAST) as folder:
+            world = Minutes(Path(folder), [stuck, *quick], 1)
+            found = []
+            for wait, pages in ((0, 0), (600, 0), (10, 3), (10, 1), (10, 9)):
+                await world.step(Step(wait, None, killed=False, pages=pages))
+                known = figures(world.mirror.state, world.clock)
+                found.append((known.observed_minutes["slow"], known.overdue_minutes["slow"]))
+            world.ledger.close()
+        return found
+
+    # It was overdue from 50 to 210 s after the beginning; whole minutes begin 40 s after it, and the sweep was at 600.
+    assert asyncio.run(away()) == [(0, 0)] * 4 + [(8, 3)]

@@ -68,9 +68,10 @@ class Killer:
         options = ("--spec", spec(self._folder), "--history-rate", "1000", "--visibility-rate", "100")
         return Exporter(self._folder, self._address, NAMESPACE, *options, port=self.port)
 
-    async def kill_times(self, times: int) -> None:
-        """Kill and restart it so many times."""
-        for _ in range(times):
+    async def kill_times(self, times: int, client: Client, closed: int) -> None:
+        """Kill and restart it so many times while so many runs close: two by two, the second soon after a restart."""
+        for number in range(times):
+            await closed_runs(client, closed * (number // 2 * 2) // times)
             # The moment is to be a random one, so there is nothing to wait for.
             await asyncio.sleep(self._random.uniform(*LIFE))
             self.exporter.child.kill()
@@ -155,7 +156,7 @@ async def test_exact_under_faults(programs: dict[str, Path], tmp_path: Path, *, 
         async with serving(client, TASK_QUEUE):
             await asyncio.gather(
                 bring_all_about(client, each),
-                killer.kill_times(kills),
+                killer.kill_times(kills, client, truth.total()),
                 kill_and_restart(server, client, truth.total() // 3),
             )
             await closed_runs(client, truth.total())

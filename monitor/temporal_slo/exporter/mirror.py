@@ -139,6 +139,7 @@ class Mirror:
         change.gaps = merged([*others, *rest])
         await self.commit(change, now)
         self._cursors.update(dict.fromkeys(rest, (page.next_token, until)))
+        await self._judge_minutes(now)
         return bool(self.state.gaps)
 
     async def commit(self, change: Change, now: int) -> None:
@@ -169,11 +170,11 @@ class Mirror:
         self._edges = {name: Edge(self.state.positions[name], now) for name in LISTS}
 
     async def _judge_minutes(self, now: int) -> None:
-        """Judge the minutes that no close which is still to be read can change; a sweep has just read the late ones."""
-        if self.state.gaps:
+        """Judge the minutes that no close which is still to be read can change: what the last sweep left is read."""
+        if self.state.gaps or self._swept is None:
             return
         lowest, first = self.state.positions[MINUTES]
-        last = min((now - JUDGED_AFTER) // MINUTE, first // MINUTE + MINUTES_MAX) * MINUTE
+        last = min((self._swept - JUDGED_AFTER) // MINUTE, first // MINUTE + MINUTES_MAX) * MINUTE
         if last <= first:
             return
         runs: Iterable[OpenRun | LongRun] = [*self.state.open.values(), *self.state.long.values()]

@@ -1,0 +1,54 @@
+"""Overdue minutes of real runs, read by an exporter whose clock runs ahead, so that minutes need not pass."""
+
+import time
+import uuid
+from pathlib import Path
+
+from temporalio.client import Client
+
+from temporal_slo.exporter.figures import figures
+from temporal_slo.exporter.state import MINUTE, SECOND, OverdueRule
+from temporal_slo.exporter.visibility import count_closed
+from temporal_slo.servers.process import until
+from tests.conftest import Temporal
+
+from .polling import polling
+
+RULE = OverdueRule("slow", ("Nobody",), None, 5 * MINUTE)
+
+
+async def all_visible(client: Client, running: int, closed: int) -> None:
+    """Wait until visibility has so many runs."""
+
+    async def done() -> bool:
+        opened = (await client.count_workflows("ExecutionStatus = 'Running'")).count
+        return (opened, (await count_closed(client)).total()) == (running, closed)
+
+    await until(done, deadline=30, what="the runs in visibility")
+
+
+async def test_minutes(temporal: Temporal, tmp_path: Path) -> None:
+    """A run that stays open makes minutes overdue from five minutes after its start on, until it has closed."""
+    client = await temporal.namespace("overdue")
+    async with polling(tmp_path, temporal.connection("overdue")) as parts:
+        mirror = parts.poller._mirror  # noqa: SLF001 its own clock would make the test wait for minutes
+        mirror.state.overdue = (RULE,)
+        now = int(time.time() * SECOND)
+        await mirror.poll(now)
+        begin = mirror.state.positions["minutes"].position
+        stuck = await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+        await all_visible(client, 1, 0)
+
+        async def minutes(later: int) -> tuple[int, int]:
+            await mirror.poll(begin + (later + 1) * MINUTE)
+            found = figures(mirror.state, now)
+            return found.observed_minutes["slow"], found.overdue_minutes["slow"]
+
+        # It started in the minute before the first that is judged, or a moment later.
+        assert await minutes(4) == (4, 0)
+        assert await minutes(10) in {(10, 6), (10, 5)}
+        overdue = (await minutes(10))[1]
+        assert await minutes(20) == (20, overdue + 10)
+        await stuck.terminate()
+        await all_visible(client, 0, 1)
+        assert await minutes(30) == (30, overdue + 10)
