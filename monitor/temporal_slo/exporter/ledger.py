@@ -107,6 +107,7 @@ class Ledger:
             now: Our clock, in microseconds of Unix time.
         """
         await self._run(lambda connection: _expire(connection, namespace, floor, now))
+        await self._run(lambda connection: _forget_epochs(connection, namespace, self._epoch))
 
     async def mark_exposed(self, namespace: str, series: Iterable[str]) -> None:
         """Note that these series were let go from 0: not even after a restart do they begin there again."""
@@ -294,6 +295,13 @@ def _expire(connection: Connection, namespace: str, floor: int, now: int) -> Non
         table = column.table
         connection.execute(delete(table).where(table.c.namespace == namespace, column < oldest // unit))
     _bound_bad_runs(connection, namespace)
+
+
+def _forget_epochs(connection: Connection, namespace: str, epoch: int) -> None:
+    """Drop the totals that were counted before this epoch: nobody asks for them any more."""
+    for table in schema.metadata.sorted_tables:
+        if "epoch" in table.c:
+            connection.execute(delete(table).where(table.c.namespace == namespace, table.c.epoch < epoch))
 
 
 def _bound_bad_runs(connection: Connection, namespace: str) -> None:
