@@ -86,6 +86,8 @@ class Mirror:
         self._edges = {name: Edge(state.positions[name], now) for name in LISTS if name in state.positions}
         self._cursors: dict[Gap, tuple[bytes, int | None]] = {}
         self._began = now
+        # By our clock, as it also is for who is overdue now.
+        self._first_minute = -(-now // MINUTE) * MINUTE
         self._polled = now
         # The first poll sweeps: before a restart there may have been rows that were late.
         self._swept: int | None = None
@@ -164,8 +166,7 @@ class Mirror:
             OPEN: max((run.start_time for run in running.rows), default=-1),
         }
         lowest = {name: min(moment + 1, self._began) for name, moment in newest.items()}
-        # The first whole minute, by our clock, as it also is for who is overdue now.
-        lowest[MINUTES] = -(-self._began // MINUTE) * MINUTE
+        lowest[MINUTES] = self._first_minute
         await self.commit(Change(positions={name: Position(low, low) for name, low in lowest.items()}), now)
         self._edges = {name: Edge(self.state.positions[name], now) for name in LISTS}
 
@@ -173,7 +174,9 @@ class Mirror:
         """Judge the minutes that no close which is still to be read can change: what the last sweep left is read."""
         if self.state.gaps or self._swept is None:
             return
-        lowest, first = self.state.positions[MINUTES]
+        # The ledger of an older version has judged none.
+        begin = self._first_minute
+        lowest, first = self.state.positions.get(MINUTES, Position(begin, begin))
         last = min((self._swept - JUDGED_AFTER) // MINUTE, first // MINUTE + MINUTES_MAX) * MINUTE
         if last <= first:
             return

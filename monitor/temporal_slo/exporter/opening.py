@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter import schema
+from temporal_slo.exporter.upgrades import upgrade
 
 PROGRAM: Final = "temporal-slo"
 BUSY_TIMEOUT: Final = 5.0
@@ -93,6 +94,10 @@ def check_about(connection: Connection, inode: str) -> int:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     _check_version(about["schema"])
+    if int(about["schema"]) < schema.VERSION:
+        upgrade(connection, int(about["schema"]))
+        newest = str(schema.VERSION)
+        connection.execute(update(table).where(table.c.key == "schema").values(value=newest))
     if about["inode"] != inode:
         about |= {"inode": inode, "epoch": str(int(about["epoch"]) + 1)}
         for key in ("inode", "epoch"):

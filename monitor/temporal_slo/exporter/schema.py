@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, PrimaryKeyConstraint, Table, Text
 
-VERSION: Final = 1
+VERSION: Final = 2
 APPLICATION_ID: Final = 0x54534C4F
 """Marks a SQLite file as ours: "TSLO"."""
 

@@ -1,0 +1,23 @@
+"""What brings the ledger of an older version to the schema of this one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+
+STEPS: Final[Mapping[int, Sequence[str]]] = {
+    1: ("ALTER TABLE open_runs ADD COLUMN paused INTEGER DEFAULT 0 NOT NULL",),
+}
+"""What leads from each schema to the next, besides tables that are new; every store understands it."""
+
+
+def upgrade(connection: Connection, found: int) -> None:
+    """Bring the ledger to the newest schema, in the transaction that is under way.
+
+    Args:
+        connection: To the ledger, whose new tables were created.
+        found: The schema that it has.
+    """
+    for version, statements in sorted(STEPS.items()):
+        for statement in statements if version >= found else ():
+            connection.exec_driver_sql(statement)
