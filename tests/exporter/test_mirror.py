@@ -46,6 +46,10 @@ class Watched:
             pass
         return figures(self.mirror.state, now)
 
+    def figures(self, at: float) -> Figures:
+        """What is known *at* seconds after the beginning."""
+        return figures(self.mirror.state, BEGAN + round(at * SECOND))
+
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
@@ -343,8 +347,9 @@ async def test_pauses(watched: Watched) -> None:
     )
     await watched.poll(70)
     await watched.restart(80)
-    figures = await watched.poll(81)
+    figures = watched.figures(80)
     assert (figures.running, figures.paused, figures.started) == ({RIDE: 1}, {"Ride": 2}, {RIDE: 3})
+    await watched.poll(81)
     watched.visibility.put(close(later, 90), close(stays, 90))
     figures = await watched.poll(95)
     assert (figures.running, figures.paused, VANISHED in figures.others) == ({RIDE: 1}, {"Ride": 0}, False)

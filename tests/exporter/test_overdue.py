@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from temporal_slo.exporter.figures import figures
 from temporal_slo.exporter.overdue import MINUTES_MAX, judge
 from temporal_slo.exporter.snapshot import RunningKey
-from temporal_slo.exporter.state import HOUR, MINUTE, MINUTES, SECOND, Judged, LongRun, OpenRun, OverdueRule, State
+from temporal_slo.exporter.state import (
+    HOUR,
+    MINUTE,
+    MINUTES,
+    SECOND,
+    Judged,
+    LongRun,
+    Minutes,
+    OpenRun,
+    OverdueRule,
+    State,
+)
 
 from .runs import BEGAN
 from .test_mirror_properties import FAST, Life, Step, World, lives, steps
@@ -92,7 +103,11 @@ def test_as_second_by_second(spans: list[tuple[int, int | None]], tolerate: int)
     assert overdue(runs, replaced(tolerate=tolerate)) == sum(len(found) > tolerate for found in by_minute)
 
 
-class Minutes(World):
+LONG = ((10, 200), (390, 61), (600, 45), (700, 39))
+"""Starts and lengths of runs, in seconds."""
+
+
+class OverdueWorld(World):
     """A world in which an SLO counts overdue minutes."""
 
     def start(self, state: State):  # type: ignore[no-untyped-def] # noqa: ANN201 as in World
@@ -123,7 +138,7 @@ def truth(lives: Sequence[Life], first: int, last: int) -> int:
 async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) -> None:
     """Play a history and hold the minutes at its end against the truth."""
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
-        world = Minutes(Path(folder), lives, page_limit)
+        world = OverdueWorld(Path(folder), lives, page_limit)
         try:
             await world.step(Step(0, None, killed=False, pages=0))
             for step in steps:
@@ -156,7 +171,7 @@ def test_long_outage() -> None:
 
     async def away() -> list[int]:
         with tempfile.TemporaryDirectory(dir=FAST) as folder:
-            world = Minutes(Path(folder), [Life(1, 9, 0, 0, "failed", 0, stays_open=True, deleted=False)], 5)
+            world = OverdueWorld(Path(folder), [Life(1, 9, 0, 0, "failed", 0, stays_open=True, deleted=False)], 5)
             found = []
             for wait in (0, 10 * 24 * 3600, 60, 60):
                 await world.step(Step(wait, None, killed=True, pages=9))
@@ -175,7 +190,7 @@ def test_not_while_uncovered() -> None:
 
     async def away() -> list[tuple[int, int]]:
         with tempfile.TemporaryDirectory(dir=FAST) as folder:
-            world = Minutes(Path(folder), [stuck, *quick], 1)
+            world = OverdueWorld(Path(folder), [stuck, *quick], 1)
             found = []
             for wait, pages in ((0, 0), (600, 0), (10, 3), (10, 1), (10, 9)):
                 await world.step(Step(wait, None, killed=False, pages=pages))
@@ -186,3 +201,22 @@ def test_not_while_uncovered() -> None:
 
     # It was overdue from 50 to 210 s after the beginning; whole minutes begin 40 s after it, and the sweep was at 600.
     assert asyncio.run(away()) == [(0, 0)] * 4 + [(8, 3)]
+
+
+def test_killed_at_every_step() -> None:
+    """An exporter that is killed after each poll judges the minutes rightly, whatever it knew only from before."""
+    lives = [Life(start, length, 0, 0, "failed", 0, stays_open=False, deleted=False) for start, length in LONG]
+
+    async def watched(wait: int) -> Minutes:
+        with tempfile.TemporaryDirectory(dir=FAST) as folder:
+            world = OverdueWorld(Path(folder), lives, 5)
+            for _ in range(0, 900, wait):
+                await world.step(Step(wait, None, killed=True, pages=9))
+            found = world.mirror.state.minutes["slow"]
+            world.ledger.close()
+        first, last = world.mirror.state.positions[MINUTES]
+        assert found.overdue == truth(lives, first, last)
+        return found
+
+    for wait in (5, 20, 50):
+        assert asyncio.run(watched(wait)).overdue == 5
