@@ -14,7 +14,7 @@ MEMORY = 250
 @pytest.mark.timeout(1200)
 async def test_cost_smoke(tmp_path: Path, full_size: bool) -> None:  # noqa: FBT001 a fixture
     """A poll takes few requests whatever is stored, and all is counted; at full size fast, in little memory."""
-    rows, runs, polls = (200_000, 2048, 16) if full_size else (1000, 64, 4)
+    rows, runs, polls = (200_000, 4096, 16) if full_size else (1000, 64, 4)
     result = await measure(tmp_path, rows, runs, polls)
     for cost in result.costs:
         assert cost.closed == cost.added

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select
+from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, literal, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -24,6 +24,24 @@ CHUNK: Final = 500
 
 T = TypeVar("T")
 Rows = Iterator[dict[str, Any]]
+Place = tuple[int, str]
+
+URGENT: Final = ("failed", "timed_out")
+RANKS: Final = (0, 1)
+"""Of runs that wait for their close event: failures first, they are what somebody may have to be woken for."""
+
+
+class Waiting(NamedTuple):
+    """A closed run that waits for its close event, and since when."""
+
+    run: Run
+    rank: int
+    since: int
+
+    @property
+    def place(self) -> Place:
+        """Where it stands among those of its rank."""
+        return self.since, self.run.run_id
 
 
 class Ledger:
@@ -78,9 +96,9 @@ class Ledger:
         """Return which of *run_ids* are of no closed run that is counted or pending."""
         return await self._run(lambda connection: _unseen(connection, namespace, run_ids))
 
-    async def waiting(self, namespace: str, limit: int) -> list[tuple[Run, int]]:
-        """Return runs that wait for their close event, failed and timed-out ones first, and since when they wait."""
-        return await self._run(lambda connection: _waiting(connection, namespace, limit))
+    async def waiting(self, namespace: str, limit: int, passed: Mapping[int, Place]) -> list[Waiting]:
+        """Return runs that wait for their close event, as they are to be asked for, beyond the places *passed*."""
+        return await self._run(lambda connection: _waiting(connection, namespace, limit, passed))
 
     async def expire(self, namespace: str, floor: int, now: int) -> None:
         """Forget what is never asked for again.
@@ -193,7 +211,8 @@ def _open_row(run: Run) -> dict[str, Any]:
 
 
 def _pending_row(run: Run) -> dict[str, Any]:
-    return _open_row(run) | {"status": run.status, "close_time": run.close_time, "duration": run.duration}
+    more = {"status": run.status, "close_time": run.close_time, "duration": run.duration}
+    return _open_row(run) | more | {"rank": RANKS[run.status not in URGENT]}
 
 
 def _drop(connection: Connection, table: Table, namespace: str, run_ids: Sequence[str]) -> None:
@@ -215,15 +234,18 @@ def _unseen(connection: Connection, namespace: str, run_ids: Sequence[str]) -> s
     return set(run_ids) - known
 
 
-def _waiting(connection: Connection, namespace: str, limit: int) -> list[tuple[Run, int]]:
-    table = schema.pending
-    # Failures first: they are what somebody may have to be woken for.
-    urgent = table.c.status.in_(["failed", "timed_out"])
-    query = select(table).where(table.c.namespace == namespace).order_by(urgent.desc(), table.c.inserted).limit(limit)
-    rows = [dict(row) for row in connection.execute(query).mappings()]
-    return [
-        (Run(**{k: v for k, v in row.items() if k not in ("namespace", "inserted")}), row["inserted"]) for row in rows
-    ]
+def _waiting(connection: Connection, namespace: str, limit: int, passed: Mapping[int, Place]) -> list[Waiting]:
+    table, found = schema.pending, list[Waiting]()
+    place = tuple_(table.c.inserted, table.c.run_id)
+    for rank in RANKS:
+        query = select(table).where(table.c.namespace == namespace, table.c.rank == rank)
+        query = query.where(place > tuple_(*map(literal, passed[rank]))) if rank in passed else query
+        for row in connection.execute(query.order_by(*place.clauses).limit(limit - len(found))).mappings():
+            run = {name: value for name, value in row.items() if name not in {"namespace", "rank", "inserted"}}
+            found.append(Waiting(Run(**run), rank, row["inserted"]))
+        if len(found) == limit:
+            break
+    return found
 
 
 def _expire(connection: Connection, namespace: str, floor: int, now: int) -> None:
