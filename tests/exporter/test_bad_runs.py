@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from temporal_slo.exporter.ledger import KEEP_BAD_RUNS, KEEP_DAYS, Ledger
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.retention import KEEP_BAD_RUNS, KEEP_DAYS
 from temporal_slo.exporter.state import HOUR, SECOND, Change, Promise, State, Verdict
 from temporal_slo.spec.events import broken
 from temporal_slo.spec.model import Latency, Overdue, Success

@@ -7,7 +7,8 @@ import pytest
 
 from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter import opening
-from temporal_slo.exporter.ledger import KEEP_SEEN, Ledger
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.retention import KEEP_SEEN
 from temporal_slo.exporter.snapshot import ClosedKey
 from temporal_slo.exporter.state import SECOND, Change, Counted, Gap, Position, Verdict
 

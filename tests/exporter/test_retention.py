@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from temporal_slo.exporter import schema
-from temporal_slo.exporter.ledger import KEEP_DAYS, Ledger
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.retention import KEEP_DAYS
 from temporal_slo.exporter.snapshot import RunningKey
 from temporal_slo.exporter.state import HOUR, MINUTE, MINUTES, Change, Counted, Gap, Judged, Position, Verdict
 

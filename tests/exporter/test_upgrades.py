@@ -29,10 +29,12 @@ def restore(path: Path, version: int) -> None:
 
 
 def columns(path: Path) -> dict[str, set[str]]:
-    """The columns of every table."""
+    """The columns of every table, and the names of all indexes."""
     names = [table.name for table in schema.metadata.sorted_tables]
     with sqlite3.connect(path) as connection:
         found = {name: {row[1] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
+        indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")
+        found["indexes"] = {row[0] for row in indexes}
     connection.close()
     return found
 

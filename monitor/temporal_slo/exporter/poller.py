@@ -17,7 +17,7 @@ from temporal_slo.exporter.snapshot import Snapshot
 from temporal_slo.exporter.state import SECOND
 
 PUBLISH_INTERVAL: Final = 1.0
-"""Seconds between two snapshots while catching up: rendering one costs more than reading a page."""
+"""Seconds between two snapshots while catching up: making one, a walk over all open runs, costs more than a page."""
 
 log = logging.getLogger(__name__)
 
@@ -80,20 +80,24 @@ class Poller:
         complete = await self._try(self._mirror.poll)
         self.snapshot = replace(self.snapshot, poll_duration=time.monotonic() - began)
         if complete:
-            self._renew()
+            self._renew(self._clock())
         await self._publish(self.snapshot)
         return complete
 
     async def _catch_up(self, deadline: float) -> bool:
         """Read what was passed over until the next poll is due; return whether every request was answered."""
-        answered, published = True, self._clock()
-        while answered and self._mirror.state.gaps and self._clock() < deadline:
+        answered, good, published = True, None, self._clock()
+        over = not self._mirror.state.gaps or published >= deadline
+        while not over:
             answered = await self._try(self._mirror.catch_up)
-            if answered:
-                self._renew()
-            if not answered or not self._mirror.state.gaps or self._clock() - published >= PUBLISH_INTERVAL:
+            now = self._clock()
+            good = now if answered else good
+            over = not answered or not self._mirror.state.gaps or now >= deadline
+            if over or now - published >= PUBLISH_INTERVAL:
+                if good:
+                    self._renew(good)
                 await self._publish(self.snapshot)
-                published = self._clock()
+                published, good = self._clock(), None
         return answered
 
     async def _try(self, act: Callable[[int], Awaitable[object]]) -> bool:
@@ -105,9 +109,9 @@ class Poller:
         self.snapshot = self._gauge(replace(self.snapshot, trouble=trouble))
         return trouble is None
 
-    def _renew(self) -> None:
-        now = self._now()
-        self.snapshot = replace(self.snapshot, figures=figures(self._mirror.state, now), last_success=self._clock())
+    def _renew(self, good: float) -> None:
+        known = figures(self._mirror.state, self._now())
+        self.snapshot = replace(self.snapshot, figures=known, last_success=good)
 
     def _tell_change(self, before: Snapshot) -> None:
         # Once per change, not per poll: an outage of a night is two lines.

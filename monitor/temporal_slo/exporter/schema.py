@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
 
 VERSION: Final = 2
 APPLICATION_ID: Final = 0x54534C4F
@@ -47,9 +47,10 @@ open_runs: Final = _table("open_runs", {**NAMESPACE, "run_id": Text}, {**_RUN, "
 pending: Final = _table(
     "pending",
     {**NAMESPACE, "run_id": Text},
-    {**_RUN, "status": Text, "close_time": BigInteger, "duration": BigInteger, "inserted": BigInteger},
+    {**_RUN, "status": Text, "close_time": BigInteger, "duration": BigInteger, "rank": Integer, "inserted": BigInteger},
 )
-"""Closed runs that are covered but wait for their close event to be counted."""
+"""Closed runs that are covered but wait for their close event to be counted; those of a lower rank are asked first."""
+Index("pending_order", pending.c.namespace, pending.c.rank, pending.c.inserted, pending.c.run_id)
 
 minutes: Final = _table("minutes", {**NAMESPACE, **_CLOSED, "minute": Integer}, {"count": BigInteger})
 """Closed runs by the minute of their close; `bucket` is the upper edge in milliseconds, -1 above all."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable
 from typing import Final
 
 from temporalio.api.history.v1 import HistoryEvent
@@ -14,6 +14,7 @@ from temporal_slo.exporter.history import History
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.outcome import UNKNOWN, OutcomeReader
+from temporal_slo.exporter.reading import Place, Waiting
 from temporal_slo.exporter.state import GONE, OTHER_FAILURES, SECOND, Change, State, Verdict
 from temporal_slo.exporter.verdict import COMPLETED, Bounded, needs_event, verdict
 from temporal_slo.exporter.visibility import Run
@@ -25,9 +26,21 @@ DEADLINE: Final = 15 * 60 * SECOND
 """How long a run waits for its close event before it is counted without."""
 
 BATCH: Final = 64
+"""Runs that are read at once; at most twice as many are under way, so that urgent ones soon have a turn."""
+
+BATCH_MAX: Final = 4 * BATCH
+"""The same where answers come fast: reading and writing then cost less a run."""
+
+LAP: Final = 50 * BATCH
+"""Runs that are asked for, each once, before those that could not be settled are asked for again."""
+
 IDLE: Final = 0.5
+"""Seconds to the next lap, and at most to the next write."""
 
 log = logging.getLogger(__name__)
+
+Asked = tuple[Run, Verdict | None, bool]
+"""A run, what it is counted as if that can be told, and whether its close event is gone."""
 
 
 class Judge:
@@ -122,28 +135,55 @@ class Settler:
                 trouble = str(error)
                 if trouble != before:
                     log.warning("%s: close events cannot be noted: %s", self._namespace, trouble)
-            if not settled:
+            if settled < LAP:
                 await self._sleep(IDLE)
 
     async def settle(self) -> int:
-        """Settle one batch of waiting runs and return how many that were.
+        """Ask once for every waiting run, or for LAP of them, and return how many are settled.
 
         Raises:
-            LedgerError: They could not be written; they are asked for again.
+            LedgerError: Some could not be read or written; they are asked for again.
         """
-        now = int(self._clock() * SECOND)
-        rows = await self._ledger.waiting(self._namespace, BATCH)
+        passed: dict[int, Place] = {}
+        asking, before = list[asyncio.Task[Asked]](), list[asyncio.Task[Asked]]()
+        asked, settled, size = 0, 0, BATCH
+        try:
+            while True:
+                # One batch is asked for while the one before it is written: the network has no time to be idle.
+                fresh = await self._ask(passed, size) if len(asking) <= size and asked < LAP else []
+                asking, asked = asking + fresh, asked + len(fresh)
+                if not asking:
+                    return settled
+                if awaited := before if fresh else asking:
+                    _, late = await asyncio.wait(awaited, timeout=IDLE)
+                    size = BATCH if late else min(2 * size, BATCH_MAX)
+                done = [task.result() for task in asking if task.done()]
+                asking, before = [task for task in asking if not task.done()], fresh
+                settled += await self._count(done)
+        finally:
+            for task in asking:
+                task.cancel()
+
+    async def _ask(self, passed: dict[int, Place], size: int) -> list[asyncio.Task[Asked]]:
+        """Ask for the next runs beyond the places *passed*, and move them."""
+        rows = await self._ledger.waiting(self._namespace, size, passed)
+        passed.update({row.rank: row.place for row in rows})
+        return [asyncio.create_task(self._find(row)) for row in rows]
+
+    async def _count(self, asked: Iterable[Asked]) -> int:
         change = Change()
-        found = await asyncio.gather(*(self._find(run, now - since > DEADLINE, change) for run, since in rows))
-        for (run, _), one in zip(rows, found, strict=True):
-            if one is not None:
+        for run, found, gone in asked:
+            if found:
                 change.settled.append(run.run_id)
-                bounded = self._judge.bound(run, one, change)
+                bounded = self._judge.bound(run, found, change)
                 change.counted.append(self._mirror.state.counted(run, bounded))
-        await self._mirror.commit(change, now)
+                if gone:
+                    change.others[GONE] += 1
+        await self._mirror.commit(change, self._now())
         return len(change.settled)
 
-    async def _find(self, run: Run, late: bool, change: Change) -> Verdict | None:  # noqa: FBT001 private
+    async def _find(self, row: Waiting) -> Asked:
+        run, late = row.run, self._now() - row.since > DEADLINE
         try:
             event = await self._history.close_event(run.workflow_id, run.run_id)
         except VisibilityError:
@@ -152,6 +192,8 @@ class Settler:
             answered = True
         found = await self._judge.with_event(run, event) if event else None
         if found or not (late or (answered and not event)):
-            return found
-        change.others[GONE] += 1
-        return self._judge.without_event(run)
+            return run, found, False
+        return run, self._judge.without_event(run), True
+
+    def _now(self) -> int:
+        return int(self._clock() * SECOND)

@@ -6,7 +6,12 @@ from typing import Final
 from sqlalchemy import Connection
 
 STEPS: Final[Mapping[int, Sequence[str]]] = {
-    1: ("ALTER TABLE open_runs ADD COLUMN paused INTEGER DEFAULT 0 NOT NULL",),
+    1: (
+        "ALTER TABLE open_runs ADD COLUMN paused INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE pending ADD COLUMN rank INTEGER DEFAULT 1 NOT NULL",
+        "UPDATE pending SET rank = 0 WHERE status IN ('failed', 'timed_out')",
+        "CREATE INDEX pending_order ON pending (namespace, rank, inserted, run_id)",
+    ),
 }
 """What leads from each schema to the next, besides tables that are new; every store understands it."""
 

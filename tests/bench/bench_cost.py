@@ -1,0 +1,488 @@
+"""What polling costs beside simpler ways: `python -m tests.bench.bench_cost [--rows 200000] [--runs 2000]`."""
+
+import argparse
+import asyncio
+import itertools
+import math
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import HistoryEventFilterType
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest, ListWorkflowExecutionsRequest
+from temporalio.client import Client
+from temporalio.envconfig import ClientConnectConfig
+
+from temporal_slo.exporter.board import Board
+from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.history import FEATURES
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.mirror import Mirror
+from temporal_slo.exporter.paced import PacedVisibility, Requests
+from temporal_slo.exporter.poller import Poller
+from temporal_slo.exporter.state import CLOSED, OPEN, SECOND, Change, Position
+from temporal_slo.exporter.visibility import CLOSED_QUERY, PAGE_SIZE_MAX, TemporalVisibility, count_closed
+from temporal_slo.exporter.wiring import HISTORY_CONCURRENCY, wire
+from temporal_slo.settings import DEFAULT_HISTORY_RATE, DEFAULT_VISIBILITY_RATE, ExporterSettings
+from tests.exporter.runs import at_once
+
+from .seeding import NAMESPACE, QUEUE, STEP, TYPES, Site, seeded
+
+INTERVAL: Final = 15 * SECOND
+NEW: Final = 100
+"""Runs that close between two polls."""
+
+SWEEPS: Final = 4
+"""One poll of so many sweeps: the first, and after every minute of 15-second polls."""
+
+AGO: Final = 3600 * SECOND
+"""The polls' clock is behind by that much: they take fifteen seconds each for the rows, but not for who waits."""
+
+BLOCK: Final = 1024
+"""Close events between two turns of who reads them."""
+
+
+@dataclass
+class Side:
+    """One way of doing something.
+
+    Attributes:
+        seconds: Of every time that it was done.
+        count: Rows, runs or requests in all.
+        requests: The most that it took once.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    count: int = 0
+    requests: int = 0
+
+    async def timed(self, act: Callable[[], Awaitable[int]]) -> int:
+        """Do it once; return how many it says."""
+        began = time.perf_counter()
+        count = await act()
+        self.seconds.append(time.perf_counter() - began)
+        self.count += count
+        return count
+
+    @property
+    def median(self) -> float:
+        """Seconds of the median time."""
+        return statistics.median(self.seconds)
+
+    @property
+    def rate(self) -> float:
+        """Rows or runs a second."""
+        return self.count / sum(self.seconds)
+
+
+@dataclass
+class Race:
+    """The same work done in our way and in a bare loop, in turns."""
+
+    ours: Side = field(default_factory=Side)
+    bare: Side = field(default_factory=Side)
+
+    @property
+    def ratio(self) -> float:
+        """Our rate, as a share of the bare loop's."""
+        return self.ours.rate / self.bare.rate
+
+
+@dataclass
+class Cost:
+    """What a poll costs with so many rows stored.
+
+    Attributes:
+        closed: Runs that we counted.
+        added: Runs that closed.
+    """
+
+    rows: int
+    ours: Side = field(default_factory=Side)
+    sweeps: Side = field(default_factory=Side)
+    counts: Side = field(default_factory=Side)
+    relist: Side = field(default_factory=Side)
+    closed: int = 0
+    added: int = 0
+
+
+@dataclass
+class Memory:
+    """An exporter, whole but for its HTTP service, in a process of its own.
+
+    Attributes:
+        idle: Megabytes resident at most, before it is asked to do anything.
+        peak: Megabytes resident at most, in all.
+    """
+
+    closed: int
+    open: int
+    seconds: float
+    idle: float
+    peak: float
+
+
+@dataclass
+class Result:
+    """What was measured.
+
+    Attributes:
+        stored: Closed rows that the server has counted, for catching up on.
+        ended: Runs that really ended.
+    """
+
+    costs: list[Cost]
+    catch_up: Race
+    stored: int
+    settle: Race
+    ended: int
+    memory: Memory
+
+
+class Polled:
+    """An exporter that polls a site by a clock of its own, and what its polls cost.
+
+    Args:
+        began: Time at which all rows lie behind it.
+    """
+
+    def __init__(self, site: Site, began: int) -> None:
+        self._site = site
+        self._now = began
+        self._requests = Requests()
+        self.cost = Cost(site.rows)
+
+    async def begin(self, ledger: Ledger) -> None:
+        """Start counting; the first poll is not measured."""
+        await begin(ledger, self._now)
+        self._mirror = await mirror(self._site.client, ledger, self._requests, self._now)
+        board = await Board.of(ledger, NAMESPACE)
+        clock = lambda: self._now / SECOND  # noqa: E731
+        self._poller = Poller(NAMESPACE, self._mirror, lambda s: s, board.put, interval=timedelta(1), clock=clock)
+        await self._poller.poll()
+
+    async def turn(self, number: int) -> None:
+        """Let runs close, and poll."""
+        self._now += INTERVAL
+        # All of them later than the last poll.
+        self._site.add(list(self._site.closed(NEW, self._now - SECOND, (INTERVAL - 2 * SECOND) // NEW)))
+        before = self._requests.total()
+        side = self.cost.sweeps if number % SWEEPS == SWEEPS - 1 else self.cost.ours
+        assert await side.timed(self._poller.poll)
+        side.requests = max(side.requests, self._requests.total() - before)
+        self.cost.added += NEW
+        self.cost.closed = sum(histogram.count for histogram in self._mirror.state.closed.values())
+
+    async def counted(self) -> None:
+        """Do what a plain exporter does: count every type by status."""
+        queries = [f"WorkflowType = '{kind}' GROUP BY ExecutionStatus" for kind in TYPES]
+        self.cost.counts.requests = len(queries)
+        found = await self.cost.counts.timed(lambda: _counted(self._site.client, queries))
+        assert found == self._site.rows
+
+    async def relisted(self) -> None:
+        """Do what a simple exporter does: list everything."""
+        found = await self.cost.relist.timed(lambda: _listed(self._site.client))
+        self.cost.relist.requests = -(-found // PAGE_SIZE_MAX)
+        assert found == self._site.rows
+
+
+async def _counted(client: Client, queries: list[str]) -> int:
+    return sum([(await client.count_workflows(query)).count for query in queries])
+
+
+async def _listed(client: Client) -> int:
+    return sum([rows async for rows in pages(client)])
+
+
+async def pages(client: Client) -> AsyncIterator[int]:
+    """List closed runs as fast as one request after the other can; yield the rows of each page."""
+    token = b""
+    while True:
+        request = ListWorkflowExecutionsRequest(
+            namespace=NAMESPACE, query=CLOSED_QUERY, page_size=PAGE_SIZE_MAX, next_page_token=token
+        )
+        answer = await client.workflow_service.list_workflow_executions(request)
+        yield len(answer.executions)
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+async def begin(ledger: Ledger, low: int) -> None:
+    """Have the ledger count from *low* on."""
+    positions = {name: Position(low, low) for name in (CLOSED, OPEN)}
+    await ledger.commit(NAMESPACE, Change(positions=positions), low)
+
+
+async def mirror(client: Client, ledger: Ledger, requests: Requests, now: int) -> Mirror:
+    """Return a mirror as the exporter has it, its budget lifted."""
+    visibility = PacedVisibility(TemporalVisibility(client, NAMESPACE), Budget(math.inf, 1), requests)
+    return Mirror(NAMESPACE, visibility, ledger, await ledger.load(NAMESPACE), now, judge=at_once)
+
+
+async def measure_cost(stack: AsyncExitStack, sites: list[Site], began: int, polls: int) -> list[Cost]:
+    """Poll all sites in turns, in each of the three ways."""
+    polled = [Polled(site, began) for site in sites]
+    for one, site in zip(polled, sites, strict=True):
+        ledger = _ledger(site, "cost")
+        stack.callback(ledger.close)
+        await one.begin(ledger)
+    for number in range(polls):
+        for one in polled:
+            await one.turn(number)
+        if number % SWEEPS == 0:
+            for one in polled:
+                await one.counted()
+    for one in polled:
+        await one.relisted()
+    return [one.cost for one in polled]
+
+
+def _ledger(site: Site, name: str) -> Ledger:
+    return Ledger(f"sqlite:///{site.database.parent / name}.db")
+
+
+async def measure_catch_up(site: Site) -> Race:
+    """Catch up on all rows, a page in turns with a bare loop."""
+    race, ledger = Race(), _ledger(site, "catch-up")
+    try:
+        await begin(ledger, _before(site))
+        await _race_pages(race, site, await mirror(site.client, ledger, Requests(), _now()))
+    finally:
+        ledger.close()
+    return race
+
+
+async def _race_pages(race: Race, site: Site, ours: Mirror) -> None:
+    counted, bare = 0, pages(site.client)
+
+    async def step() -> int:
+        nonlocal counted
+        before = counted
+        await (ours.catch_up if ours.state.gaps else ours.poll)(_now())
+        counted = sum(histogram.count for histogram in ours.state.closed.values())
+        return counted - before
+
+    async def loop() -> int:
+        return await anext(bare, 0)
+
+    # Who reads a page first finds it cold: each does so for every other one.
+    for number in itertools.count():
+        if number % 2:
+            await _even(race, loop)
+        if number == 0 or ours.state.gaps:
+            await race.ours.timed(step)
+        if number % 2 == 0:
+            await _even(race, loop)
+        if not ours.state.gaps and race.bare.count >= race.ours.count:
+            return
+
+
+async def _even(race: Race, loop: Callable[[], Awaitable[int]]) -> None:
+    """Read pages until there is nothing more, or one more than what we have."""
+    while race.bare.count <= race.ours.count and await race.bare.timed(loop):
+        pass
+
+
+async def measure_settling(site: Site, runs: int) -> tuple[Race, int]:
+    """End runs, and read their close events, a block in turns with a bare loop."""
+    race, ledger = Race(), _ledger(site, "settling")
+    try:
+        await begin(ledger, _now())
+        parts = await wire(_settings(site.server.address), ledger)
+        for start in range(0, runs, BLOCK):
+            ended = await _ended(site.client, range(start, min(start + BLOCK, runs)))
+            await _until_listed(site, site.rows + start + len(ended))
+            await parts.poller.poll()
+            ways = [(race.ours, parts.settler.settle), (race.bare, lambda: _close_events(site.client, ended))]  # noqa: B023 called at once
+            # Who reads an event first finds it cold: each does so for every other block.
+            for side, read in ways[:: 1 if start % (2 * BLOCK) else -1]:
+                await side.timed(read)
+        await parts.poller.poll()
+        assert parts.poller.snapshot.figures
+        return race, sum(parts.poller.snapshot.figures.closed.values())
+    finally:
+        ledger.close()
+
+
+async def _ended(client: Client, numbers: range) -> list[WorkflowExecution]:
+    """Terminate runs that nobody works on."""
+
+    async def end(number: int) -> WorkflowExecution:
+        async with turns:
+            handle = await client.start_workflow("Ended", id=f"ended-{number}", task_queue=QUEUE)
+            await handle.terminate("bench")
+            return WorkflowExecution(workflow_id=handle.id, run_id=handle.result_run_id or "")
+
+    turns = asyncio.Semaphore(16)
+    return await asyncio.gather(*map(end, numbers))
+
+
+async def _until_listed(site: Site, rows: int) -> None:
+    while (await count_closed(site.client)).total() < rows:
+        await asyncio.sleep(0.2)
+
+
+async def _close_events(client: Client, runs: list[WorkflowExecution]) -> int:
+    """Read close events with as many requests at once as the exporter has; return how many there were."""
+    left, found = iter(runs), 0
+
+    async def work() -> None:
+        nonlocal found
+        for execution in left:
+            request = GetWorkflowExecutionHistoryRequest(
+                namespace=NAMESPACE,
+                execution=execution,
+                history_event_filter_type=HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
+            )
+            answer = await client.workflow_service.get_workflow_execution_history(request, metadata=FEATURES)
+            found += len(answer.history.events)
+
+    await asyncio.gather(*(work() for _ in range(HISTORY_CONCURRENCY)))
+    return found
+
+
+def _settings(address: str) -> ExporterSettings:
+    """Return settings with the budgets lifted."""
+    connection: ClientConnectConfig = {"target_host": address, "namespace": NAMESPACE}
+    interval = timedelta(microseconds=INTERVAL)
+    return ExporterSettings(connection, "", ("127.0.0.1", 0), interval, visibility_rate=math.inf, history_rate=math.inf)
+
+
+async def measure_memory(site: Site, runs: int) -> Memory:
+    """Store open runs too, and have all rows read by a process of its own."""
+    await site.fill(site.open(runs, _now() - AGO))
+    # A fresh interpreter: it shares nothing with this one's memory.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
+        ledger = str(site.database.parent / "memory.db")
+        arguments = (site.server.address, ledger, _before(site), site.rows, runs)
+        return await asyncio.get_running_loop().run_in_executor(child, _export, *arguments)
+
+
+def _export(address: str, ledger: str, low: int, rows: int, runs: int) -> Memory:
+    return asyncio.run(_exported(address, Ledger(f"sqlite:///{ledger}"), low, rows, runs))
+
+
+async def _exported(address: str, ledger: Ledger, low: int, rows: int, runs: int) -> Memory:
+    idle, began = _peak(), time.monotonic()
+    await begin(ledger, low)
+    poller = (await wire(_settings(address), ledger)).poller
+    task = asyncio.create_task(poller.run())
+    closed = running = 0
+    while (closed, running) != (rows, runs) and not task.done():
+        await asyncio.sleep(0.1)
+        if figures := poller.snapshot.figures:
+            closed, running = sum(figures.closed.values()), sum(figures.running.values())
+    seconds = time.monotonic() - began
+    task.cancel()
+    await asyncio.wait([task])
+    return Memory(closed, running, seconds, idle, _peak())
+
+
+def _peak() -> float:
+    """Return this process's resident memory at its highest, in megabytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def _now() -> int:
+    return int(time.time() * SECOND)
+
+
+def _before(site: Site) -> int:
+    """Return a time before all rows of *site*."""
+    return _now() - 2 * AGO - site.rows * STEP
+
+
+async def measure(folder: Path, rows: int, runs: int, polls: int = 16) -> Result:
+    """Measure everything, with *rows* stored and with a tenth of them.
+
+    Args:
+        folder: Gets the servers' databases: 3 GB with 200,000 rows.
+        rows: Closed runs stored; half as many open ones are added in the end.
+        runs: Runs that really end, for their close events.
+        polls: Polls with new runs.
+    """
+    began = _now() - AGO
+    async with AsyncExitStack() as stack:
+        sites = [
+            await stack.enter_async_context(seeded(folder / str(size), size, began)) for size in (rows // 10, rows)
+        ]
+        small, large = sites
+        costs = await measure_cost(stack, sites, began + SECOND, polls)
+        print(cost_table(costs), flush=True)
+        settle, ended = await measure_settling(small, runs)
+        print(race_table("close events/s", settle), flush=True)
+        catch_up = await measure_catch_up(large)
+        stored = (await count_closed(large.client)).total()
+        print(race_table("rows/s catching up", catch_up), flush=True)
+        print(sustained_table(catch_up, settle), flush=True)
+        memory = await measure_memory(large, rows // 2)
+        print(memory_table(memory), flush=True)
+        return Result(costs, catch_up, stored, settle, ended, memory)
+
+
+def cost_table(costs: list[Cost]) -> str:
+    """Return the cost of a poll as a table."""
+    lines = [_line(f"a poll, {NEW} runs closed since", *(f"{cost.rows:,} rows" for cost in costs), "ratio", "requests")]
+    ways = {
+        "ours": [cost.ours for cost in costs],
+        "ours, once a minute (late sweep)": [cost.sweeps for cost in costs],
+        f"a count for each of {len(TYPES)} types": [cost.counts for cost in costs],
+        "listing everything": [cost.relist for cost in costs],
+    }
+    for name, sides in ways.items():
+        times = [f"{1000 * side.median:.1f} ms" for side in sides]
+        requests = " / ".join(str(side.requests) for side in sides)
+        lines.append(_line(name, *times, f"{sides[-1].median / sides[0].median:.2f}", requests))
+    lines.append("median of " + ", ".join(f"{len(sides[0].seconds)} ({name})" for name, sides in ways.items()))
+    return "\n".join(lines)
+
+
+def race_table(name: str, race: Race) -> str:
+    """Return both rates, and their ratio."""
+    rates = (f"{side.rate:,.0f} ({side.count:,})" for side in (race.ours, race.bare))
+    return "\n".join([_line("", "ours", "bare loop", "ratio"), _line(name, *rates, f"{race.ratio:.2f}")])
+
+
+def sustained_table(catch_up: Race, settle: Race) -> str:
+    """Return how fast both go on within the default budgets: what was measured, or less if the budget is less."""
+    page = catch_up.ours.count / len(catch_up.ours.seconds)
+    rows = min(catch_up.ours.rate, DEFAULT_VISIBILITY_RATE * page)
+    events = min(settle.ours.rate, DEFAULT_HISTORY_RATE)
+    budgets = f"{DEFAULT_VISIBILITY_RATE:g} visibility and {DEFAULT_HISTORY_RATE:g} history requests a second"
+    return f"within {budgets}: {rows:,.0f} rows/s of {page:,.0f} a request, {events:,.0f} close events/s"
+
+
+def memory_table(memory: Memory) -> str:
+    """Return what a process needed to read everything."""
+    what = f"{memory.closed:,} closed, {memory.open:,} open runs read in {memory.seconds:.1f} s"
+    return f"resident memory: {memory.peak:.0f} MB at most ({memory.idle:.0f} MB when idle); {what}"
+
+
+def _line(name: str, *figures: str) -> str:
+    return f"{name:<36}" + "".join(f"{figure:>18}" for figure in figures)
+
+
+def main() -> None:
+    """Measure at the sizes that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=4096)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(measure(Path(folder), arguments.rows, arguments.runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""A Temporal server of a bench's own, its visibility filled with rows that no workflow had to run for."""
+
+import asyncio
+import random
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+
+from temporal_slo.exporter.state import SECOND
+from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+
+NAMESPACE: Final = "bench"
+TYPES: Final = tuple(f"Bench{number:02}" for number in range(20))
+QUEUE: Final = "bench-nobody"
+STEP: Final = SECOND // 7
+"""From one close to the next, in rows that lie there from before."""
+
+RUNNING: Final = 1
+CLOSED: Final = (2,) * 8 + (4, 6)
+"""Statuses of closed rows: those that are counted without their close event."""
+
+COLUMNS: Final = (
+    *("namespace_id", "run_id", "_version", "start_time", "execution_time", "close_time", "workflow_id"),
+    *("workflow_type_name", "status", "history_length", "history_size_bytes", "execution_duration"),
+    *("state_transition_count", "memo", "encoding", "task_queue", "root_workflow_id", "root_run_id"),
+)
+INSERT: Final = f"INSERT INTO executions_visibility ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 constants
+
+# The seed is fixed: every run of a bench stores the same rows.
+_random: Final = random.Random(7)  # noqa: S311 no secret
+
+Row = tuple[Any, ...]
+
+
+@dataclass
+class Site:
+    """A server, and its database.
+
+    Attributes:
+        client: For NAMESPACE.
+        namespace_id: As rows have it.
+        rows: Closed rows stored so far.
+    """
+
+    server: TemporalServer
+    database: Path
+    client: Client
+    namespace_id: str
+    rows: int = 0
+
+    async def fill(self, rows: Iterable[Row]) -> None:
+        """Store many rows: while the server is down, and so without a journal."""
+        # What it has answered for is in the file; it has nothing under way that were worth the second of a stop.
+        self.server.child.kill()
+        await asyncio.to_thread(_insert, self.database, rows, "PRAGMA journal_mode=OFF; PRAGMA cache_size=-500000;")
+        self.server.restart()
+        await ensure_namespace(await self.server.ready(), NAMESPACE)
+
+    def add(self, rows: list[Row]) -> None:
+        """Store a few rows while the server runs."""
+        _insert(self.database, rows, "")
+        self.rows += len(rows)
+
+    def closed(self, count: int, newest: int, step: int = STEP) -> Iterator[Row]:
+        """Yield closed rows, the newest first, which is the order of the server's indexes."""
+        for number in range(count):
+            yield _row(self.namespace_id, newest - number * step, _random.choice(CLOSED))
+
+    def open(self, count: int, newest: int) -> Iterator[Row]:
+        """Yield rows of open runs, the newest first."""
+        for number in range(count):
+            yield _row(self.namespace_id, newest - number * STEP, RUNNING)
+
+
+@asynccontextmanager
+async def seeded(folder: Path, rows: int, newest: int) -> AsyncIterator[Site]:
+    """A server with *rows* closed runs, the newest closed at *newest*, in microseconds."""
+    folder.mkdir()
+    server = TemporalServer(folder, durable=True, options=["--headless"])
+    try:
+        client = await server.ready()
+        await ensure_namespace(client, NAMESPACE)
+        client = Client(client.service_client, namespace=NAMESPACE)
+        about = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
+        site = Site(server, folder / "temporal.db", client, about.namespace_info.id)
+        await site.fill(site.closed(rows, newest))
+        site.rows = rows
+        yield site
+    finally:
+        server.child.kill()
+
+
+def _insert(database: Path, rows: Iterable[Row], pragmas: str) -> None:
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        connection.executescript(f"PRAGMA synchronous=OFF; {pragmas}")
+        connection.executemany(INSERT, rows)
+
+
+def _row(namespace_id: str, moment: int, status: int) -> Row:
+    """Return a run that closed at *moment*, or started then if it is open."""
+    run_id = str(uuid.UUID(int=(moment // 1000 << 80) | _random.getrandbits(80)))
+    duration = 0 if status == RUNNING else round(SECOND * 10 ** _random.uniform(-2, 4))
+    start = _timestamp(moment - duration)
+    close = (None,) * 5 if status == RUNNING else (_timestamp(moment), 11, 1234, duration * 1000, 5)
+    closed, length, size, nanoseconds, transitions = close
+    workflow_id, kind = f"bench-{run_id}", _random.choice(TYPES)
+    return (
+        *(namespace_id, run_id, 1048576, start, start, closed, workflow_id),
+        *(kind, status, length, size, nanoseconds, transitions, b"", "Proto3", QUEUE, workflow_id, run_id),
+    )
+
+
+def _timestamp(moment: int) -> str:
+    seconds, microseconds = divmod(moment, SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{microseconds:06}+00:00"
