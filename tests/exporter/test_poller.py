@@ -58,11 +58,15 @@ async def run(folder: Path, visibility: FakeVisibility, polls: int) -> tuple[lis
         return replace(snapshot, requests=dict(requests))
 
     interval = timedelta(seconds=15)
-    poller = Poller("shop", mirror, gauge, publish, interval=interval, clock=clock, sleep=sleeper)
+    poller = Poller("shop", mirror, gauge, publish, no_audit, interval=interval, clock=clock, sleep=sleeper)
     with pytest.raises(Stopped):
         await poller.run()
     ledger.close()
     return published, sleeper.waits
+
+
+async def no_audit(_: int) -> None:
+    """Audit nothing."""
 
 
 async def test_publishes_at_once(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select, update
+from sqlalchemy import Column, Connection, RowMapping, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -93,6 +93,16 @@ class Ledger:
     async def unseen(self, namespace: str, run_ids: Sequence[str]) -> set[str]:
         """Return which of *run_ids* are of no closed run that is counted or pending."""
         return await self._run(lambda connection: _unseen(connection, namespace, run_ids))
+
+    async def audited(self, namespace: str, since: int, until: int) -> tuple[int, int]:
+        """Return how many runs that closed in these whole minutes are counted or pending, and how many ids are known.
+
+        Args:
+            namespace: Whose runs.
+            since: The first close time, in microseconds.
+            until: The close time after the last one.
+        """
+        return await self._run(lambda connection: _audited(connection, namespace, since, until))
 
     async def waiting(self, namespace: str, limit: int) -> list[tuple[Run, int]]:
         """Return runs that wait for their close event, failed and timed-out ones first, and since when they wait."""
@@ -268,6 +278,17 @@ def _unseen(connection: Connection, namespace: str, run_ids: Sequence[str]) -> s
         query = select(table.c.run_id).where(table.c.namespace == namespace, table.c.run_id.in_(chunk))
         known.update(connection.scalars(query))
     return set(run_ids) - known
+
+
+def _audited(connection: Connection, namespace: str, since: int, until: int) -> tuple[int, int]:
+    def total(what: Any, column: Column[Any], unit: int) -> int:  # noqa: ANN401 - what SQLAlchemy selects
+        table = column.table
+        slice_ = table.c.namespace == namespace, column >= since // unit, column < until // unit
+        return connection.scalar(select(what).select_from(table).where(*slice_)) or 0
+
+    counted = total(func.sum(schema.minutes.c.count), schema.minutes.c.minute, MINUTE)
+    pending = total(func.count(), schema.pending.c.close_time, 1)
+    return counted + pending, total(func.count(), schema.seen.c.close_time, 1)
 
 
 def _waiting(connection: Connection, namespace: str, limit: int) -> list[tuple[Run, int]]:
