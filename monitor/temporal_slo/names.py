@@ -159,6 +159,32 @@ EXPORTER_VANISHED: Final = Family(
     "Open workflow runs that are no longer listed and were never seen closed: they were deleted.",
     (NAMESPACE,),
 )
+EXPORTER_RECONCILED: Final = Family(
+    f"{PREFIX}_exporter_reconciled_runs",
+    "counter",
+    "Open workflow runs that no poll had found before all were listed, as happens every ten minutes.",
+    (NAMESPACE,),
+)
+EXPORTER_AUDITED_UNTIL: Final = Family(
+    f"{PREFIX}_exporter_audited_until_timestamp_seconds",
+    "gauge",
+    "Close time up to which Temporal's own count of closed workflow runs was compared with ours, in Unix time.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_AUDIT_DRIFT: Final = Family(
+    f"{PREFIX}_exporter_audit_drift_runs",
+    "gauge",
+    "Closed workflow runs that Temporal counted beyond ours in the last half hour audited; they are then read again. "
+    "Below 0 if runs were deleted. Absent before the first audit.",
+    (NAMESPACE,),
+)
+EXPORTER_REPAIRED: Final = Family(
+    f"{PREFIX}_exporter_audit_repaired_runs",
+    "counter",
+    "Closed workflow runs that only an audit found missing, and that were then read and counted.",
+    (NAMESPACE,),
+)
 EXPORTER_VISIBILITY_REQUESTS: Final = Family(
     f"{PREFIX}_exporter_visibility_requests",
     "counter",
@@ -240,6 +266,10 @@ EXPORTER_FAMILIES: Final = (
     EXPORTER_UNCOVERED,
     EXPORTER_LATE_ROWS,
     EXPORTER_VANISHED,
+    EXPORTER_RECONCILED,
+    EXPORTER_AUDITED_UNTIL,
+    EXPORTER_AUDIT_DRIFT,
+    EXPORTER_REPAIRED,
     EXPORTER_VISIBILITY_REQUESTS,
     EXPORTER_HISTORY_REQUESTS,
     EXPORTER_BUDGET,

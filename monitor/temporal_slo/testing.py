@@ -63,6 +63,11 @@ class FakeVisibility:
         rows = (run for run in self.runs.values() if not run.close_time)
         return _page(rows, lambda run: (run.start_time, run.run_id), min(size, self._page_limit), token)
 
+    async def count(self, since: int, until: int) -> int:
+        """How many runs closed from *since* until before *until*, whatever their status."""
+        self._ask("count")
+        return sum(since <= run.close_time < until for run in self.runs.values())
+
     def _ask(self, request: str) -> None:
         self.requests.append(request)
         error = self.errors.popleft() if self.errors else None

@@ -17,7 +17,7 @@ from temporal_slo.exporter.snapshot import (
     RunningKey,
     Snapshot,
 )
-from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, UNKNOWN_STATUS, VANISHED
+from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
 
 COUNTS = (3, *[0] * (len(BUCKETS) - 1), 4)
 FIGURES = Figures(
@@ -26,7 +26,7 @@ FIGURES = Figures(
     durations={DurationKey("Ride", "failed", "none"): Durations(COUNTS, 12.5)},
     running={RunningKey("Ride", "rides"): 11},
     oldest_running_age={"Ride": 13.25},
-    others={UNKNOWN_STATUS: 19, LATE: 23, VANISHED: 31, GONE: 41, OTHER_FAILURES: 43},
+    others={UNKNOWN_STATUS: 19, LATE: 23, VANISHED: 31, GONE: 41, OTHER_FAILURES: 43, RECONCILED: 83, REPAIRED: 89},
     failures={FailureKey("Ride", "failed", "Refused"): 47},
     waiting=53,
     overdue={OverdueKey("Ride", "not-stuck"): 67},
@@ -35,6 +35,8 @@ FIGURES = Figures(
     overdue_minutes={"not-stuck": 73},
     covered_until=1_700_000_001.5,
     uncovered=37.5,
+    audited_until=1_700_000_002.5,
+    audit_drift=-97,
 )
 REQUESTS = {("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59}
 GOOD = Snapshot(
@@ -68,6 +70,10 @@ temporal_slo_exporter_covered_until_timestamp_seconds{temporal_namespace="shop"}
 temporal_slo_exporter_uncovered_seconds{temporal_namespace="shop"} 37.5
 temporal_slo_exporter_late_rows_total{temporal_namespace="shop"} 23.0
 temporal_slo_exporter_vanished_runs_total{temporal_namespace="shop"} 31.0
+temporal_slo_exporter_reconciled_runs_total{temporal_namespace="shop"} 83.0
+temporal_slo_exporter_audited_until_timestamp_seconds{temporal_namespace="shop"} 1.7000000025e+09
+temporal_slo_exporter_audit_drift_runs{temporal_namespace="shop"} -97.0
+temporal_slo_exporter_audit_repaired_runs_total{temporal_namespace="shop"} 89.0
 temporal_slo_exporter_visibility_requests_total{api="ListWorkflowExecutions",code="OK",temporal_namespace="shop"} 17.0
 temporal_slo_exporter_history_requests_total{code="UNAVAILABLE",temporal_namespace="shop"} 59.0
 temporal_slo_exporter_budget_requests_per_second{budget="history",temporal_namespace="shop"} 50.0

@@ -10,7 +10,16 @@ from temporal_slo.exporter.figures import figures
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import ClosedKey, Figures, RunningKey
-from temporal_slo.exporter.state import MINUTES, SECOND, UNKNOWN_STATUS, VANISHED, Change, OverdueRule, State
+from temporal_slo.exporter.state import (
+    MINUTES,
+    RECONCILED,
+    SECOND,
+    UNKNOWN_STATUS,
+    VANISHED,
+    Change,
+    OverdueRule,
+    State,
+)
 from temporal_slo.exporter.visibility import PAUSED, RUNNING, Page
 from temporal_slo.testing import FakeVisibility
 
@@ -334,6 +343,18 @@ async def test_idle_poll_writes_nothing(watched: Watched, monkeypatch: pytest.Mo
         await watched.poll(at)
     assert [list(change.positions) for change in written] == [[MINUTES]] * 3
     assert all(change == Change(positions=change.positions) for change in written)
+
+
+async def test_reconciles(watched: Watched) -> None:
+    """An open run that became visible too late for any poll is found when all are listed, and counted as such."""
+    watched.visibility.put(running(-9), running(1), running(300))
+    for at in (0, 70, 301, 500):
+        await watched.poll(at)
+    assert RECONCILED not in watched.mirror.state.others
+    watched.visibility.put(running(10))
+    assert (await watched.poll(520)).running == {RIDE: 3}
+    figures = await watched.poll(700)
+    assert (figures.running, figures.started, figures.others[RECONCILED]) == ({RIDE: 4}, {RIDE: 3}, 1)
 
 
 async def test_pauses(watched: Watched) -> None:

@@ -28,13 +28,20 @@ def restore(path: Path, version: int) -> None:
     connection.close()
 
 
+def minutes(path: Path) -> list[tuple[int, str, int]]:
+    """Closed runs by minute and status."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT minute, status, count FROM closed_minutes ORDER BY status").fetchall()
+    connection.close()
+    return rows
+
+
 def columns(path: Path) -> dict[str, set[str]]:
-    """The columns of every table, and the names of all indexes."""
+    """The columns of every table, and the names of all tables and indexes."""
     names = [table.name for table in schema.metadata.sorted_tables]
     with sqlite3.connect(path) as connection:
         found = {name: {row[1] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
-        indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")
-        found["indexes"] = {row[0] for row in indexes}
+        found["all"] = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     connection.close()
     return found
 
@@ -55,6 +62,7 @@ async def test_upgrade(tmp_path: Path, version: int) -> None:
         assert (state.started, state.others) == (Counter({RIDE: 4}), Counter({LATE: 1}))
     Ledger(f"sqlite:///{new}").close()
     assert columns(old) == columns(new)
+    assert minutes(old) == [(BEGAN // MINUTE, "completed", 1), (BEGAN // MINUTE, "failed", 1)]
 
 
 async def test_goes_on(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from temporal_slo import names
 from temporal_slo.exporter.exposition import Histogram, Labels, Rows, Value
 from temporal_slo.exporter.history import GET_HISTORY
 from temporal_slo.exporter.snapshot import Figures, Snapshot
-from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, UNKNOWN_STATUS, VANISHED
+from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
 
 COUNTERS = (
     names.WORKFLOWS_STARTED,
@@ -23,6 +23,8 @@ COUNTERS = (
 OTHERS = {
     LATE: names.EXPORTER_LATE_ROWS,
     VANISHED: names.EXPORTER_VANISHED,
+    RECONCILED: names.EXPORTER_RECONCILED,
+    REPAIRED: names.EXPORTER_REPAIRED,
     GONE: names.EXPORTER_GONE,
     OTHER_FAILURES: names.EXPORTER_OTHER_FAILURES,
     UNKNOWN_STATUS: names.EXPORTER_UNKNOWN_STATUS,
@@ -85,6 +87,10 @@ def _state(figures: Figures) -> Iterator[Sample]:
         yield Sample(names.WORKFLOWS_PAUSED, {names.WORKFLOW_TYPE: kind}, count)
     if figures.covered_until is not None:
         yield Sample(names.EXPORTER_COVERED_UNTIL, {}, figures.covered_until)
+    if figures.audited_until is not None:
+        yield Sample(names.EXPORTER_AUDITED_UNTIL, {}, figures.audited_until)
+    if figures.audit_drift is not None:
+        yield Sample(names.EXPORTER_AUDIT_DRIFT, {}, figures.audit_drift)
     yield Sample(names.EXPORTER_UNCOVERED, {}, figures.uncovered)
     yield Sample(names.EXPORTER_PENDING, {}, figures.waiting)
     for name, family in OTHERS.items():

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Durations, Figures, OverdueKey, RunningKey
-from temporal_slo.exporter.state import CLOSED, SECOND, Histogram, Minutes, State, cumulative
+from temporal_slo.exporter.state import AUDIT, CLOSED, SECOND, Histogram, Minutes, State, cumulative
 from temporal_slo.names import OUTCOME_NONE
 
 
@@ -33,6 +33,8 @@ def figures(state: State, now: int) -> Figures:
         others=dict(state.others),
         waiting=state.waiting,
         covered_until=_covered_until(state),
+        audited_until=state.positions[AUDIT].position / SECOND if AUDIT in state.positions else None,
+        audit_drift=state.drift,
         uncovered=sum(gap.high - gap.low for gap in state.gaps) / SECOND,
     )
 

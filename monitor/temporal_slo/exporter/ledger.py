@@ -70,6 +70,16 @@ class Ledger:
         """Return which of *run_ids* are of no closed run that is counted or pending."""
         return await self._run(lambda connection: reading.unseen(connection, namespace, run_ids))
 
+    async def audited(self, namespace: str, since: int, until: int) -> tuple[int, int]:
+        """Return how many runs that closed in these whole minutes are counted or pending, and how many ids are known.
+
+        Args:
+            namespace: Whose runs.
+            since: The first close time, in microseconds.
+            until: The close time after the last one.
+        """
+        return await self._run(lambda connection: reading.audited(connection, namespace, since, until))
+
     async def waiting(self, namespace: str, limit: int, passed: Mapping[int, Place]) -> list[Waiting]:
         """Return runs that wait for their close event, as they are to be asked for, beyond the places *passed*."""
         return await self._run(lambda connection: reading.waiting(connection, namespace, limit, passed))

@@ -9,11 +9,14 @@ from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.overdue import MINUTES_MAX, judge
 from temporal_slo.exporter.snapshot import RunningKey
 from temporal_slo.exporter.state import (
+    AUDIT,
     CLOSED,
     LATE,
     MINUTE,
     MINUTES,
     OPEN,
+    RECONCILED,
+    REPAIRED,
     SECOND,
     UNKNOWN_STATUS,
     VANISHED,
@@ -216,6 +219,8 @@ class Mirror:
         for run_id, run in runs.items():
             if run_id in unseen:
                 change.seen.append(run)
+                if run.close_time < self._audited:
+                    change.others[REPAIRED] += 1
                 self._start(run, change)
                 if self.state.was_overdue(run):
                     change.long.append(run)
@@ -236,13 +241,16 @@ class Mirror:
         """Read open runs down to the edge; all of them, and return their ids, when they are to be reconciled."""
         reconcile = _due(self._reconciled, RECONCILE_INTERVAL, now)
         edge, token, listed = self._edges[OPEN], b"", set[str]()
-        floor, size, ahead = (0, PAGE_SIZE_MAX, None) if reconcile else (floor, size, None)
+        steady, ahead = floor, None
+        floor, size = (0, PAGE_SIZE_MAX) if reconcile else (floor, size)
         while True:
             page = await self._visibility.running(size, token)
             rows = [run for run in page.rows if run.start_time >= floor]
             ahead = ahead or edge.ahead((run.start_time for run in rows), now)
             listed.update(run.run_id for run in rows)
             change = await self._new_open(rows)
+            if found := sum(edge.position.lowest <= run.start_time < steady for run in change.opened):
+                change.others[RECONCILED] += found
             if done := not _rest(page, rows, floor):
                 # The edge moves only when all above it was read: this list leaves no gaps.
                 change.positions = {OPEN: ahead} if ahead else {}
@@ -280,6 +288,11 @@ class Mirror:
             self._missing = set()
             if gone:
                 await self.commit(Change(left=gone, others=Counter({VANISHED: len(gone)})), now)
+
+    @property
+    def _audited(self) -> int:
+        """Close time below which only an audit finds runs."""
+        return self.state.positions[AUDIT].position if AUDIT in self.state.positions else 0
 
     def _floor(self, name: str, *, sweep: bool) -> int:
         last, grace = (self._swept, LATE_SWEEP) if sweep else (self._polled, OVERLAP)

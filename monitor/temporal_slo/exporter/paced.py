@@ -9,7 +9,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporal_slo.errors import VisibilityError
 from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.history import GET_HISTORY, History
-from temporal_slo.exporter.visibility import LIST_WORKFLOWS, Page, Visibility
+from temporal_slo.exporter.visibility import COUNT_WORKFLOWS, LIST_WORKFLOWS, Page, Visibility
 
 Requests = Counter[tuple[str, str]]
 """Requests so far, by API and gRPC code of the answer."""
@@ -38,6 +38,11 @@ class PacedVisibility:
         """Running runs, newest start first."""
         async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
             return await self._inner.running(size, token)
+
+    async def count(self, since: int, until: int) -> int:
+        """How many runs closed from *since* until before *until*."""
+        async with _turn(COUNT_WORKFLOWS, self._budget, self._requests):
+            return await self._inner.count(since, until)
 
 
 class PacedHistory:

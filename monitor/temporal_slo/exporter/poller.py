@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 Publish = Callable[[Snapshot], Awaitable[None]]
 Gauge = Callable[[Snapshot], Snapshot]
+Audit = Callable[[int], Awaitable[None]]
 
 
 class Poller:
@@ -33,6 +34,7 @@ class Poller:
         mirror: What is polled.
         gauge: Puts what requests there were into a snapshot.
         publish: Gets a snapshot after every poll.
+        audit: Is given its turn when a poll is complete and nothing is left to catch up on.
         interval: Time from one complete poll to the next; what was passed over is read in what is left of it.
         clock: Unix time in seconds.
         sleep: Waits so many seconds.
@@ -48,6 +50,7 @@ class Poller:
         gauge: Gauge,
         publish: Publish,
         *,
+        audit: Audit | None = None,
         interval: timedelta,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -55,6 +58,7 @@ class Poller:
         self._mirror = mirror
         self._gauge = gauge
         self._publish = publish
+        self._audit = audit
         self._interval = interval.total_seconds()
         self._clock = clock
         self._sleep = sleep
@@ -71,6 +75,8 @@ class Poller:
             complete = await self.poll() and await self._catch_up(began + self._interval)
             failures = 0 if complete else failures + 1
             self._tell_change(before)
+            if complete and self._audit:
+                await self._audit(self._now())
             rest = max(began + self._interval - self._clock(), 0.0)
             await self._sleep(backoff(failures, random.random()) if failures else rest)  # noqa: S311 no secret
 

@@ -1,14 +1,14 @@
 """What is read from the ledger's tables."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Table, func, literal, select, tuple_
+from sqlalchemy import Column, Connection, RowMapping, Table, func, literal, select, tuple_
 
 from temporal_slo.exporter import schema
 from temporal_slo.exporter.rows import RANKS
 from temporal_slo.exporter.snapshot import ClosedKey, FailureKey, RunningKey
-from temporal_slo.exporter.state import Gap, Histogram, LongRun, Minutes, OpenRun, Position, State
+from temporal_slo.exporter.state import MINUTE, Gap, Histogram, LongRun, Minutes, OpenRun, Position, State
 from temporal_slo.exporter.visibility import Run
 
 CHUNK: Final = 500
@@ -72,6 +72,20 @@ def unseen(connection: Connection, namespace: str, run_ids: Sequence[str]) -> se
         query = select(table.c.run_id).where(table.c.namespace == namespace, table.c.run_id.in_(chunk))
         known.update(connection.scalars(query))
     return set(run_ids) - known
+
+
+def audited(connection: Connection, namespace: str, since: int, until: int) -> tuple[int, int]:
+    """Return how many runs that closed in these whole minutes are counted or pending, and how many ids are known."""
+
+    def total(what: Any, column: Column[Any], unit: int) -> int:  # noqa: ANN401 - what SQLAlchemy selects
+        table = column.table
+        slice_ = table.c.namespace == namespace, column >= since // unit, column < until // unit
+        return connection.scalar(select(what).select_from(table).where(*slice_)) or 0
+
+    minutes = schema.closed_minutes
+    counted = total(func.sum(minutes.c.count), minutes.c.minute, MINUTE)
+    pending = total(func.count(), schema.pending.c.close_time, 1)
+    return counted + pending, total(func.count(), schema.seen.c.close_time, 1)
 
 
 def waiting(connection: Connection, namespace: str, limit: int, passed: Mapping[int, Place]) -> list[Waiting]:

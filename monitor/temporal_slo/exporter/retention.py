@@ -23,7 +23,7 @@ def expire(connection: Connection, namespace: str, epoch: int, floor: int, now: 
         floor: No close time below it will be read again.
         now: Our clock, in microseconds of Unix time.
     """
-    seen, minutes = schema.seen, schema.minutes
+    seen, minutes = schema.seen, schema.closed_minutes
     connection.execute(
         delete(seen).where(seen.c.namespace == namespace, seen.c.inserted < now - KEEP_SEEN, seen.c.close_time < floor)
     )

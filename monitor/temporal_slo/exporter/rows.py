@@ -51,7 +51,7 @@ def increments(change: Change) -> Iterator[tuple[Table, Rows]]:
         (k._asdict() | {"bucket": b, "count": n, "duration": durations[k, b]} for (k, b), n in counts.items()),
     )
     yield (
-        schema.minutes,
+        schema.closed_minutes,
         (k._asdict() | {"bucket": b, "minute": m, "count": n} for (k, b, m), n in minutes.items()),
     )
     yield schema.failure_totals, (k._asdict() | {"count": n} for k, n in failures.items())

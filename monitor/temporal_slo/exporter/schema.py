@@ -52,7 +52,7 @@ pending: Final = _table(
 """Closed runs that are covered but wait for their close event to be counted; those of a lower rank are asked first."""
 Index("pending_order", pending.c.namespace, pending.c.rank, pending.c.inserted, pending.c.run_id)
 
-minutes: Final = _table("minutes", {**NAMESPACE, **_CLOSED, "minute": Integer}, {"count": BigInteger})
+closed_minutes: Final = _table("closed_minutes", {**NAMESPACE, "minute": Integer, **_CLOSED}, {"count": BigInteger})
 """Closed runs by the minute of their close; `bucket` is the upper edge in milliseconds, -1 above all."""
 
 closed_totals: Final = _table("closed_totals", {**_EPOCH, **_CLOSED}, {"count": BigInteger, "duration": BigInteger})

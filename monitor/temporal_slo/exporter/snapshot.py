@@ -72,6 +72,8 @@ class Figures:
         edges: Upper edges of the duration buckets, in seconds.
         waiting: Closed runs that wait for their close event.
         covered_until: Close time up to which all was read but for `uncovered`, Unix time in seconds.
+        audited_until: Close time up to which the server's count was compared with ours, Unix time in seconds.
+        audit_drift: Runs that it counted beyond ours the last time; None before.
         uncovered: Seconds of close time that are still to be read.
     """
 
@@ -89,6 +91,8 @@ class Figures:
     others: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
     covered_until: float | None = None
+    audited_until: float | None = None
+    audit_drift: int | None = None
     uncovered: float = 0.0
 
 

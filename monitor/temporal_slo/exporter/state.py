@@ -22,12 +22,15 @@ ABOVE: Final = -1
 CLOSED: Final = "closed"
 OPEN: Final = "running"
 MINUTES: Final = "minutes"
-"""The positions of both lists, and of the minutes that were judged overdue or not."""
+AUDIT: Final = "audit"
+"""The positions of both lists, of the minutes that were judged overdue or not, and of the audit of closed runs."""
 
 VANISHED: Final = "vanished"
 UNKNOWN_STATUS: Final = "unknown_status"
 LATE: Final = "late"
 GONE: Final = "gone"
+REPAIRED: Final = "repaired"
+RECONCILED: Final = "reconciled"
 OTHER_FAILURES: Final = "other_failures"
 
 
@@ -193,6 +196,7 @@ class State:
 
     Attributes:
         waiting: Number of closed runs that wait for their close event.
+        drift: Closed runs that the server counted beyond ours, in the last slice that was audited; None before.
         edges: Upper edges of the duration buckets, in milliseconds, rising.
         long: Closed runs that were overdue in minutes which are not judged yet, by id.
         minutes: Minutes that are judged, by SLO.
@@ -211,6 +215,7 @@ class State:
     waiting: int = 0
     long: dict[str, LongRun] = field(default_factory=dict)
     minutes: dict[str, Minutes] = field(default_factory=dict)
+    drift: int | None = None
     edges: tuple[int, ...] = EDGES
     overdue: tuple[OverdueRule, ...] = ()
     promises: tuple[Promise, ...] = ()

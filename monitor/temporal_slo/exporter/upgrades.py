@@ -10,6 +10,10 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
         "ALTER TABLE open_runs ADD COLUMN paused INTEGER DEFAULT 0 NOT NULL",
         "ALTER TABLE pending ADD COLUMN rank INTEGER DEFAULT 1 NOT NULL",
         "UPDATE pending SET rank = 0 WHERE status IN ('failed', 'timed_out')",
+        # By minute first, so that old ones are found without a scan.
+        """INSERT INTO closed_minutes
+        SELECT namespace, minute, workflow_type, task_queue, status, outcome, bucket, count FROM minutes""",
+        "DROP TABLE minutes",
         "CREATE INDEX pending_order ON pending (namespace, rank, inserted, run_id)",
     ),
 }

@@ -1,14 +1,15 @@
 """What the exporter asks of Temporal visibility, and the adapter that asks a real server."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -20,6 +21,7 @@ PAGE_SIZE_MAX: Final = 1000
 REQUEST_TIMEOUT: Final = timedelta(seconds=30)
 
 LIST_WORKFLOWS: Final = "ListWorkflowExecutions"
+COUNT_WORKFLOWS: Final = "CountWorkflowExecutions"
 
 # Statuses by number: the SDK's own enum lacks those of newer servers and would raise on them.
 CLOSED_STATUSES: Final[Mapping[int, str]] = {
@@ -88,8 +90,8 @@ class Page:
 class Visibility(Protocol):
     """One Temporal namespace's list of runs.
 
-    Both methods answer a page of at most *size* rows, the first one if *token* is empty, and raise VisibilityError
-    if there is no answer.
+    Lists answer a page of at most *size* rows, the first one if *token* is empty. All raise VisibilityError if there
+    is no answer.
     """
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
@@ -98,6 +100,10 @@ class Visibility(Protocol):
 
     async def running(self, size: int, token: bytes = b"") -> Page:
         """Running and paused runs, newest start first."""
+        ...
+
+    async def count(self, since: int, until: int) -> int:
+        """How many runs closed at *since*, in microseconds, or after, and before *until*."""
         ...
 
 
@@ -134,18 +140,33 @@ class TemporalVisibility:
             self._open_query = RUNNING_QUERY
             return await self._list(self._open_query, size, token)
 
+    async def count(self, since: int, until: int) -> int:
+        """How many runs closed at *since* or after, and before *until*."""
+        closed = f"CloseTime >= '{_timestamp(since)}' AND CloseTime < '{_timestamp(until)}'"
+        request = CountWorkflowExecutionsRequest(namespace=self._namespace, query=f"{CLOSED_QUERY} AND {closed}")
+        with _answered():
+            answer = await self._service.count_workflow_executions(request, timeout=REQUEST_TIMEOUT)
+        return answer.count
+
     async def _list(self, query: str, size: int, token: bytes) -> Page:
         request = ListWorkflowExecutionsRequest(
             namespace=self._namespace, query=query, page_size=size, next_page_token=token
         )
-        try:
+        with _answered():
             answer = await self._service.list_workflow_executions(request, timeout=REQUEST_TIMEOUT)
-        except RPCError as error:
-            raise VisibilityError(error.status.name, error.message) from error
-        except RuntimeError as error:
-            # The SDK's word for a connection that could not be made.
-            raise VisibilityError("UNAVAILABLE", str(error)) from error
         return Page(tuple(map(_run, answer.executions)), answer.next_page_token)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Raise what the SDK raises as one error of ours."""
+    try:
+        yield
+    except RPCError as error:
+        raise VisibilityError(error.status.name, error.message) from error
+    except RuntimeError as error:
+        # The SDK's word for a connection that could not be made.
+        raise VisibilityError("UNAVAILABLE", str(error)) from error
 
 
 async def count_closed(client: Client) -> Counter[str]:

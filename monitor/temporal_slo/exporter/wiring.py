@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter
 
 from temporal_slo.errors import LedgerError, UsageError
+from temporal_slo.exporter.audit import Auditor
 from temporal_slo.exporter.board import Board
 from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.history import TemporalHistory
@@ -93,7 +94,8 @@ async def wire(settings: ExporterSettings, ledger: Ledger) -> Parts:
     judge = Judge(reader, outcomes, state)
     mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
     gauge = _Gauge(requests, budgets, reader if outcomes else None)
-    poller = Poller(namespace, mirror, gauge, board.put, interval=settings.poll_interval)
+    auditor = Auditor(namespace, mirror, ledger, visibility)
+    poller = Poller(namespace, mirror, gauge, board.put, audit=auditor.audit, interval=settings.poll_interval)
     return Parts(board, poller, Settler(namespace, mirror, ledger, history, judge=judge))
 
 
