@@ -1,0 +1,54 @@
+"""The audit beside a real server's own counts, by an exporter whose clock runs ahead: an hour need not pass."""
+
+import sqlite3
+import time
+import uuid
+from pathlib import Path
+
+from temporal_slo.exporter.figures import figures
+from temporal_slo.exporter.state import AUDIT, HOUR, REPAIRED, SECOND
+from temporal_slo.exporter.visibility import count_closed
+from temporal_slo.servers.process import until
+from tests.conftest import Temporal
+
+from .polling import polling
+
+RUNS = 3
+
+
+def lose_one(path: Path) -> None:
+    """Take a run that waits for its close event out of the ledger, as if it had never been read."""
+    with sqlite3.connect(path) as connection:
+        for table in ("pending", "seen"):
+            connection.execute(f"DELETE FROM {table} WHERE run_id = (SELECT max(run_id) FROM {table})")  # noqa: S608 ours
+    connection.close()
+
+
+async def test_audit(temporal: Temporal, tmp_path: Path) -> None:
+    """The server counts what the ledger has, and a run that the ledger lost is found and counted."""
+    client = await temporal.namespace("audit")
+    async with polling(tmp_path, temporal.connection("audit")) as parts:
+        # Its own clock would make the test wait for an hour.
+        mirror, audit = parts.poller._mirror, parts.poller._audit  # noqa: SLF001
+        assert audit
+        now = int(time.time() * SECOND)
+        await mirror.poll(now)
+        for _ in range(RUNS):
+            handle = await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+            await handle.cancel()
+            await handle.terminate()
+
+        async def closed() -> bool:
+            return (await count_closed(client)).total() == RUNS
+
+        await until(closed, deadline=30, what="the runs in visibility")
+        await mirror.poll(now + 60 * SECOND)
+        await audit(now + HOUR)
+        assert (figures(mirror.state, now).audit_drift, mirror.state.gaps) == (0, ())
+        lose_one(tmp_path / "polling.db")
+        del mirror.state.positions[AUDIT]
+        await audit(now + HOUR)
+        assert figures(mirror.state, now).audit_drift == 1
+        assert not await mirror.catch_up(now + HOUR)
+        known = figures(mirror.state, now)
+        assert (known.others[REPAIRED], known.uncovered, known.waiting) == (1, 0, RUNS + 1)
