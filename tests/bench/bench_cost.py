@@ -1,4 +1,4 @@
-"""What polling costs beside simpler ways: `python -m tests.bench.bench_cost [--rows 200000] [--runs 2000]`."""
+"""What polling costs beside simpler ways: `python -m tests.bench.bench_cost [--rows 200000] [--runs 1024]`."""
 
 import argparse
 import asyncio
@@ -47,9 +47,6 @@ SWEEPS: Final = 4
 AGO: Final = 3600 * SECOND
 """The polls' clock is behind by that much: they take fifteen seconds each for the rows, but not for who waits."""
 
-BLOCK: Final = 1024
-"""Close events between two turns of who reads them."""
-
 
 @dataclass
 class Side:
@@ -58,7 +55,7 @@ class Side:
     Attributes:
         seconds: Of every time that it was done.
         count: Rows, runs or requests in all.
-        requests: The most that it took once.
+        requests: The most that it took once; all of them in a race.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -137,14 +134,12 @@ class Result:
 
     Attributes:
         stored: Closed rows that the server has counted, for catching up on.
-        ended: Runs that really ended.
     """
 
     costs: list[Cost]
     catch_up: Race
     stored: int
     settle: Race
-    ended: int
     memory: Memory
 
 
@@ -254,10 +249,11 @@ def _ledger(site: Site, name: str) -> Ledger:
 
 async def measure_catch_up(site: Site) -> Race:
     """Catch up on all rows, a page in turns with a bare loop."""
-    race, ledger = Race(), _ledger(site, "catch-up")
+    race, ledger, requests = Race(), _ledger(site, "catch-up"), Requests()
     try:
         await begin(ledger, _before(site))
-        await _race_pages(race, site, await mirror(site.client, ledger, Requests(), _now()))
+        await _race_pages(race, site, await mirror(site.client, ledger, requests, _now()))
+        race.ours.requests = requests.total()
     finally:
         ledger.close()
     return race
@@ -294,28 +290,30 @@ async def _even(race: Race, loop: Callable[[], Awaitable[int]]) -> None:
         pass
 
 
-async def measure_settling(site: Site, runs: int) -> tuple[Race, int]:
-    """End runs, and read their close events, a block in turns with a bare loop."""
-    race, ledger = Race(), _ledger(site, "settling")
-    try:
-        await begin(ledger, _now())
-        parts = await wire(_settings(site.server.address), ledger)
-        for start in range(0, runs, BLOCK):
-            ended = await _ended(site.client, range(start, min(start + BLOCK, runs)))
-            await _until_listed(site, site.rows + start + len(ended))
+async def measure_settling(site: Site, runs: int, turns: int) -> Race:
+    """End runs, and read their close events in turns with a bare loop, each time for a ledger that begins anew."""
+    race, low = Race(), _now()
+    ended = await _ended(site.client, runs)
+    await _until_listed(site, site.rows + runs)
+    for turn in range(turns):
+        ledger = _ledger(site, f"settling-{turn}")
+        try:
+            await begin(ledger, low)
+            parts = await wire(_settings(site.server.address), ledger)
             await parts.poller.poll()
-            ways = [(race.ours, parts.settler.settle), (race.bare, lambda: _close_events(site.client, ended))]  # noqa: B023 called at once
-            # Who reads an event first finds it cold: each does so for every other block.
-            for side, read in ways[:: 1 if start % (2 * BLOCK) else -1]:
+            ways = [(race.ours, parts.settler.settle), (race.bare, lambda: _close_events(site.client, ended))]
+            # Who reads an event first finds it cold: each does so in every other turn.
+            for side, read in ways[:: 1 if turn % 2 else -1]:
                 await side.timed(read)
-        await parts.poller.poll()
-        assert parts.poller.snapshot.figures
-        return race, sum(parts.poller.snapshot.figures.closed.values())
-    finally:
-        ledger.close()
+            await parts.poller.poll()
+            assert parts.poller.snapshot.figures
+            assert sum(parts.poller.snapshot.figures.closed.values()) == runs
+        finally:
+            ledger.close()
+    return race
 
 
-async def _ended(client: Client, numbers: range) -> list[WorkflowExecution]:
+async def _ended(client: Client, runs: int) -> list[WorkflowExecution]:
     """Terminate runs that nobody works on."""
 
     async def end(number: int) -> WorkflowExecution:
@@ -325,7 +323,7 @@ async def _ended(client: Client, numbers: range) -> list[WorkflowExecution]:
             return WorkflowExecution(workflow_id=handle.id, run_id=handle.result_run_id or "")
 
     turns = asyncio.Semaphore(16)
-    return await asyncio.gather(*map(end, numbers))
+    return await asyncio.gather(*map(end, range(runs)))
 
 
 async def _until_listed(site: Site, rows: int) -> None:
@@ -411,7 +409,7 @@ async def measure(folder: Path, rows: int, runs: int, polls: int = 16) -> Result
         folder: Gets the servers' databases: 3 GB with 200,000 rows.
         rows: Closed runs stored; half as many open ones are added in the end.
         runs: Runs that really end, for their close events.
-        polls: Polls with new runs.
+        polls: Polls with new runs; half as many turns at the close events.
     """
     began = _now() - AGO
     async with AsyncExitStack() as stack:
@@ -421,7 +419,7 @@ async def measure(folder: Path, rows: int, runs: int, polls: int = 16) -> Result
         small, large = sites
         costs = await measure_cost(stack, sites, began + SECOND, polls)
         print(cost_table(costs), flush=True)
-        settle, ended = await measure_settling(small, runs)
+        settle = await measure_settling(small, runs, polls // 2)
         print(race_table("close events/s", settle), flush=True)
         catch_up = await measure_catch_up(large)
         stored = (await count_closed(large.client)).total()
@@ -429,7 +427,7 @@ async def measure(folder: Path, rows: int, runs: int, polls: int = 16) -> Result
         print(sustained_table(catch_up, settle), flush=True)
         memory = await measure_memory(large, rows // 2)
         print(memory_table(memory), flush=True)
-        return Result(costs, catch_up, stored, settle, ended, memory)
+        return Result(costs, catch_up, stored, settle, memory)
 
 
 def cost_table(costs: list[Cost]) -> str:
@@ -457,7 +455,7 @@ def race_table(name: str, race: Race) -> str:
 
 def sustained_table(catch_up: Race, settle: Race) -> str:
     """Return how fast both go on within the default budgets: what was measured, or less if the budget is less."""
-    page = catch_up.ours.count / len(catch_up.ours.seconds)
+    page = catch_up.ours.count / catch_up.ours.requests
     rows = min(catch_up.ours.rate, DEFAULT_VISIBILITY_RATE * page)
     events = min(settle.ours.rate, DEFAULT_HISTORY_RATE)
     budgets = f"{DEFAULT_VISIBILITY_RATE:g} visibility and {DEFAULT_HISTORY_RATE:g} history requests a second"
@@ -478,7 +476,7 @@ def main() -> None:
     """Measure at the sizes that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--runs", type=int, default=4096)
+    parser.add_argument("--runs", type=int, default=1024)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure(Path(folder), arguments.rows, arguments.runs))

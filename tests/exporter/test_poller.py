@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from math import inf
@@ -6,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter import poller as module
 from temporal_slo.exporter.budget import BACKOFF_CAP, Budget, backoff
+from temporal_slo.exporter.figures import figures
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.paced import PacedVisibility, Requests
 from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.snapshot import RunningKey, Snapshot
-from temporal_slo.exporter.state import SECOND
+from temporal_slo.exporter.snapshot import Figures, RunningKey, Snapshot
+from temporal_slo.exporter.state import SECOND, State
 from temporal_slo.testing import FakeVisibility, FixedClock
 
 from .runs import BEGAN, at_once, closed, running
@@ -25,25 +28,35 @@ class Stopped(Exception):  # noqa: N818 ends the endless loop of a poller, which
 
 
 class Sleeper:
-    """Records the waits of a poller and moves its clock; stops it after so many."""
+    """Records the waits of a poller and moves its clock, does something in the first, and stops it after so many."""
 
-    def __init__(self, clock: FixedClock, waits: int) -> None:
+    def __init__(self, clock: FixedClock, waits: int, meanwhile: Callable[[], None]) -> None:
         self.clock = clock
         self.left = waits
+        self.meanwhile = meanwhile
         self.waits: list[float] = []
 
     async def __call__(self, seconds: float) -> None:
         """Wait."""
         self.waits.append(seconds)
         self.clock.forward(seconds)
+        if len(self.waits) == 1:
+            self.meanwhile()
         if len(self.waits) == self.left:
             raise Stopped
 
 
-async def run(folder: Path, visibility: FakeVisibility, polls: int) -> tuple[list[Snapshot], list[float]]:
-    """Run a poller for so many polls; return what it published and its waits."""
+async def run(
+    folder: Path,
+    visibility: FakeVisibility,
+    polls: int,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+    pace: float = 0,
+) -> tuple[list[Snapshot], list[float]]:
+    """Run a poller for so many polls, *pace* seconds for each and each page; return what it published and its waits."""
     clock = FixedClock(BEGAN / SECOND)
-    sleeper = Sleeper(clock, polls)
+    sleeper = Sleeper(clock, polls, meanwhile)
     published: list[Snapshot] = []
 
     async def publish(snapshot: Snapshot) -> None:
@@ -55,6 +68,7 @@ async def run(folder: Path, visibility: FakeVisibility, polls: int) -> tuple[lis
     mirror = Mirror("shop", paced, ledger, await ledger.load("shop"), BEGAN, judge=at_once)
 
     def gauge(snapshot: Snapshot) -> Snapshot:
+        clock.forward(pace)
         return replace(snapshot, requests=dict(requests))
 
     interval = timedelta(seconds=15)
@@ -82,6 +96,31 @@ async def test_failed_poll_keeps_figures(tmp_path: Path) -> None:
     assert good.figures
     assert good.figures.running == {RunningKey("Ride", "rides"): 1}
     assert (good.last_success, bad.last_success) == (BEGAN / SECOND, BEGAN / SECOND)
+
+
+async def test_catching_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While catching up figures are computed once a second and at its end; a page that fails leaves the last good."""
+    visibility, computed = FakeVisibility([closed(0)], page_limit=1), []
+
+    def compute(state: State, now: int) -> Figures:
+        computed.append(now)
+        return figures(state, now)
+
+    def meanwhile() -> None:
+        visibility.put(*(closed(number / 100) for number in range(1, 21)))
+        # The poll's six requests, and seven pages.
+        visibility.errors.extend([*[None] * 13, GONE])
+
+    monkeypatch.setattr(module, "figures", compute)
+    published, _ = await run(tmp_path, visibility, 3, meanwhile=meanwhile, pace=0.25)
+    told = [
+        (sum(snapshot.figures.closed.values()), (snapshot.last_success or 0) - BEGAN / SECOND, bool(snapshot.trouble))
+        for snapshot in published
+        if snapshot.figures
+    ]
+    assert told[:4] == [(1, 0.25, False), (6, 15.25, False), (10, 16.25, False), (13, 17, True)]
+    assert (told[-1][0], told[-1][2]) == (21, False)
+    assert len(computed) == len(told)
 
 
 async def test_counts_requests(tmp_path: Path) -> None:

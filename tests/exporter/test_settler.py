@@ -1,17 +1,25 @@
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.exporter import settler as module
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.outcome import OutcomeReader
-from temporal_slo.exporter.settler import BATCH, DEADLINE, FAILURE_TYPES_MAX, Judge, Settler
+from temporal_slo.exporter.settler import BATCH, BATCH_MAX, DEADLINE, FAILURE_TYPES_MAX, Judge, Settler
 from temporal_slo.exporter.snapshot import FailureKey
-from temporal_slo.exporter.state import GONE, OTHER_FAILURES, SECOND, State
+from temporal_slo.exporter.state import GONE, OTHER_FAILURES, SECOND, Change, State
+from temporal_slo.servers.process import until
 from temporal_slo.testing import FakeVisibility, FixedClock
 
 from .runs import BEGAN, closed
@@ -25,16 +33,27 @@ def failed(kind: str, successor: str = "") -> HistoryEvent:
 
 
 class FakeHistory:
-    """Close events by run id; None is gone, an error is raised."""
+    """Close events by run id; None is gone, an error is raised.
+
+    Attributes:
+        permits: Each answer takes one; None for no limit.
+        asked: Ids of runs that it was asked for.
+        answered: How many of them were answered.
+    """
 
     def __init__(self) -> None:
         self.events: dict[str, HistoryEvent | VisibilityError | None] = {}
+        self.permits: asyncio.Semaphore | None = None
         self.asked: list[str] = []
+        self.answered = 0
 
     async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
         """Answer."""
         assert workflow_id == "w"
         self.asked.append(run_id)
+        if self.permits:
+            await self.permits.acquire()
+        self.answered += 1
         event = self.events.get(run_id)
         if isinstance(event, VisibilityError):
             raise event
@@ -148,3 +167,190 @@ async def test_failure_types_are_few(world: World) -> None:
     await world.poll()
     await world.settler.settle()
     assert world.mirror.state.failures[FailureKey("Ride", "failed", "other")] == 4
+
+
+UNREAD = VisibilityError("INTERNAL", "cannot be read")
+Commit = Callable[[str, Change, int], Awaitable[None]]
+
+
+class Wrapped:
+    """The ledger's commits, each with something done before it and after it.
+
+    Attributes:
+        changes: Those that were asked for.
+    """
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.changes: list[Change] = []
+        self.before = self.after = self.nothing
+        self._commit: Commit = world.ledger.commit
+        monkeypatch.setattr(world.ledger, "commit", self)
+
+    async def nothing(self) -> None:
+        """Do nothing."""
+
+    async def __call__(self, namespace: str, change: Change, now: int) -> None:
+        """Commit."""
+        self.changes.append(change)
+        await self.before()
+        await self._commit(namespace, change, now)
+        await self.after()
+
+
+async def test_asks_while_it_writes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While answers are written the next runs are asked for, urgent ones that came in between among the first."""
+    world.visibility.put(*(closed(1, "terminated") for _ in range(3 * BATCH)))
+    await world.poll()
+    urgent, under_way = closed(2, "failed"), []
+    permits = world.history.permits = asyncio.Semaphore(BATCH)
+    commits = Wrapped(world, monkeypatch)
+
+    async def note() -> None:
+        under_way.append(len(world.history.asked) - world.history.answered)
+        for _ in range(2 * BATCH):
+            permits.release()
+        if len(under_way) == 1:
+            # Its own commit is none of the settler's.
+            monkeypatch.setattr(commits, "before", commits.nothing)
+            await world.mirror.commit(Change(pending=[urgent]), BEGAN)
+            monkeypatch.setattr(commits, "before", note)
+
+    commits.before = note
+    assert await world.settler.settle() == 3 * BATCH + 1
+    assert under_way[0] == BATCH
+    assert world.history.asked.index(urgent.run_id) == 2 * BATCH
+    assert len(set(world.history.asked)) == len(world.history.asked)
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_killed(world: World, monkeypatch: pytest.MonkeyPatch, written: bool) -> None:  # noqa: FBT001 a parameter
+    """A kill just before answers are written, or just after, neither loses a run nor counts one twice."""
+    world.visibility.put(*(closed(1, "failed") for _ in range(3 * BATCH)))
+    await world.poll()
+    world.history.permits = asyncio.Semaphore(BATCH + 7)
+    with monkeypatch.context() as patch:
+        commits = Wrapped(world, patch)
+
+        async def kill() -> None:
+            raise asyncio.CancelledError
+
+        setattr(commits, "after" if written else "before", kill)
+        with pytest.raises(asyncio.CancelledError):
+            await world.settler.settle()
+    world.history.permits = None
+    world.start(await world.ledger.load("shop"))
+    counted = len(commits.changes[0].settled)
+    assert BATCH <= counted < 3 * BATCH
+    assert world.mirror.state.waiting == 3 * BATCH - written * counted
+    await world.settler.settle()
+    await world.poll()
+    assert (world.statuses(), world.mirror.state.waiting) == ({"failed": 3 * BATCH}, 0)
+    assert (await world.ledger.load("shop")).closed == world.mirror.state.closed
+
+
+async def test_unwritable_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the ledger cannot be written nothing is counted, which is said once; then everything is, once."""
+    world.visibility.put(*(closed(1, "failed") for _ in range(BATCH + 1)))
+    await world.poll()
+    errors = [LedgerError("full"), LedgerError("full"), LedgerError("locked")]
+    commits = Wrapped(world, monkeypatch)
+
+    async def fail() -> None:
+        if errors:
+            raise errors.pop(0)
+
+    async def wait(seconds: float) -> None:
+        assert seconds == module.IDLE
+        if not world.mirror.state.waiting:
+            raise asyncio.CancelledError
+        assert world.statuses() == {}
+
+    commits.before = fail
+    monkeypatch.setattr(world.settler, "_sleep", wait)
+    with caplog.at_level(logging.WARNING), suppress(asyncio.CancelledError):
+        await world.settler.run()
+    assert world.statuses() == {"failed": BATCH + 1}
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"shop: close events cannot be noted: ledger: {why}" for why in ("full", "locked")]
+
+
+async def test_unread_events(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs whose events cannot be read are asked for once between two waits, and hold up nobody behind them."""
+    unread, fine = [closed(1, "failed") for _ in range(2 * BATCH_MAX)], closed(1, "terminated")
+    world.visibility.put(*unread, fine)
+    world.history.events = {run.run_id: UNREAD for run in unread}
+    await world.poll()
+    laps = []
+
+    async def wait(_: float) -> None:
+        laps.append(len(world.history.asked))
+        if len(laps) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(world.settler, "_sleep", wait)
+    with suppress(asyncio.CancelledError):
+        await world.settler.run()
+    assert world.statuses() == {"terminated": 1}
+    assert laps == [len(unread) * laps + 1 for laps in (1, 2, 3)]
+
+
+async def test_lap(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait, a lap ends, and those that could not be settled have another turn."""
+    monkeypatch.setattr(module, "LAP", BATCH)
+    unread = closed(1, "failed")
+    world.visibility.put(unread, *(closed(1, "terminated") for _ in range(3 * BATCH)))
+    world.history.events[unread.run_id] = UNREAD
+    await world.poll()
+    assert await world.settler.settle() == BATCH - 1
+    world.history.events[unread.run_id] = failed("Refused")
+    assert await world.settler.settle() == BATCH
+    assert world.statuses() == {"failed": 1, "terminated": 2 * BATCH - 2}
+
+
+async def test_slow_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is not answered for long keeps nobody else from being asked for and counted."""
+    monkeypatch.setattr(module, "IDLE", 0.01)
+    slow = closed(1, "failed")
+    world.visibility.put(slow, *(closed(1, "terminated") for _ in range(3 * BATCH)))
+    await world.poll()
+    answer, answered = asyncio.Event(), world.history.close_event
+
+    async def close_event(workflow_id: str, run_id: str) -> HistoryEvent | None:
+        await (answer.wait() if run_id == slow.run_id else asyncio.sleep(0))
+        return await answered(workflow_id, run_id)
+
+    monkeypatch.setattr(world.history, "close_event", close_event)
+    settling = asyncio.create_task(world.settler.settle())
+
+    async def rest_is_counted() -> bool:
+        return world.statuses() == {"terminated": 3 * BATCH}
+
+    await until(rest_is_counted, deadline=30, what="the other runs")
+    answer.set()
+    assert await settling == 3 * BATCH + 1
+    assert world.statuses()["failed"] == 1
+
+
+async def test_order_by_index(world: World, tmp_path: Path) -> None:
+    """The runs that are to be asked for next come from an index, whatever the backlog: nothing is sorted."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        if "FROM pending" in statement:
+            statements.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        await world.ledger.waiting("shop", BATCH, {})
+        await world.ledger.waiting("shop", BATCH, {0: (BEGAN, "a"), 1: (BEGAN, "b")})
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert len(statements) == 4
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        for statement, parameters in statements:
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            (step,) = (row[-1] for row in plan)
+            assert "USING INDEX pending_order (namespace=? AND rank=?" in step
+            assert ("(inserted,run_id)>(?,?)" in step or "inserted>?" in step) == (len(parameters) > 4)
