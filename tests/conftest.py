@@ -11,6 +11,8 @@ from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers import tools
+from temporal_slo.servers.postgres import Postgres
+from temporal_slo.servers.postgres import programs as postgres_programs
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 
 SERVER = pytest.StashKey["TemporalServer"]()
@@ -95,6 +97,17 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
         yield Temporal(server, Client(client.service_client, namespace=TEMPORAL_NAMESPACE))
     finally:
         server.child.stop()
+
+
+@pytest.fixture(scope="session")
+async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[Postgres]:
+    """The session's PostgreSQL server, stopped at its end."""
+    server = Postgres(postgres_programs(pytestconfig.rootpath / ".tools", lambda _: None))
+    try:
+        await server.ready()
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture

@@ -92,6 +92,15 @@ async def test_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.close()
 
 
+def test_second_exporter(tmp_path: Path) -> None:
+    """A ledger that an exporter uses is refused to another one, until the first is gone."""
+    first = Ledger(url(tmp_path / "ledger"))
+    with pytest.raises(UsageError, match="is in use by another exporter; stop that one, or give another ledger"):
+        Ledger(url(tmp_path / "ledger"))
+    first.close()
+    Ledger(url(tmp_path / "ledger")).close()
+
+
 def other_program(path: Path) -> None:
     """Make the database of another program."""
     with sqlite3.connect(path) as connection:
@@ -161,7 +170,7 @@ def test_refused(tmp_path: Path, kind: str) -> None:
     ("address", "start"),
     [
         ("ledger.db", "--ledger: is not a database URL: "),
-        ("nosuch://x", "--ledger: is not a database URL: "),
+        ("mysql://x", "--ledger: cannot be kept in mysql; "),
         ("sqlite:////nowhere/at/all/ledger.db", "--ledger: cannot be opened: unable to open database file; "),
     ],
 )

@@ -3,7 +3,8 @@
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,8 +83,8 @@ steps = st.builds(
 class World:
     """A server whose runs appear as their lives say, and an exporter that is polled, failed and killed."""
 
-    def __init__(self, folder: Path, lives: Sequence[Life], page_limit: int) -> None:
-        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+    def __init__(self, ledger: str, lives: Sequence[Life], page_limit: int) -> None:
+        self.ledger = Ledger(ledger)
         self.visibility = FakeVisibility(page_limit=page_limit)
         self.lives = [(life, running(life.start, workflow_type=kind(life))) for life in lives]
         self.now = 0
@@ -148,17 +149,23 @@ def kind(life: Life) -> str:
     return "Ride" if life.stays_open or life.status else "Odd"
 
 
-async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) -> None:
-    """Play a history and hold the figures at its end against the truth."""
+@contextmanager
+def new_file() -> Iterator[str]:
+    """The URL of a ledger in a folder of its own."""
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
-        world = World(Path(folder), lives, page_limit)
-        try:
-            await world.step(Step(0, None, killed=False, pages=0))
-            for step in steps:
-                await world.step(step)
-            found = await world.settle()
-        finally:
-            world.ledger.close()
+        yield f"sqlite:///{folder}/ledger.db"
+
+
+async def play(ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_limit: int) -> None:
+    """Play a history and hold the figures at its end against the truth."""
+    world = World(ledger, lives, page_limit)
+    try:
+        await world.step(Step(0, None, killed=False, pages=0))
+        for step in steps:
+            await world.step(step)
+        found = await world.settle()
+    finally:
+        world.ledger.close()
     closed: Counter[str] = Counter()
     for key, count in found.closed.items():
         closed[key.status] += count
@@ -171,4 +178,5 @@ async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) ->
 @given(lives=st.lists(lives, max_size=25), steps=st.lists(steps, max_size=12), page_limit=st.integers(1, 5))
 def test_every_run_once(lives: list[Life], steps: list[Step], page_limit: int) -> None:
     """Late rows, ties, skewed clocks, retention, failures of any request and kills: every run is counted once."""
-    asyncio.run(play(lives, steps, page_limit))
+    with new_file() as ledger:
+        asyncio.run(play(ledger, lives, steps, page_limit))

@@ -1,10 +1,8 @@
 """Overdue minutes: what they are, and that an outage changes nothing in them."""
 
 import asyncio
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,7 +25,7 @@ from temporal_slo.exporter.state import (
 )
 
 from .runs import BEGAN
-from .test_mirror_properties import FAST, Life, Step, World, lives, steps
+from .test_mirror_properties import Life, Step, World, lives, new_file, steps
 
 RIDE = RunningKey("Ride", "rides")
 RULE = OverdueRule("slow", ("Ride",), None, 40 * SECOND)
@@ -137,8 +135,8 @@ def truth(lives: Sequence[Life], first: int, last: int) -> int:
 
 async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) -> None:
     """Play a history and hold the minutes at its end against the truth."""
-    with tempfile.TemporaryDirectory(dir=FAST) as folder:
-        world = OverdueWorld(Path(folder), lives, page_limit)
+    with new_file() as ledger:
+        world = OverdueWorld(ledger, lives, page_limit)
         try:
             await world.step(Step(0, None, killed=False, pages=0))
             for step in steps:
@@ -170,8 +168,8 @@ def test_long_outage() -> None:
     """An outage of weeks is judged a week at a time."""
 
     async def away() -> list[int]:
-        with tempfile.TemporaryDirectory(dir=FAST) as folder:
-            world = OverdueWorld(Path(folder), [Life(1, 9, 0, 0, "failed", 0, stays_open=True, deleted=False)], 5)
+        with new_file() as ledger:
+            world = OverdueWorld(ledger, [Life(1, 9, 0, 0, "failed", 0, stays_open=True, deleted=False)], 5)
             found = []
             for wait in (0, 10 * 24 * 3600, 60, 60):
                 await world.step(Step(wait, None, killed=True, pages=9))
@@ -189,8 +187,8 @@ def test_not_while_uncovered() -> None:
     quick = [Life(300 + n, 1, 0, 0, "failed", 0, stays_open=False, deleted=False) for n in range(9)]
 
     async def away() -> list[tuple[int, int]]:
-        with tempfile.TemporaryDirectory(dir=FAST) as folder:
-            world = OverdueWorld(Path(folder), [stuck, *quick], 1)
+        with new_file() as ledger:
+            world = OverdueWorld(ledger, [stuck, *quick], 1)
             found = []
             for wait, pages in ((0, 0), (600, 0), (10, 3), (10, 1), (10, 9)):
                 await world.step(Step(wait, None, killed=False, pages=pages))
@@ -208,8 +206,8 @@ def test_killed_at_every_step() -> None:
     lives = [Life(start, length, 0, 0, "failed", 0, stays_open=False, deleted=False) for start, length in LONG]
 
     async def watched(wait: int) -> Minutes:
-        with tempfile.TemporaryDirectory(dir=FAST) as folder:
-            world = OverdueWorld(Path(folder), lives, 5)
+        with new_file() as ledger:
+            world = OverdueWorld(ledger, lives, 5)
             for _ in range(0, 900, wait):
                 await world.step(Step(wait, None, killed=True, pages=9))
             found = world.mirror.state.minutes["slow"]

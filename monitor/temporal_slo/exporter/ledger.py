@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter import reading, retention, rows, schema
-from temporal_slo.exporter.opening import check_about, inode_of, open_engine
+from temporal_slo.exporter.opening import Hold, check_about, open_engine, refuse_foreign
 from temporal_slo.exporter.reading import Place, Waiting, chunks
 from temporal_slo.exporter.state import MINUTES, Change, State
 
@@ -35,18 +35,30 @@ class Ledger:
             sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
         )
         try:
-            with self._engine.begin() as connection:
-                if connection.dialect.name == "sqlite":
-                    # Python's driver begins none before DDL: a first start cut short would leave some of the tables.
-                    connection.exec_driver_sql("BEGIN")
-                schema.metadata.create_all(connection)
-                self._epoch = check_about(connection, inode_of(self._engine))
+            self._epoch = self._open()
+            self._hold = Hold(self._engine)
         except DBAPIError as error:
-            raise UsageError("--ledger", f"cannot be opened: {error.orig}", "give a writable place") from error
+            self._engine.dispose()
+            reason = " ".join(str(error.orig).split())
+            remedy = "give a place that can be read and written"
+            raise UsageError("--ledger", f"cannot be opened: {reason}", remedy) from error
+        except UsageError:
+            self._engine.dispose()
+            raise
+
+    def _open(self) -> int:
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                # Python's driver begins none before DDL: a first start cut short would leave some of the tables.
+                connection.exec_driver_sql("BEGIN")
+            refuse_foreign(connection)
+            schema.metadata.create_all(connection)
+            return check_about(connection)
 
     def close(self) -> None:
         """Close it; nothing is under way any more."""
         self._thread.shutdown()
+        self._hold.close()
         self._engine.dispose()
 
     async def load(self, namespace: str) -> State:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from temporal_slo.errors import PartError
 
@@ -17,6 +17,13 @@ STOP_DEADLINE = 10.0
 POLL_INTERVAL = 0.05
 
 T = TypeVar("T")
+
+
+UNPRIVILEGED: Final = (
+    *("--reuid", "nobody", "--regid", "nogroup", "--clear-groups"),
+    *("--inh-caps", "-all,+dac_override", "--ambient-caps", "+dac_override"),
+)
+"""What makes `setpriv` run a program as nobody, who may still pass through folders that are root's alone."""
 
 
 class Child:
@@ -30,14 +37,22 @@ class Child:
         command: Program and arguments.
         log: File that gets its standard output and error, appended.
         env: The child's whole environment; the owner's if None.
+        options: Further ones for `setpriv`, which then has to be there.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*_die_with_owner(), *command],
+                [*_die_with_owner(options), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -65,6 +80,14 @@ class Child:
         with self.log.open(errors="replace") as text:
             return "".join(f"    {line.rstrip()}\n" for line in deque(text, maxlen=lines))
 
+    def wait(self, deadline: float) -> int:
+        """Wait until it has ended by itself and return its exit code; kill it after *deadline* seconds."""
+        try:
+            return self._process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self._process.returncode
+
     def terminate(self) -> None:
         """Ask it to stop; does not wait."""
         if self.exit_code is None:
@@ -84,10 +107,10 @@ class Child:
             self.kill()
 
 
-def _die_with_owner() -> list[str]:
+def _die_with_owner(options: Sequence[str]) -> list[str]:
     # If the owner is killed it can stop nobody: the kernel then ends the child. Part of every Debian (util-linux).
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    return [setpriv, "--pdeathsig", "KILL", *options, "--"] if setpriv else []
 
 
 async def until(condition: Callable[[], Awaitable[T | None]], *, deadline: float, what: str) -> T:

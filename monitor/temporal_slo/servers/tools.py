@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from temporal_slo.errors import UsageError
@@ -70,6 +70,21 @@ def ensure(folder: Path, say: Say) -> dict[str, Path]:
 
 
 def _fetch(folder: Path, say: Say) -> None:
+    unpack(folder, lambda _: PACKAGES, f"{' and '.join(PACKAGES)} (30 MB)", say)
+
+
+def unpack(folder: Path, choose: Callable[[Path], Sequence[str]], what: str, say: Say) -> None:
+    """Fetch Debian packages, and put their `usr` in place of that in *folder*.
+
+    Args:
+        folder: Where fetched programs are kept.
+        choose: Returns the packages, given the folder with apt's state.
+        what: What the packages are, and how large.
+        say: Gets a line for each step.
+
+    Raises:
+        UsageError: They can't be fetched.
+    """
     for program in ("apt-get", "dpkg"):
         if not shutil.which(program):
             raise _refuse(f"{program} was not found, so the packages cannot be fetched")
@@ -81,9 +96,9 @@ def _fetch(folder: Path, say: Say) -> None:
             (state / part).mkdir(parents=True)
         say("fetching Debian's package lists …")
         lists = _apt(state, "update")
-        say(f"fetching {' and '.join(PACKAGES)} (30 MB) …")
+        say(f"fetching {what} …")
         # The lists of a third party may have failed; what matters is whether the download works.
-        _demand(_apt(state, "download", *PACKAGES), because=lists)
+        _demand(_apt(state, "download", *choose(state)), because=lists)
         for package in state.glob("*.deb"):
             _demand(_run(["dpkg", "-x", str(package), str(state / "contents")], state))
         # Both renames are atomic, so that a fetch cut short leaves nothing half-made behind.
@@ -91,7 +106,14 @@ def _fetch(folder: Path, say: Say) -> None:
         (state / "contents" / "usr").rename(folder / "usr")
 
 
-def _apt(state: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def depends(state: Path, package: str) -> list[str]:
+    """Return the names of the packages that *package* needs, itself first, by the lists in *state*."""
+    kinds = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+    done = _apt(state, "depends", "--recurse", *(f"--no-{kind}" for kind in kinds), package, tool="apt-cache")
+    return [line for line in done.stdout.splitlines() if line[:1].isalnum()]
+
+
+def _apt(state: Path, *command: str, tool: str = "apt-get") -> subprocess.CompletedProcess[str]:
     options = {
         "Dir::State::Lists": state / "lists",
         "Dir::Cache": state / "cache",
@@ -99,7 +121,7 @@ def _apt(state: Path, *command: str) -> subprocess.CompletedProcess[str]:
         "Acquire::Languages": "none",
     }
     settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    return _run(["apt-get", "-qq", *settings, *command], state)
+    return _run([tool, "-qq", *settings, *command], state)
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
