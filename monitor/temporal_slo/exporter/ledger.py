@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, literal, select, tuple_
@@ -236,13 +237,12 @@ def _unseen(connection: Connection, namespace: str, run_ids: Sequence[str]) -> s
 
 def _waiting(connection: Connection, namespace: str, limit: int, passed: Mapping[int, Place]) -> list[Waiting]:
     table, found = schema.pending, list[Waiting]()
-    place = tuple_(table.c.inserted, table.c.run_id)
+    place, run = tuple_(table.c.inserted, table.c.run_id), [table.c[field.name] for field in fields(Run)]
     for rank in RANKS:
-        query = select(table).where(table.c.namespace == namespace, table.c.rank == rank)
+        query = select(*run, table.c.inserted).where(table.c.namespace == namespace, table.c.rank == rank)
         query = query.where(place > tuple_(*map(literal, passed[rank]))) if rank in passed else query
-        for row in connection.execute(query.order_by(*place.clauses).limit(limit - len(found))).mappings():
-            run = {name: value for name, value in row.items() if name not in {"namespace", "rank", "inserted"}}
-            found.append(Waiting(Run(**run), rank, row["inserted"]))
+        rows = connection.execute(query.order_by(*place.clauses).limit(limit - len(found)))
+        found += [Waiting(Run(*row[:-1]), rank, row[-1]) for row in rows]
         if len(found) == limit:
             break
     return found
