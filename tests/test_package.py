@@ -83,7 +83,7 @@ def test_dependencies_are_bounded() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
     for dependency in listed:
-        assert dependency.startswith("temporal-slo[") or re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", dependency)
+        assert dependency.startswith("temporal-slo[") or re.fullmatch(r"[\w-]+(\[\w+\])?>=[\d.]+,<[\d.]+", dependency)
 
 
 def test_typed() -> None:

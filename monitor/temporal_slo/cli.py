@@ -133,7 +133,11 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
 
 
 EXPORTER_OPTIONS: Final = {
-    "ledger": ("URL", settings.DEFAULT_LEDGER, "where the counts are kept"),
+    "ledger": (
+        "URL",
+        settings.DEFAULT_LEDGER,
+        "where the counts are kept: sqlite:///path or postgresql://user:password@host/database",
+    ),
     "listen": ("HOST:PORT", settings.DEFAULT_LISTEN, "where to serve /metrics, /healthz and /readyz"),
     "poll-interval": ("DURATION", settings.DEFAULT_POLL_INTERVAL, "time from one poll of visibility to the next"),
     "spec": ("PATH", "none", f"SLO specs: files or folders, several divided by {os.pathsep!r}"),

@@ -1,6 +1,7 @@
 """What is read from the ledger's tables."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, RowMapping, Table, func, literal, select, tuple_
@@ -98,13 +99,12 @@ def waiting(connection: Connection, namespace: str, limit: int, passed: Mapping[
         passed: By rank, the place beyond which they are to be.
     """
     table, found = schema.pending, list[Waiting]()
-    place = tuple_(table.c.inserted, table.c.run_id)
+    place, run = tuple_(table.c.inserted, table.c.run_id), [table.c[field.name] for field in fields(Run)]
     for rank in RANKS:
-        query = select(table).where(table.c.namespace == namespace, table.c.rank == rank)
+        query = select(*run, table.c.inserted).where(table.c.namespace == namespace, table.c.rank == rank)
         query = query.where(place > tuple_(*map(literal, passed[rank]))) if rank in passed else query
-        for row in connection.execute(query.order_by(*place.clauses).limit(limit - len(found))).mappings():
-            run = {name: value for name, value in row.items() if name not in {"namespace", "rank", "inserted"}}
-            found.append(Waiting(Run(**run), rank, row["inserted"]))
+        rows = connection.execute(query.order_by(*place.clauses).limit(limit - len(found)))
+        found += [Waiting(Run(*row[:-1]), rank, row[-1]) for row in rows]
         if len(found) == limit:
             break
     return found
