@@ -80,6 +80,10 @@ class Side:
         """Rows or runs a second."""
         return self.count / sum(self.seconds)
 
+    def typical(self, other: "Side") -> float:
+        """How many times the other's time it took in the median turn: what else the machine does hits both alike."""
+        return statistics.median(ours / theirs for ours, theirs in zip(self.seconds, other.seconds, strict=True))
+
 
 @dataclass
 class Race:
@@ -95,8 +99,8 @@ class Race:
 
     @property
     def typical(self) -> float:
-        """The same in the median turn, for turns of the same size: what else the machine does hits a few of them."""
-        return statistics.median(bare / ours for ours, bare in zip(self.ours.seconds, self.bare.seconds, strict=True))
+        """The same in the median turn, for turns of the same size."""
+        return self.bare.typical(self.ours)
 
 
 @dataclass
@@ -407,7 +411,7 @@ def _before(site: Site) -> int:
     return _now() - 2 * AGO - site.rows * STEP
 
 
-async def measure(folder: Path, rows: int, runs: int, polls: int = 16) -> Result:
+async def measure(folder: Path, rows: int, runs: int, polls: int = 32) -> Result:
     """Measure everything, with *rows* stored and with a tenth of them.
 
     Args:
@@ -447,8 +451,11 @@ def cost_table(costs: list[Cost]) -> str:
     for name, sides in ways.items():
         times = [f"{1000 * side.median:.1f} ms" for side in sides]
         requests = " / ".join(str(side.requests) for side in sides)
-        lines.append(_line(name, *times, f"{sides[-1].median / sides[0].median:.2f}", requests))
-    lines.append("median of " + ", ".join(f"{len(sides[0].seconds)} ({name})" for name, sides in ways.items()))
+        lines.append(_line(name, *times, f"{sides[-1].typical(sides[0]):.2f}", requests))
+    lines.append(
+        "median, and ratio in the median turn, of "
+        + ", ".join(f"{len(sides[0].seconds)} ({name})" for name, sides in ways.items())
+    )
     return "\n".join(lines)
 
 
