@@ -97,6 +97,37 @@ class ActivityFails:
 
 
 @workflow.defn
+class CardFails:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity(fail, "no", start_to_close_timeout=LONG, retry_policy=ONCE)
+
+
+@workflow.defn
+class CompletedElsewhere:
+    @workflow.run
+    async def run(self) -> str:
+        with suppress(ActivityError):
+            await workflow.execute_activity(later, start_to_close_timeout=SECOND, retry_policy=ONCE)
+        return "done"
+
+
+@workflow.defn
+class FailsAs:
+    @workflow.run
+    async def run(self, name: str) -> None:
+        raise ApplicationError("no", type=name)
+
+
+@workflow.defn
+class Three:
+    @workflow.run
+    async def run(self) -> int:
+        values = [await workflow.execute_activity(echo, i, start_to_close_timeout=LONG) for i in range(3)]
+        return sum(values)
+
+
+@workflow.defn
 class ActivityTimesOut:
     @workflow.run
     async def run(self) -> str:
@@ -134,7 +165,7 @@ class WaitsForActivity:
         await workflow.execute_activity(
             hang,
             start_to_close_timeout=LONG,
-            heartbeat_timeout=LONG,
+            heartbeat_timeout=SECOND,  # a cancellation travels with a heartbeat, and those are this often
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
 
@@ -212,10 +243,22 @@ class UpdateFails:
 class Continues:
     @workflow.run
     async def run(self, left: int) -> str:
-        await workflow.sleep(0.01)
         if left:
             workflow.continue_as_new(left - 1)
         return "done"
+
+
+@workflow.defn
+class Slow:
+    """Takes about a second in each of its runs."""
+
+    @workflow.run
+    async def run(self, left: int) -> str:
+        await workflow.sleep(1)
+        if left:
+            workflow.upsert_memo({"mine": left})
+            workflow.continue_as_new(left - 1)
+        return str(workflow.memo_value("mine", None))
 
 
 @workflow.defn
@@ -342,6 +385,24 @@ class ForgetsItsTimer:
     @workflow.signal
     async def poke(self) -> None:
         pass
+
+
+@workflow.defn
+class Steps:
+    def __init__(self) -> None:
+        self.go = 0
+
+    @workflow.run
+    async def run(self) -> int:
+        total = 0
+        for step in (1, 2):
+            await workflow.wait_condition(lambda step=step: self.go >= step)  # type: ignore[misc]
+            total += await workflow.execute_activity(echo, step, start_to_close_timeout=LONG)
+        return total
+
+    @workflow.signal
+    async def step(self) -> None:
+        self.go += 1
 
 
 ACTIVITIES: list[Callable[..., Any]] = [echo, fail, hang, later]

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Final, TypeVar
 
 from temporalio import client, worker
@@ -205,6 +204,8 @@ def _obstacle(config: WorkerConfig) -> str:
 
 
 def _announce(host: Host, config: WorkerConfig, reason: str) -> None:
+    from importlib.metadata import version  # noqa: PLC0415 half of all that this library loads
+
     namespace, task_queue = config["client"].namespace, config["task_queue"]
     try:
         if reason != "none":

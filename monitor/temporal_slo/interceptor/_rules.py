@@ -163,7 +163,7 @@ def load_specs(spec: SpecPath | None) -> "tuple[Spec, ...]":
     """
     if spec is None:
         return ()
-    paths = [spec] if isinstance(spec, str | Path) else list(spec)
+    paths = list(spec) if isinstance(spec, Sequence) and not isinstance(spec, str) else [spec]
     if not all(isinstance(path, str | Path) for path in paths):
         raise UsageError("spec", "is not a path", 'write for example "deploy/slos"')
     try:
