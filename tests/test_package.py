@@ -82,6 +82,22 @@ def test_light_modules(name: str) -> None:
     assert done.stdout.strip() == "['temporal_slo']"
 
 
+def test_worker_library_is_quick_to_import() -> None:
+    """The worker library takes 30 ms at most beyond what the SDK takes."""
+    code = (
+        "import time, temporalio.plugin; began = time.process_time();"
+        "import temporal_slo.interceptor; print(time.process_time() - began)"
+    )
+    took = [
+        float(
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+        )
+        for _ in range(5)
+    ]
+    print(f"import temporal_slo.interceptor: {min(took) * 1000:.0f} ms beyond temporalio, at best of {len(took)}")
+    assert min(took) <= 0.030
+
+
 def test_dependencies_are_bounded() -> None:
     """Every dependency has a lower and an upper bound."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

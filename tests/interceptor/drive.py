@@ -19,8 +19,9 @@ WORKFLOWS = [value for value in vars(cases).values() if hasattr(value, "__tempor
 
 
 def case_worker(client: Client, task_queue: str, **options: Any) -> Worker:  # noqa: ANN401 the SDK's options
-    """Return a worker of every case."""
-    return Worker(client, task_queue=task_queue, workflows=WORKFLOWS, activities=cases.ACTIVITIES, **options)
+    """Return a worker of the cases, all of them or those of the option `workflows`."""
+    options = {"workflows": WORKFLOWS, **options}
+    return Worker(client, task_queue=task_queue, activities=cases.ACTIVITIES, **options)
 
 
 @dataclass

@@ -1,8 +1,7 @@
 """Our own code is made to raise, hook by hook; no workflow and no activity may notice."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 from temporalio.client import Client
@@ -18,6 +17,8 @@ from . import cases
 from .conftest import Connect
 from .drive import Drive, Handle, case_worker
 from .metrics import Metrics
+
+USED = [cases.Judged, cases.CardFails, cases.Continues, cases.SignalFails]
 
 PLUGIN_FAULTS: list[tuple[object, str, set[str]]] = [
     (WatchedRun, "__init__", {"start"}),
@@ -49,10 +50,10 @@ def broken(*_: object, **__: object) -> NoReturn:
     raise RuntimeError("customer 4711")
 
 
-async def results(client: Client, task_queue: str, worker: Callable[..., Any] = case_worker) -> list[object]:
+async def results(client: Client, task_queue: str) -> list[object]:
     """Run workflows; return the result of each, or what it failed with, and its history."""
     drive = Drive(client, task_queue)
-    async with worker(client, task_queue):
+    async with case_worker(client, task_queue, workflows=USED):
         await drive.start(cases.Judged, "OK")
         await drive.start(cases.CardFails)
         await drive.start(cases.Continues, 1)

@@ -26,6 +26,7 @@ ENDS = {
     ("Continues", "no", "continued_as_new", "none", "none"): 1,
     ("Continues", "no", "completed", "none", "none"): 1,
 }
+USED = [cases.ActivityFails, cases.Bug, cases.SignalFails, cases.Continues]
 ATTEMPTS = {("ActivityFails", "fail", "failed", "CardDeclined"): 2}
 TASK_FAILURES = {("Bug", "ValueError"): 1}
 
@@ -81,7 +82,7 @@ async def test_counts_once_however_given(connect: Connect, metrics: Metrics, que
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The same plugin type")
         client = await connect(*client_plugins, interceptors=client_interceptors)
-        worker = case_worker(client, queue, plugins=plugins, interceptors=interceptors)
+        worker = case_worker(client, queue, workflows=USED, plugins=plugins, interceptors=interceptors)
     async with worker:
         await drive_all(Drive(client, queue))
     assert metrics.ends(queue) == ENDS
