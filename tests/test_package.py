@@ -92,7 +92,7 @@ def test_worker_library_is_quick_to_import() -> None:
         float(
             subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
         )
-        for _ in range(5)
+        for _ in range(9)
     ]
     print(f"import temporal_slo.interceptor: {min(took) * 1000:.0f} ms beyond temporalio, at best of {len(took)}")
     assert min(took) <= 0.030

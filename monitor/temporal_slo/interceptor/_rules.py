@@ -53,7 +53,7 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, timedelta) and value > timedelta()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """What is promised of the runs of a workflow type on a task queue."""
 
@@ -70,7 +70,7 @@ class Rule:
 NO_RULE: Final = Rule()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Scoped:
     """An objective of a spec: only of this namespace, and of this task queue if it names one."""
 
@@ -86,7 +86,7 @@ class _Scoped:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     """The rules of every workflow type, by where it runs."""
 
