@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text()
 
 LEAVES = {"names", "errors", "durations"}
 """Modules that import nothing of ours but one another."""
-SIBLINGS = {"exporter", "reference"}
+SIBLINGS = {"exporter", "interceptor", "reference"}
 """Packages that never import one another."""
 ALL_SEEING = {"cli", "demo", "__main__", "testing"}
 
@@ -52,6 +52,8 @@ def test_import_rule() -> None:
             assert parts <= LEAVES, path
         if here == "spec":
             assert parts <= LEAVES | {"spec"}, path
+        if here == "interceptor":
+            assert parts <= {"names", "errors", "spec", here}, path
         if here in SIBLINGS:
             assert not parts & (SIBLINGS - {here}), path
         if here not in ALL_SEEING:
@@ -65,17 +67,35 @@ def test_base_install_is_temporalio_alone() -> None:
     assert set(metadata("temporal-slo").get_all("Provides-Extra") or ()) == {"spec", "monitor", "demo", "dev"}
 
 
-@pytest.mark.parametrize("name", ["names", "errors", "durations", "settings", "reference.booking", "reference.command"])
+@pytest.mark.parametrize(
+    "name", ["names", "errors", "durations", "settings", "interceptor", "reference.booking", "reference.command"]
+)
 def test_light_modules(name: str) -> None:
     """What workers and their starters import loads nothing but the standard library and the SDK's own packages."""
     code = (
-        "import sys, temporalio.worker, temporalio.envconfig; before = set(sys.modules);"
+        "import sys, temporalio.plugin, temporalio.envconfig; before = set(sys.modules);"
         f"import temporal_slo.{name};"
         "new = {m.split('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names);"
         "print(sorted(new))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "['temporal_slo']"
+
+
+def test_worker_library_is_quick_to_import() -> None:
+    """The worker library takes 30 ms at most beyond what the SDK takes."""
+    code = (
+        "import time, temporalio.plugin; began = time.process_time();"
+        "import temporal_slo.interceptor; print(time.process_time() - began)"
+    )
+    took = [
+        float(
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+        )
+        for _ in range(9)
+    ]
+    print(f"import temporal_slo.interceptor: {min(took) * 1000:.0f} ms beyond temporalio, at best of {len(took)}")
+    assert min(took) <= 0.030
 
 
 def test_dependencies_are_bounded() -> None:
@@ -127,7 +147,7 @@ def test_metrics_page() -> None:
     written = (ROOT / "METRICS.md").read_text()
     assert written == page()
     listed = re.findall(r"^\| `(temporal_slo_\w+)`", written, re.MULTILINE)
-    assert listed == [family.sample for family in names.EXPORTER_FAMILIES]
+    assert listed == [family.sample for family in (*names.EXPORTER_FAMILIES, *names.INTERCEPTOR_FAMILIES)]
 
 
 def test_help_lists_every_target() -> None:

@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_exporter(_command(commands, "exporter", _exporter, "serve visibility as Prometheus metrics"))
     _add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
-    _add_connection(_command(commands, "worker", _worker, "run the worker of the reference application"))
+    _add_worker(_command(commands, "worker", _worker, "run the worker of the reference application"))
     _add_load(_command(commands, "load", _load, "start bookings of the reference application"))
     return parser
 
@@ -190,10 +190,26 @@ def _demo(args: argparse.Namespace, context: Context) -> int:
     return OK
 
 
-def _worker(args: argparse.Namespace, context: Context) -> int:
-    from temporal_slo.reference import command  # noqa: PLC0415 the other commands do without
+def _add_worker(parser: argparse.ArgumentParser) -> None:
+    _add_connection(parser)
+    parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="where to serve /metrics; default: no metrics")
+    parser.add_argument(
+        "--spec", metavar="PATH", help=f"SLO specs: files or folders, several divided by {os.pathsep!r}; default none"
+    )
 
-    _run(command.worker(_connection(args, context)))
+
+def _worker(args: argparse.Namespace, context: Context) -> int:
+    from temporal_slo.interceptor import SLOPlugin, prometheus_runtime  # noqa: PLC0415 the other commands do without
+    from temporal_slo.reference import command  # noqa: PLC0415 as above
+
+    connection = _connection(args, context)
+    if args.metrics_listen is None:
+        _run(command.worker(connection))
+        return OK
+    settings.host_and_port(args.metrics_listen, "--metrics-listen")
+    spec = args.spec.split(os.pathsep) if args.spec else None
+    runtime = prometheus_runtime(bind_address=args.metrics_listen, spec=spec)
+    _run(command.worker(connection, plugins=[SLOPlugin(spec=spec)], runtime=runtime))
     return OK
 
 

@@ -30,6 +30,7 @@ Say = Callable[[str], None]
 
 TEMPORAL_PORT: Final = 7233
 EXPORTER_PORT: Final = 9464
+WORKER_PORT: Final = 9465
 PROMETHEUS_PORT: Final = 9090
 START_DEADLINE: Final = 60.0
 AGREE_DEADLINE: Final = 60.0
@@ -127,17 +128,19 @@ async def _start(settings: DemoSettings, stage: Stage, prometheus: Path, say: Sa
     where = ("--temporal-address", address, "--temporal-namespace", TEMPORAL_NAMESPACE)
     closed_before = await count_closed(client)
     exporter = f"{LOOPBACK}:{free_port(EXPORTER_PORT)}"
-    options: tuple[str, ...] = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{stage.folder / 'ledger.db'}")
-    if settings.specs.is_dir():
-        options = (*options, "--spec", str(settings.specs))
-    stage.own("exporter", "exporter", *where, "--listen", exporter, *options)
+    worker = f"{LOOPBACK}:{free_port(WORKER_PORT)}"
+    options = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{stage.folder / 'ledger.db'}")
+    spec = ("--spec", str(settings.specs)) if settings.specs.is_dir() else ()
+    stage.own("exporter", "exporter", *where, "--listen", exporter, *options, *spec)
     await stage.until(lambda: _ready(exporter), deadline=START_DEADLINE, part="exporter", what="ready")
     say(f"  exporter    http://{exporter}/metrics")
-    server = Prometheus(prometheus, stage.folder, {"temporal-slo": exporter}, PROMETHEUS_PORT)
+    targets = {"temporal-slo": exporter, "bookings": worker}
+    server = Prometheus(prometheus, stage.folder, targets, PROMETHEUS_PORT)
     stage.add(server.child)
     await server.ready()
     say(f"  Prometheus  {server.url}/api/v1/query?query={quote(BY_STATUS)}")
-    stage.own("worker", "worker", *where)
+    stage.own("worker", "worker", *where, "--metrics-listen", worker, *spec)
+    say(f"  worker      http://{worker}/metrics")
     mix = ("--rate", str(settings.rate), "--mix", MIX, "--execution-timeout", EXECUTION_TIMEOUT)
     load = stage.own("load", "load", *where, *mix)
     say(f"  logs        {stage.folder}  (until this ends)")

@@ -1,5 +1,7 @@
 """METRICS.md, made of `names.py`: `python -m temporal_slo.metrics_page` prints it, `make format` writes it."""
 
+from collections.abc import Iterable
+
 from temporal_slo import names
 
 HEAD = """\
@@ -13,6 +15,22 @@ Made from `monitor/temporal_slo/names.py` by `make format`; do not edit. Every m
 that a reset replaced. `outcome` is `good`, `bad`, `excluded` or `unknown` for workflow types whose outcome the spec
 names, else `none`; only completed runs have one.
 
+## Of the exporter
+
+"""
+
+WORKER = """
+## Of the worker library
+
+Through the SDK's own metrics, under these names if the runtime comes from `prometheus_runtime`. `child` is `yes` for
+workflows that another workflow started: leave them out to count what customers asked for. `outcome` of an activity is
+`completed`, `failed`, `timed_out` or `canceled`, of an attempt also `pending` if it is completed from elsewhere.
+`failure_type` is the type of the innermost cause, or `none`. Workflow types, task queues, activity types and failure
+types become `other` when a metric has too many of them.
+
+"""
+
+TABLE = """\
 | metric | type | further labels | meaning |
 |---|---|---|---|
 """
@@ -20,7 +38,11 @@ names, else `none`; only completed runs have one.
 
 def page() -> str:
     """Return the page as Markdown."""
-    return HEAD + "".join(map(_row, names.EXPORTER_FAMILIES))
+    return HEAD + _table(names.EXPORTER_FAMILIES) + WORKER + _table(names.INTERCEPTOR_FAMILIES)
+
+
+def _table(families: Iterable[names.Family]) -> str:
+    return TABLE + "".join(map(_row, families))
 
 
 def _row(family: names.Family) -> str:

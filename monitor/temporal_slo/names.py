@@ -16,6 +16,12 @@ FAILURE_TYPE: Final = "failure_type"
 BUDGET: Final = "budget"
 SLO: Final = "slo"
 VERSION: Final = "version"
+CHILD: Final = "child"
+ACTIVITY_TYPE: Final = "activity_type"
+COUNTING: Final = "counting"
+REASON: Final = "reason"
+HOOK: Final = "hook"
+LABEL: Final = "label"
 
 OUTCOME_GOOD: Final = "good"
 OUTCOME_BAD: Final = "bad"
@@ -45,6 +51,10 @@ class Family:
     def sample(self) -> str:
         """The name to query: with `_total` for a counter."""
         return f"{self.name}_total" if self.type == "counter" else self.name
+
+
+def _declared() -> tuple[Family, ...]:
+    return tuple(value for value in globals().values() if isinstance(value, Family))
 
 
 WORKFLOWS_STARTED: Final = Family(
@@ -248,37 +258,81 @@ EXPORTER_BUILD_INFO: Final = Family(
     (VERSION,),
 )
 
-EXPORTER_FAMILIES: Final = (
-    WORKFLOWS_STARTED,
-    WORKFLOWS_CLOSED,
-    WORKFLOW_FAILURES,
-    WORKFLOW_DURATION,
-    WORKFLOWS_RUNNING,
-    WORKFLOW_OLDEST_RUNNING_AGE,
-    WORKFLOWS_OVERDUE,
-    OBSERVED_MINUTES,
-    OVERDUE_MINUTES,
-    WORKFLOWS_PAUSED,
-    EXPORTER_UP,
-    EXPORTER_LAST_SUCCESS,
-    EXPORTER_POLL_DURATION,
-    EXPORTER_COVERED_UNTIL,
-    EXPORTER_UNCOVERED,
-    EXPORTER_LATE_ROWS,
-    EXPORTER_VANISHED,
-    EXPORTER_RECONCILED,
-    EXPORTER_AUDITED_UNTIL,
-    EXPORTER_AUDIT_DRIFT,
-    EXPORTER_REPAIRED,
-    EXPORTER_VISIBILITY_REQUESTS,
-    EXPORTER_HISTORY_REQUESTS,
-    EXPORTER_BUDGET,
-    EXPORTER_BUDGET_WAIT,
-    EXPORTER_PENDING,
-    EXPORTER_GONE,
-    EXPORTER_OTHER_FAILURES,
-    EXPORTER_OUTCOMES_STOPPED,
-    EXPORTER_UNKNOWN_STATUS,
-    EXPORTER_BUILD_INFO,
-)
+EXPORTER_FAMILIES: Final = _declared()
 """All that the exporter exposes, in the order of the exposition."""
+
+WORKFLOW_ENDS: Final = Family(
+    f"{PREFIX}_workflow_ends",
+    "counter",
+    "Workflow runs that this worker ended, each counted once, when the server has accepted the end; "
+    "time-outs and terminations never reach a worker.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, CHILD, STATUS, OUTCOME, FAILURE_TYPE),
+)
+WORKFLOW_WITHIN_OBJECTIVE: Final = Family(
+    f"{PREFIX}_workflow_within_objective",
+    "counter",
+    "Workflows that completed, and not with a bad outcome, within the latency objective of the SLO.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, CHILD, SLO),
+)
+WORKFLOW_OBJECTIVE: Final = Family(
+    f"{PREFIX}_workflow_objective",
+    "counter",
+    "Workflows that count for the latency objective of the SLO: completed or failed for good, "
+    "with no excluded or unknown outcome.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, CHILD, SLO),
+)
+WORKFLOW_LATENCY: Final = Family(
+    f"{PREFIX}_workflow_latency_seconds",
+    "histogram",
+    "Time from the start of a workflow to its end, over all its runs if it continued as new.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, CHILD, STATUS),
+    "seconds",
+)
+WORKFLOW_TASK_FAILURES: Final = Family(
+    f"{PREFIX}_workflow_task_failures",
+    "counter",
+    "Workflow tasks that failed in this worker by a bug, non-determinism or a deadlock; the workflow goes on trying.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, FAILURE_TYPE),
+)
+ACTIVITY_ATTEMPTS: Final = Family(
+    f"{PREFIX}_activity_attempts",
+    "counter",
+    "Attempts of activities that ran in this worker, by how they ended here; "
+    "one that ran past its time-out still counts as it ended.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, ACTIVITY_TYPE, OUTCOME, FAILURE_TYPE),
+)
+ACTIVITY_ENDS: Final = Family(
+    f"{PREFIX}_activity_ends",
+    "counter",
+    "Activities that ended for good, after all retries, as the workflow saw it; counted once the server has accepted "
+    "the workflow task that saw it.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, ACTIVITY_TYPE, OUTCOME, FAILURE_TYPE),
+)
+ACTIVITY_SCHEDULE_TO_START: Final = Family(
+    f"{PREFIX}_activity_schedule_to_start_seconds",
+    "histogram",
+    "Time that first attempts of activities waited for this worker; local activities do not wait.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, ACTIVITY_TYPE),
+    "seconds",
+)
+WORKER_INFO: Final = Family(
+    f"{PREFIX}_worker_info",
+    "gauge",
+    "Always 1; the labels tell whether workflow ends are counted exactly or only replay-safe, and why.",
+    (NAMESPACE, TASK_QUEUE, COUNTING, REASON, VERSION),
+)
+WORKER_ERRORS: Final = Family(
+    f"{PREFIX}_worker_errors",
+    "counter",
+    "Errors of the worker library, or of a function that was given to it; they never reach a workflow or an activity.",
+    (NAMESPACE, HOOK),
+)
+WORKER_BOUNDED: Final = Family(
+    f"{PREFIX}_worker_bounded_labels",
+    "counter",
+    "Events that were counted with `other` in this label, because the metric has too many values of it.",
+    (NAMESPACE, LABEL),
+)
+
+INTERCEPTOR_FAMILIES: Final = tuple(family for family in _declared() if family not in EXPORTER_FAMILIES)
+"""All that workers expose through the SDK's own meter."""

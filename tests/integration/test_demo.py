@@ -103,7 +103,7 @@ async def test_ends_by_itself(tmp_path: Path) -> None:
         assert set(children) == {"server", "exporter", "prometheus", "worker", "load"}
         assert running.process.wait(timeout=90) == 0, running.output
         assert re.search(r"Temporal counts the same closed runs as Prometheus: .* completed", running.output)
-        assert len(running.ports()) == 4
+        assert len(running.ports()) == 5
         nothing_left(children, running.ports())
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
-from temporalio.client import Client
+from temporalio.client import Client, Plugin
 from temporalio.envconfig import ClientConnectConfig
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from temporal_slo.errors import UsageError
@@ -13,15 +15,22 @@ from temporal_slo.reference.services import Services
 from temporal_slo.reference.worker import booking_worker
 
 
-async def worker(connection: ClientConnectConfig) -> None:
+async def worker(
+    connection: ClientConnectConfig, *, plugins: Sequence[Plugin] = (), runtime: Runtime | None = None
+) -> None:
     """Run the booking worker until cancelled.
+
+    Args:
+        connection: How to connect.
+        plugins: Of its client.
+        runtime: Where its metrics go; the default runtime if it is None.
 
     Raises:
         UsageError: Temporal does not answer, or lacks the namespace.
     """
     # Activities fail here on purpose, and each would log a traceback.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
-    client = await _connect(connection)
+    client = await _connect(connection, plugins, runtime)
     async with booking_worker(client, Services()):
         await asyncio.Event().wait()
 
@@ -41,9 +50,11 @@ async def load(connection: ClientConnectConfig, load: Load) -> Tally:
         return await running
 
 
-async def _connect(connection: ClientConnectConfig) -> Client:
+async def _connect(
+    connection: ClientConnectConfig, plugins: Sequence[Plugin] = (), runtime: Runtime | None = None
+) -> Client:
     try:
-        client = await Client.connect(**connection)
+        client = await Client.connect(**connection, plugins=plugins, runtime=runtime)
         await client.count_workflows()
     except (RuntimeError, RPCError) as error:
         raise UsageError(

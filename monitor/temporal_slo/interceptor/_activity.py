@@ -1,0 +1,83 @@
+"""The interceptor of activities: one call is one attempt."""
+
+import asyncio
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.exceptions import CancelledError
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+
+from temporal_slo import names
+from temporal_slo.interceptor._failures import error_type
+from temporal_slo.interceptor._host import Host
+from temporal_slo.interceptor._labels import NONE
+from temporal_slo.interceptor._recorder import Recorder, harmless
+
+PENDING: Final = "pending"
+
+
+class ActivityInbound(ActivityInboundInterceptor):
+    """Counts the attempt that it is called for.
+
+    Args:
+        next: What it delegates to.
+        host: Knows where it is counted.
+    """
+
+    def __init__(self, next: ActivityInboundInterceptor, host: Host) -> None:  # noqa: A002 the SDK's name
+        super().__init__(next)
+        self._host = host
+
+    @property
+    def recorder(self) -> Recorder:
+        """Where the attempt is counted."""
+        info = activity.info()
+        # Older SDKs know only the namespace of the workflow.
+        return self._host.recorder(getattr(info, "namespace", None) or info.workflow_namespace or NONE)
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401 the SDK's
+        """See base class."""
+        self._started()
+        try:
+            result = await self.next.execute_activity(input)
+        except BaseException as error:
+            self._ended(error)
+            raise
+        self._ended(None)
+        return result
+
+    @harmless("activity_start")
+    def _started(self) -> None:
+        info = activity.info()
+        # A later attempt has waited for its back-off too, and a local one for nothing.
+        if info.attempt == 1 and not info.is_local:
+            waited = info.started_time - info.current_attempt_scheduled_time
+            self.recorder.observe(names.ACTIVITY_SCHEDULE_TO_START, waited, *_labels(info))
+
+    @harmless("activity_end")
+    def _ended(self, error: BaseException | None) -> None:
+        self.recorder.count(names.ACTIVITY_ATTEMPTS, *_labels(activity.info()), *_ending(error))
+
+
+def _labels(info: activity.Info) -> tuple[str, str, str]:
+    return info.workflow_type or NONE, info.task_queue, info.activity_type
+
+
+def _ending(error: BaseException | None) -> tuple[str, str]:
+    """Return the outcome and the failure type of an attempt, as the SDK will report it."""
+    if error is None:
+        return "completed", NONE
+    if type(error).__name__ == "_CompleteAsyncError":
+        return PENDING, NONE
+    if isinstance(error, asyncio.CancelledError | CancelledError):
+        return _canceled(activity.cancellation_details())
+    return "failed", error_type(error)
+
+
+def _canceled(details: activity.ActivityCancellationDetails | None) -> tuple[str, str]:
+    # Raised by the activity itself, without having been asked to: a failure like any other.
+    if details is None:
+        return "failed", "CanceledError"
+    if details.paused or getattr(details, "reset", False):
+        return "failed", "ActivityPause" if details.paused else "ActivityReset"
+    return ("timed_out", NONE) if details.timed_out else ("canceled", NONE)

@@ -1,0 +1,68 @@
+"""What a failure is called: by the type of its innermost cause, never by its message."""
+
+from typing import Final
+
+from temporalio.api.enums.v1 import TimeoutType
+from temporalio.api.failure.v1 import Failure
+from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
+
+UNKNOWN: Final = "unknown"
+
+FAILURE_TYPES: Final = {
+    "application_failure_info": "ApplicationError",
+    "canceled_failure_info": "CanceledError",
+    "terminated_failure_info": "TerminatedError",
+    "server_failure_info": "ServerError",
+    "reset_workflow_failure_info": "ResetWorkflowError",
+    "activity_failure_info": "ActivityError",
+    "child_workflow_execution_failure_info": "ChildWorkflowError",
+    "nexus_operation_execution_failure_info": "NexusOperationError",
+    "nexus_handler_failure_info": "NexusHandlerError",
+}
+"""Failures that have no type of their own; the exporter calls them the same, and a test holds both together."""
+
+_RENAMED: Final = {"CancelledError": "CanceledError"}
+
+
+def innermost(failure: Failure) -> Failure:
+    """Return the cause at the root of *failure*, which may be itself."""
+    while failure.HasField("cause"):
+        failure = failure.cause
+    return failure
+
+
+def failure_type(failure: Failure) -> str:
+    """Return the type of the innermost cause of *failure*."""
+    failure = innermost(failure)
+    kind = failure.WhichOneof("failure_info")
+    if kind == "timeout_failure_info":
+        return _timeout(failure.timeout_failure_info.timeout_type)
+    if kind == "application_failure_info" and failure.application_failure_info.type:
+        return failure.application_failure_info.type
+    return FAILURE_TYPES.get(str(kind), UNKNOWN)
+
+
+def error_type(error: BaseException) -> str:
+    """Return what `failure_type` will call *error* once the SDK has made a failure of it."""
+    while cause := _cause(error):
+        error = cause
+    if isinstance(error, ApplicationError):
+        return error.type or "ApplicationError"
+    if isinstance(error, TemporalTimeoutError):
+        return _timeout(TimeoutType.ValueType(error.type or 0))
+    name = type(error).__name__
+    return _RENAMED.get(name, name) if isinstance(error, FailureError) else name
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    # The SDK's converter takes what was being handled for the cause, but only of the SDK's own errors.
+    if isinstance(error, FailureError) and not error.__suppress_context__:
+        return error.__cause__ or error.__context__
+    return error.__cause__
+
+
+def _timeout(kind: TimeoutType.ValueType) -> str:
+    name = TimeoutType.Name(kind) if kind in TimeoutType.values() else "UNSPECIFIED"
+    words = name.removeprefix("TIMEOUT_TYPE_").split("_")
+    return "TimeoutError:" + "".join(word.capitalize() for word in words)

@@ -1,0 +1,184 @@
+"""One workflow run in this worker, from its instance's creation to its eviction: what happened, and what counts."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.api.failure.v1 import Failure
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
+
+from temporal_slo import names
+from temporal_slo.interceptor._chain import began
+from temporal_slo.interceptor._failures import error_type
+from temporal_slo.interceptor._labels import NONE
+from temporal_slo.interceptor._outcomes import BAD, EXCLUDED, UNKNOWN, checked
+from temporal_slo.interceptor._recorder import Recorder, harmless
+from temporal_slo.interceptor._rules import Rules
+
+COMPLETED: Final = "completed"
+FAILED: Final = "failed"
+CANCELED: Final = "canceled"
+CONTINUED: Final = "continued_as_new"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended.
+
+    Attributes:
+        status: As Temporal calls it, lower case.
+        at: When.
+        outcome: Of business; none if nothing says how to read it.
+        failure_type: Of the innermost cause; none if it has not failed.
+        retried: Whether another attempt is expected to follow.
+    """
+
+    status: str
+    at: datetime
+    outcome: str = NONE
+    failure_type: str = NONE
+    retried: bool = False
+
+
+class Run:
+    """What is known of a run, and how it is counted.
+
+    Args:
+        info: What the SDK says of it.
+        rules: What is promised of it.
+        recorder: Where it is counted.
+    """
+
+    exact = True
+    """Whether somebody else sees its end, so that the interceptor need not."""
+
+    def __init__(self, info: workflow.Info, rules: Rules, recorder: Recorder) -> None:
+        self.info = info
+        self.recorder = recorder
+        self.began = began(info)
+        self._rule = rules.of(info.namespace, info.workflow_type, info.task_queue)
+        self._labels = (info.workflow_type, info.task_queue)
+        self._child = "yes" if info.parent else "no"
+        self._outcome = UNKNOWN if self._rule.has_outcome else NONE
+
+    @harmless("outcome")
+    def returned(self, result: object) -> None:
+        """Read the outcome of a result with the user's function, which wants it as the workflow returned it."""
+        if self._rule.function:
+            self._outcome = UNKNOWN
+            self._outcome = checked(self._rule.function(result))
+
+    def ended(self, end: End) -> None:
+        """Count an end."""
+        labels = (*self._labels, self._child)
+        self.recorder.count(names.WORKFLOW_ENDS, *labels, end.status, end.outcome, end.failure_type)
+        if end.status == CONTINUED:
+            return
+        latency = end.at - self.began
+        self.recorder.observe(names.WORKFLOW_LATENCY, latency, *labels, end.status)
+        if end.status not in {COMPLETED, FAILED} or end.retried or end.outcome in {EXCLUDED, UNKNOWN}:
+            return
+        kept = end.status == COMPLETED and end.outcome != BAD
+        for objective in self._rule.objectives:
+            within = kept and latency <= objective.threshold
+            self.recorder.count(names.WORKFLOW_OBJECTIVE, *labels, objective.slo)
+            self.recorder.count(names.WORKFLOW_WITHIN_OBJECTIVE, *labels, objective.slo, by=int(within))
+
+    def task_failed(self, type_: str) -> None:
+        """Count a failed workflow task."""
+        self.recorder.count(names.WORKFLOW_TASK_FAILURES, *self._labels, type_)
+
+    def retried(self, type_: str, *, retryable: bool) -> bool:
+        """Return whether the server is expected to start another attempt after a failure."""
+        policy = self.info.retry_policy
+        if policy is None or not retryable or type_ in (policy.non_retryable_error_types or ()):
+            return False
+        return not policy.maximum_attempts or self.info.attempt < policy.maximum_attempts
+
+
+class InterceptedRun(Run):
+    """A run whose end only the interceptor sees: counted at once, and again if its last task is executed again."""
+
+    exact = False
+
+    def __init__(self, info: workflow.Info, rules: Rules, recorder: Recorder) -> None:
+        super().__init__(info, rules, recorder)
+        self._over = False
+
+    @harmless("end")
+    def completed(self, result: object) -> None:
+        """Count the end of a run that has returned."""
+        if self._silent():
+            return
+        if self._rule.read:
+            (payload,) = workflow.payload_converter().to_payloads([result])
+            self._outcome = self._rule.read(payload)
+        self._end(End(COMPLETED, workflow.now(), self._outcome))
+
+    @harmless("end")
+    def raised(self, error: BaseException) -> None:
+        """Count the end, or the failed task, of a run whose code or signal handler has raised."""
+        # Thrown into instances that are garbage-collected, in whatever thread, with another workflow around.
+        if isinstance(error, GeneratorExit) or self._silent():
+            return
+        if isinstance(error, workflow.ContinueAsNewError):
+            self._end(End(CONTINUED, workflow.now()))
+        elif isinstance(error, Exception | asyncio.CancelledError):
+            self._failed(error)
+
+    def _failed(self, error: Exception | asyncio.CancelledError) -> None:
+        native = isinstance(error, asyncio.CancelledError)
+        if _cancel_requested() and (native or is_cancelled_exception(error)):
+            self._end(End(CANCELED, workflow.now()))
+        elif native or workflow.is_failure_exception(error):
+            type_ = "CanceledError" if native else error_type(error)
+            retryable = not (isinstance(error, ApplicationError) and error.non_retryable)
+            retried = self.retried(type_, retryable=retryable)
+            self._end(End(FAILED, workflow.now(), failure_type=type_, retried=retried))
+        else:
+            self.task_failed(error_type(error))
+
+    def _silent(self) -> bool:
+        return self._over or not workflow.in_workflow() or workflow.unsafe.is_replaying()
+
+    def _end(self, end: End) -> None:
+        self._over = True
+        self.ended(end)
+
+
+def _cancel_requested() -> bool:
+    # Older SDKs do not tell; there a CancelledError that nobody asked for passes for a request.
+    reason = getattr(workflow, "cancellation_reason", None)
+    return reason is None or reason() is not None
+
+
+class TaskClock:
+    """Time within a workflow task: the server's at its start, and how long it has been worked on since."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def restart(self) -> None:
+        """Begin another task."""
+        self._began = time.monotonic()
+
+    def passed(self) -> timedelta:
+        """Return how long the task has been worked on."""
+        return timedelta(seconds=time.monotonic() - self._began)
+
+    def now(self, task_start: datetime) -> datetime:
+        """Return the time, by the server's clock."""
+        return task_start.replace(tzinfo=UTC) + self.passed()
+
+
+def retryable(failure: Failure) -> bool:
+    """Return whether a retry policy may apply to *failure*, as far as the failure itself tells."""
+    kind = failure.WhichOneof("failure_info")
+    if kind == "application_failure_info":
+        return not failure.application_failure_info.non_retryable
+    if kind == "server_failure_info":
+        return not failure.server_failure_info.non_retryable
+    return kind not in {"canceled_failure_info", "terminated_failure_info"}

@@ -1,0 +1,63 @@
+"""Workflow runners that watch their instances: each is a subclass of the runner that it replaces."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Final
+
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from temporal_slo.interceptor._host import Host
+from temporal_slo.interceptor._watched import WatchedRun
+from temporal_slo.interceptor._workflow import RUN
+
+PASSED_THROUGH: Final = ("temporal_slo.errors", "temporal_slo.interceptor", "temporal_slo.names")
+"""Not the package whole: workflows of the reference application are in it, and belong into the sandbox."""
+
+
+def passing_through(runner: WorkflowRunner) -> WorkflowRunner:
+    """Return *runner* with this library passed through its sandbox, if it has one."""
+    if isinstance(runner, SandboxedWorkflowRunner):
+        restrictions = runner.restrictions.with_passthrough_modules(*PASSED_THROUGH)
+        return _copy(runner, type(runner), restrictions=restrictions)
+    return runner
+
+
+def watching(runner: WorkflowRunner, host: Host, *, two_phase: bool) -> WorkflowRunner:
+    """Return a runner that does what *runner* does, and watches its instances.
+
+    A subclass and not a wrapper: other plugins ask for the class, and replace fields.
+    """
+    base = type(runner)
+
+    def create_instance(self: WorkflowRunner, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        run = host.watched(det.info, two_phase=two_phase)
+        if run is None:
+            return base.create_instance(self, det)
+        det = dataclasses.replace(det, extern_functions={**det.extern_functions, RUN: lambda _: run})
+        return _watch(base.create_instance(self, det), run)
+
+    return _copy(runner, type(f"Watching{base.__name__}", (base,), {"create_instance": create_instance}))
+
+
+def _copy(runner: WorkflowRunner, as_: type[WorkflowRunner], **changes: object) -> WorkflowRunner:
+    # Not by the constructor: a subclass of the user's may have any.
+    copy: WorkflowRunner = object.__new__(as_)
+    copy.__dict__.update(vars(runner), **changes)
+    return copy
+
+
+def _watch(instance: WorkflowInstance, run: WatchedRun) -> WorkflowInstance:
+    inner: Callable[[WorkflowActivation], WorkflowActivationCompletion] = instance.activate
+
+    def activate(act: WorkflowActivation) -> WorkflowActivationCompletion:
+        run.before(act)
+        completion = inner(act)
+        run.after(act, completion)
+        return completion
+
+    # On the instance, for a wrapper would have to follow the class through every version of the SDK.
+    instance.activate = activate  # type: ignore[method-assign]
+    return instance

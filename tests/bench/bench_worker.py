@@ -1,0 +1,188 @@
+"""What the worker library costs: `python -m tests.bench.bench_worker [rounds] [workflows]`."""
+
+import asyncio
+import functools
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, TracingInterceptor, create_tracer_provider
+
+from temporal_slo.interceptor import Objective, SLOPlugin, _activity, _host, _workflow, prometheus_runtime
+from temporal_slo.interceptor._run import Run
+from temporal_slo.interceptor._watched import WatchedRun
+from temporal_slo.servers.process import LOOPBACK, free_port, until
+from temporal_slo.servers.temporal import TemporalServer
+from tests.interceptor import cases
+from tests.interceptor.drive import case_worker
+
+CONTROL: Final = "nothing"
+CONTROL_AGAIN: Final = "nothing again"
+OURS: Final = "SLOPlugin"
+TRACING: Final = "TracingInterceptor"
+OTEL: Final = "OpenTelemetryPlugin"
+DEFAULTS: Final = ["12", "150"]
+CONFIGS: Final = (CONTROL, CONTROL_AGAIN, OURS, TRACING, OTEL)
+
+HOOKS: Final[Sequence[tuple[type, str]]] = (
+    (WatchedRun, "before"),
+    (WatchedRun, "after"),
+    (Run, "returned"),
+    (_host.Host, "watched"),
+    (_workflow.WorkflowInbound, "init"),
+    (_activity.ActivityInbound, "_started"),
+    (_activity.ActivityInbound, "_ended"),
+)
+"""All of ours that runs for a workflow with activities."""
+
+
+class NoExporter(SpanExporter):
+    """Takes spans and does nothing with them."""
+
+    def export(self, spans: Sequence[object]) -> SpanExportResult:
+        """See base class."""
+        del spans
+        return SpanExportResult.SUCCESS
+
+
+@dataclass
+class Costs:
+    """CPU milliseconds of the worker's process for a workflow.
+
+    Attributes:
+        rounds: By configuration, one figure a round.
+        hooks: Spent in our hooks, one figure for each run of ours that was timed; a share of that run.
+    """
+
+    rounds: dict[str, list[float]] = field(default_factory=lambda: {config: [] for config in CONFIGS})
+    hooks: list[tuple[float, float]] = field(default_factory=list)
+
+    def ratios(self, config: str) -> list[float]:
+        """Return the cost over that of no plugin, of the same round."""
+        pairs = zip(self.rounds[CONTROL], self.rounds[CONTROL_AGAIN], self.rounds[config], strict=True)
+        return [cost / ((a + b) / 2) for a, b, cost in pairs]
+
+    def table(self) -> str:
+        """Return what is printed."""
+        lines = [f"{'configuration':<22}{'ms/workflow':>12}{'ratio':>8}{'min':>7}{'max':>7}"]
+        for config, values in self.rounds.items():
+            ratios = self.ratios(config)
+            lines.append(
+                f"{config:<22}{statistics.median(values):>12.2f}{statistics.median(ratios):>8.3f}"
+                f"{min(ratios):>7.3f}{max(ratios):>7.3f}"
+            )
+        own = statistics.median(ms for ms, _ in self.hooks)
+        share = statistics.median(ms / total for ms, total in self.hooks)
+        lines.append(f"in our hooks: {own:.3f} ms/workflow, {share:.1%} of the worker's CPU")
+        return "\n".join(lines)
+
+
+def given(config: str) -> tuple[list[Any], list[Any]]:
+    """Return the plugins and interceptors of a configuration."""
+    if config == OURS:
+        return [SLOPlugin(objectives=[Objective(slo="fast", workflow="Three", threshold=timedelta(seconds=9))])], []
+    if config == TRACING:
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(NoExporter()))
+        return [], [TracingInterceptor(tracer=provider.get_tracer("bench"), always_create_workflow_spans=True)]
+    return ([OpenTelemetryPlugin(add_temporal_spans=True)], []) if config == OTEL else ([], [])
+
+
+@contextmanager
+def timed() -> Iterator[list[float]]:
+    """Time our hooks by the CPU clock of their thread; the list gets the seconds."""
+    spent: list[float] = []
+    originals = [(owner, name, getattr(owner, name)) for owner, name in HOOKS]
+
+    def timing(hook: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(hook)
+        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 any hook
+            began = time.thread_time()
+            try:
+                return hook(*args, **kwargs)
+            finally:
+                spent.append(time.thread_time() - began)
+
+        return call
+
+    for owner, name, hook in originals:
+        setattr(owner, name, timing(hook))
+    try:
+        yield spent
+    finally:
+        for owner, name, hook in originals:
+            setattr(owner, name, hook)
+
+
+async def drain(starter: Client, client: Client, workflows: int) -> float:
+    """Start workflows, then let a worker do them all; return its CPU milliseconds for each."""
+    queue = f"bench-{uuid.uuid4().hex[:8]}"
+    start = functools.partial(starter.start_workflow, "Three", task_queue=queue)
+    for first in range(0, workflows, 20):
+        await asyncio.gather(*(start(id=f"{queue}-{i}") for i in range(first, min(first + 20, workflows))))
+
+    async def done() -> bool:
+        return (
+            await starter.count_workflows(f"TaskQueue='{queue}' AND ExecutionStatus='Completed'")
+        ).count >= workflows
+
+    worker = case_worker(client, queue, workflows=[cases.Three])
+    before = time.process_time()
+    async with worker:
+        await until(done, deadline=120, what="all workflows")
+        took = time.process_time() - before
+    return took * 1000 / workflows
+
+
+async def measure(address: str, rounds: int, workflows: int) -> Costs:
+    """Run every configuration in every round, in an order that differs."""
+    trace.set_tracer_provider(create_tracer_provider())  # once a process: OpenTelemetryPlugin insists on it
+    runtime = prometheus_runtime(bind_address=f"{LOOPBACK}:{free_port()}")
+    starter = await Client.connect(address, runtime=runtime)
+    clients = {}
+    for config in CONFIGS:
+        plugins, interceptors = given(config)
+        clients[config] = await Client.connect(address, runtime=runtime, plugins=plugins, interceptors=interceptors)
+    costs = Costs()
+    await drain(starter, clients[CONTROL], workflows)  # the first pays for what is loaded once
+    for number in range(rounds):
+        for config in random.Random(number).sample(CONFIGS, len(CONFIGS)):  # noqa: S311 an order, no secret
+            costs.rounds[config].append(await drain(starter, clients[config], workflows))
+        with timed() as spent:
+            total = await drain(starter, clients[OURS], workflows)
+        costs.hooks.append((sum(spent) * 1000 / workflows, total))
+    return costs
+
+
+async def main(rounds: int, workflows: int) -> None:
+    """Print the table, the worker pinned to one processor and the server to another."""
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cpus[0]})  # children inherit it
+    with tempfile.TemporaryDirectory() as folder:
+        server = TemporalServer(Path(folder), options=["--headless", "--namespace", "default"])
+        try:
+            await server.ready()
+            os.sched_setaffinity(0, {cpus[-1]})
+            print((await measure(server.address, rounds, workflows)).table())
+        finally:
+            server.child.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*map(int, (sys.argv[1:] + DEFAULTS[len(sys.argv) - 1 :])[:2])))
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,144 @@
+"""Our own code is made to raise, hook by hook; no workflow and no activity may notice."""
+
+import asyncio
+from typing import NoReturn
+
+import pytest
+from temporalio.client import Client
+from temporalio.worker import ExecuteWorkflowInput, WorkflowInboundInterceptor
+
+from temporal_slo import names
+from temporal_slo.interceptor import SLOInterceptor, SLOPlugin, _activity, _host, _run, _watched, _workflow
+from temporal_slo.interceptor._recorder import Recorder
+from temporal_slo.interceptor._run import InterceptedRun, Run
+from temporal_slo.interceptor._watched import WatchedRun
+
+from . import cases
+from .conftest import Connect
+from .drive import Drive, Handle, case_worker
+from .metrics import Metrics
+
+USED = [cases.Judged, cases.CardFails, cases.Continues, cases.SignalFails]
+
+PLUGIN_FAULTS: list[tuple[object, str, set[str]]] = [
+    (WatchedRun, "__init__", {"start"}),
+    (_run, "began", {"start"}),
+    (WatchedRun, "_evicted", {"activation"}),
+    (WatchedRun, "_resolved", {"completion"}),
+    (WatchedRun, "_end_of", {"completion"}),
+    (_watched, "failure_type", {"completion"}),
+    (Run, "ended", {"count"}),
+    (_run, "checked", {"outcome"}),
+    (_workflow, "hand_on", {"continue_as_new"}),
+    (_activity, "_labels", {"activity_start", "activity_end"}),
+    (Recorder, "info", {"configure"}),
+    (Recorder, "observe", {"activity_start", "count"}),
+    (Recorder, "count", set()),  # what counts errors is what fails
+    (Recorder, "error", set()),
+]
+INTERCEPTOR_FAULTS: list[tuple[object, str, set[str]]] = [
+    (InterceptedRun, "__init__", {"start"}),
+    (InterceptedRun, "_silent", {"end"}),
+    (InterceptedRun, "_end", {"end"}),
+    (_workflow, "hand_on", {"continue_as_new"}),
+    (_host.Host, "recorder", set()),
+]
+
+
+def broken(*_: object, **__: object) -> NoReturn:
+    """Raise, as a bug of ours would."""
+    raise RuntimeError("customer 4711")
+
+
+async def results(client: Client, task_queue: str) -> list[object]:
+    """Run workflows; return the result of each, or what it failed with, and its history."""
+    drive = Drive(client, task_queue)
+    async with case_worker(client, task_queue, workflows=USED):
+        await drive.start(cases.Judged, "OK")
+        await drive.start(cases.CardFails)
+        await drive.start(cases.Continues, 1)
+        await drive.start(cases.SignalFails, start_signal="poke")
+        await drive.ended()
+    return [await outcome(handle) for handle in drive.handles]
+
+
+async def outcome(handle: Handle) -> tuple[object, list[str | None]]:
+    """Return how a workflow ended, and what happened in it."""
+    answer = (await asyncio.gather(handle.result(), return_exceptions=True))[0]
+    said = repr(getattr(answer, "cause", answer))
+    return said, [event.WhichOneof("attributes") for event in (await handle.fetch_history()).events]
+
+
+@pytest.fixture(scope="module")
+async def expected(plain: Client) -> list[object]:
+    """What the workflows come to without the library."""
+    return await results(plain, "harmless-without")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "hooks"), PLUGIN_FAULTS, ids=[f"{fault[1]}-{index}" for index, fault in enumerate(PLUGIN_FAULTS)]
+)
+async def test_plugin_faults_stay_inside(
+    *,
+    connect: Connect,
+    metrics: Metrics,
+    queue: str,
+    expected: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
+    hooks: set[str],
+) -> None:
+    """Whatever of the plugin raises, workflows and activities end as without it, and the error is counted."""
+    before = metrics.counts(names.WORKER_ERRORS)
+    monkeypatch.setattr(owner, name, broken)
+    client = await connect(SLOPlugin(outcomes={"Judged": lambda _: "good"}))
+    assert await results(client, queue) == expected
+    after = metrics.counts(names.WORKER_ERRORS)
+    assert {key[0] for key in after if after[key] != before.get(key, 0)} == hooks
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "hooks"), INTERCEPTOR_FAULTS, ids=[f"{fault[1]}" for fault in INTERCEPTOR_FAULTS]
+)
+async def test_interceptor_faults_stay_inside(
+    *,
+    connect: Connect,
+    metrics: Metrics,
+    queue: str,
+    expected: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
+    hooks: set[str],
+) -> None:
+    """Whatever of the interceptor raises, workflows and activities end as without it, and the error is counted."""
+    before = metrics.counts(names.WORKER_ERRORS)
+    monkeypatch.setattr(owner, name, broken)
+    client = await connect(interceptors=[SLOInterceptor(runtime=metrics.runtime)])
+    assert await results(client, queue) == expected
+    after = metrics.counts(names.WORKER_ERRORS)
+    assert {key[0] for key in after if after[key] != before.get(key, 0)} == hooks
+
+
+class Endless(WorkflowInboundInterceptor):
+    """A workflow that never ends."""
+
+    def __init__(self) -> None:
+        """Stand at the end of the chain."""
+
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> None:  # noqa: A002, ARG002 the SDK's
+        """Wait for ever."""
+        await asyncio.Future()
+
+
+async def test_garbage_collected_instance_is_silent(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose coroutine is closed outside of any workflow counts nothing, and is no error."""
+    before = metrics.counts(names.WORKER_ERRORS), metrics.counts(names.WORKFLOW_ENDS)
+    inbound = _workflow.WorkflowInbound(Endless())
+    inbound._run = object.__new__(InterceptedRun)  # noqa: SLF001 as init would leave it
+    running = inbound.execute_workflow(ExecuteWorkflowInput(type=object, run_fn=broken, args=(), headers={}))
+    running.send(None)
+    running.close()
+    assert (metrics.counts(names.WORKER_ERRORS), metrics.counts(names.WORKFLOW_ENDS)) == before
+    assert not caplog.records

@@ -1,0 +1,107 @@
+"""What may be given, and how a mistake is refused when it is given."""
+
+import re
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from temporalio.common import MetricMeter
+
+from temporal_slo import names
+from temporal_slo.errors import UsageError
+from temporal_slo.interceptor import Objective, OutcomeExpression, SLOInterceptor, SLOPlugin, prometheus_runtime
+from temporal_slo.interceptor._labels import Bounded
+from temporal_slo.interceptor._recorder import Recorder
+
+SPEC = Path(__file__).parents[2] / "deploy" / "slos" / "volteryde.yaml"
+ANY = cast("Any", None)
+
+
+def objective(**changes: Any) -> Objective:  # noqa: ANN401 wrong ones too
+    """Return an objective."""
+    given: dict[str, Any] = {"slo": "fast", "workflow": "BookRide", "threshold": timedelta(seconds=7)}
+    return Objective(**given | changes)
+
+
+def plugin(**options: Any) -> SLOPlugin:  # noqa: ANN401 wrong ones too
+    """Return a plugin."""
+    return SLOPlugin(**options)
+
+
+WRONG: list[tuple[Callable[[], object], str]] = [
+    (lambda: objective(threshold=timedelta()), "Objective fast threshold: .* is not a duration above 0; write"),
+    (lambda: objective(threshold=timedelta(seconds=-1)), "is not a duration above 0"),
+    (lambda: objective(threshold=90), "90 is not a duration above 0"),
+    (lambda: objective(slo=""), "Objective slo: is ''; write"),
+    (lambda: objective(workflow=3), "Objective workflow: is 3; write"),
+    (lambda: plugin(objectives=[objective(), objective()]), "objectives: name 'fast' twice for BookRide; keep one"),
+    (lambda: plugin(objectives=["fast"]), "objectives: holds a str; write Objective"),
+    (lambda: plugin(objectives=3), "objectives: is a int; give a list"),
+    (lambda: plugin(outcomes=[1]), "outcomes: is a list; give a dict"),
+    (lambda: plugin(outcomes={"": len}), "outcomes '': is not the name of a workflow type; write"),
+    (lambda: plugin(outcomes={"BookRide": "status"}), "outcomes 'BookRide': is a str; give an OutcomeExpression"),
+    (lambda: plugin(labels={"user label-1": "x"}), "labels 'user label-1': is not a label name; use letters"),
+    (lambda: plugin(labels={"__name__": "x"}), "is not a label name"),
+    (lambda: plugin(labels={"status": "x"}), "labels 'status': is taken; use another name"),
+    (lambda: plugin(labels={"namespace": "x"}), "labels 'namespace': is taken"),
+    (lambda: plugin(labels={"team": 3}), "labels 'team': has no text as its value; write"),
+    (lambda: plugin(max_label_values=0), "max_label_values: 0 is not a whole number above 0; give"),
+    (lambda: plugin(max_label_values=True), "max_label_values: True is not"),
+    (lambda: plugin(slos=["fast"]), "slos: 'fast' is not a list of SLOs of the spec; it has none"),
+    (lambda: plugin(spec=SPEC, slos=["fast"]), "it has booking-latency, booking-not-stuck, booking-success"),
+    (lambda: plugin(spec=SPEC, slos="booking-latency"), "slos: 'booking-latency' is not a list"),
+    (lambda: plugin(spec="no/such/place"), "no/such/place: does not exist; correct the path"),
+    (lambda: plugin(spec=3), "spec: is not a path"),
+    (lambda: SLOInterceptor(labels={"le": "x"}), "labels 'le': is taken"),
+    (lambda: OutcomeExpression(expression="status", good=[]), "names neither good nor bad values; add"),
+    (lambda: OutcomeExpression(expression="a[", good=["OK"]), "'a\\[' is not a JMESPath expression; write"),
+    (lambda: OutcomeExpression(expression="a", good="OK"), "OutcomeExpression good: is not a list of texts; write"),
+    (lambda: prometheus_runtime(bind_address="9000"), "bind_address: '9000' is not host:port; write"),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_mistakes_are_refused_at_once(build: Callable[[], object], message: str) -> None:
+    """A mistake raises a UsageError with its place and its remedy when it is made, and not in a worker."""
+    with pytest.raises(UsageError, match=re.compile(message)):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("build", "module"),
+    [
+        (lambda: OutcomeExpression(expression="a", good=["OK"]), "jmespath"),
+        (lambda: SLOPlugin(spec=SPEC), "temporal_slo.spec.load"),
+    ],
+)
+def test_missing_extra_is_named(build: Callable[[], object], module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the spec extra the error says what to install."""
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=re.escape("pip install 'temporal-slo[spec]'")):
+        build()
+
+
+def test_values_are_bounded() -> None:
+    """Past the limit a value becomes `other`; it is short, printable, and each replacement is told."""
+    replaced: list[tuple[str, str]] = []
+    bounded = Bounded(2, replaced.append)
+    key = ("metric", "failure_type")
+    assert [bounded(key, value) for value in ("A", "B", "C", "A", "none", "D")] == [
+        "A",
+        "B",
+        "other",
+        "A",
+        "none",
+        "other",
+    ]
+    assert replaced == [key, key]
+    assert bounded(("other metric", "failure_type"), "x\n" + "y" * 500) == "x" + "y" * 99
+
+
+def test_label_counts_must_fit() -> None:
+    """A metric with a label too few is refused and not recorded with the wrong labels."""
+    with pytest.raises(ValueError, match="argument"):
+        Recorder(MetricMeter.noop, "ns", {}, 3).count(names.WORKER_ERRORS)

@@ -1,0 +1,140 @@
+"""However it is given, and beside whatever, it counts once."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from temporalio.worker import UnsandboxedWorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+import temporal_slo.interceptor
+from temporal_slo import names
+from temporal_slo.interceptor import SLOInterceptor, SLOPlugin, _protocol
+
+from . import cases
+from .conftest import Connect
+from .drive import Drive, case_worker
+from .metrics import Metrics
+
+ENDS = {
+    ("ActivityFails", "no", "failed", "none", "CardDeclined"): 1,
+    ("Bug", "no", "completed", "none", "none"): 1,
+    ("SignalFails", "no", "failed", "none", "BadSignal"): 1,
+    ("Continues", "no", "continued_as_new", "none", "none"): 1,
+    ("Continues", "no", "completed", "none", "none"): 1,
+}
+USED = [cases.ActivityFails, cases.Bug, cases.SignalFails, cases.Continues]
+ATTEMPTS = {("ActivityFails", "fail", "failed", "CardDeclined"): 2}
+TASK_FAILURES = {("Bug", "ValueError"): 1}
+
+
+def otel() -> OpenTelemetryPlugin:
+    """Return the SDK's own tracing plugin."""
+    return OpenTelemetryPlugin(add_temporal_spans=True)
+
+
+def nothing(_: Metrics) -> list[Any]:
+    """Give nothing."""
+    return []
+
+
+Given = Callable[[Metrics], Sequence[Any]]
+PLUGIN: Given = lambda _: [SLOPlugin()]  # noqa: E731 one of many
+INTERCEPTOR: Given = lambda metrics: [SLOInterceptor(runtime=metrics.runtime)]  # noqa: E731
+
+WAYS: dict[str, tuple[Given, Given, Given, Given]] = {
+    "client": (PLUGIN, nothing, nothing, nothing),
+    "worker": (nothing, nothing, PLUGIN, nothing),
+    "both": (PLUGIN, nothing, PLUGIN, nothing),
+    "interceptor on client": (nothing, INTERCEPTOR, nothing, nothing),
+    "interceptor on worker": (nothing, nothing, nothing, INTERCEPTOR),
+    "interceptor on both": (nothing, INTERCEPTOR, nothing, INTERCEPTOR),
+    "plugin and interceptor": (PLUGIN, nothing, nothing, INTERCEPTOR),
+    "interceptor and plugin": (nothing, INTERCEPTOR, PLUGIN, nothing),
+    "before tracing": (lambda _: [SLOPlugin(), otel()], nothing, nothing, nothing),
+    "after tracing": (lambda _: [otel(), SLOPlugin()], nothing, nothing, nothing),
+    "worker beside tracing": (lambda _: [otel()], nothing, PLUGIN, nothing),
+}
+"""Plugins and interceptors of the client, plugins and interceptors of the worker."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tracer() -> None:
+    trace.set_tracer_provider(create_tracer_provider())
+
+
+async def drive_all(drive: Drive) -> None:
+    """Run what `ENDS` lists."""
+    await drive.start(cases.ActivityFails)
+    await drive.start(cases.Bug)
+    await drive.start(cases.Continues, 1)
+    await (await drive.start(cases.SignalFails)).signal("poke")
+    await drive.ended()
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_counts_once_however_given(connect: Connect, metrics: Metrics, queue: str, way: str) -> None:
+    """On client, worker or both, as plugin or interceptor, before or after tracing: each end counts once."""
+    client_plugins, client_interceptors, plugins, interceptors = (given(metrics) for given in WAYS[way])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The same plugin type")
+        client = await connect(*client_plugins, interceptors=client_interceptors)
+        worker = case_worker(client, queue, workflows=USED, plugins=plugins, interceptors=interceptors)
+    async with worker:
+        await drive_all(Drive(client, queue))
+    assert metrics.ends(queue) == ENDS
+    assert metrics.counts(names.ACTIVITY_ATTEMPTS, queue) == ATTEMPTS
+    assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == TASK_FAILURES
+    ends = {("ActivityFails", "fail", "failed", "CardDeclined"): 1}
+    assert metrics.counts(names.ACTIVITY_ENDS, queue) == ({} if way.startswith("interceptor on") else ends)
+
+
+async def test_without_sandbox(connect: Connect, metrics: Metrics, queue: str) -> None:
+    """Workers without a sandbox count the same."""
+    client = await connect(SLOPlugin())
+    async with case_worker(client, queue, workflow_runner=UnsandboxedWorkflowRunner()):
+        await drive_all(Drive(client, queue))
+    assert metrics.ends(queue) == ENDS
+
+
+class TeamRunner(SandboxedWorkflowRunner):
+    """A runner of a user, with a class of its own."""
+
+    def greeting(self) -> str:
+        """Return what only this class has."""
+        return "hello"
+
+
+async def test_runner_keeps_its_class(connect: Connect, queue: str) -> None:
+    """Other plugins find the runner that was given: its class, its fields and its methods."""
+    client = await connect(SLOPlugin(), otel())
+    worker = case_worker(client, queue, workflow_runner=TeamRunner())
+    runner = worker.config(active_config=True)["workflow_runner"]
+    assert isinstance(runner, TeamRunner)
+    assert runner.greeting() == "hello"
+    assert {"opentelemetry", "temporal_slo.interceptor"} <= runner.restrictions.passthrough_modules
+    assert type(runner).create_instance is not SandboxedWorkflowRunner.create_instance
+
+
+async def test_unknown_protocol_falls_back(
+    connect: Connect, metrics: Metrics, queue: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an SDK that speaks another protocol ends are counted replay-safe; a log line and a metric say so."""
+    monkeypatch.setattr(_protocol, "ENDING", 11)
+    client = await connect(SLOPlugin())
+    async with case_worker(client, queue):
+        await drive_all(Drive(client, queue))
+    assert metrics.ends(queue) == ENDS
+    (info,) = metrics.counts(names.WORKER_INFO, queue)
+    assert info[:2] == ("replay_safe", "protocol")
+    (said,) = [record.message for record in caplog.records if "replay-safe" in record.message]
+    assert said.startswith(f"workflow ends on {queue} are counted replay-safe, not exactly (protocol):")
+
+
+def test_public_names() -> None:
+    """`__all__` is what can be imported, sorted, and nothing more."""
+    public = {name for name in vars(temporal_slo.interceptor) if not name.startswith("_")}
+    assert sorted(public) == temporal_slo.interceptor.__all__ == sorted(temporal_slo.interceptor.__all__)
