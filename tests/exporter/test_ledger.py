@@ -169,7 +169,8 @@ def test_refused(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("address", "start"),
     [
-        ("ledger.db", "--ledger: is not a database URL: "),
+        ("ledger.db", "--ledger: is not a database URL; "),
+        ("postgresql://slo:hunter2@host:hunter2/db", "--ledger: is not a database URL; "),
         ("mysql://x", "--ledger: cannot be kept in mysql; "),
         ("sqlite:////nowhere/at/all/ledger.db", "--ledger: cannot be opened: unable to open database file; "),
     ],
@@ -180,3 +181,5 @@ def test_bad_url(address: str, start: str) -> None:
         Ledger(address)
     assert str(caught.value).startswith(start)
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value) + repr(caught.value)
+    assert caught.value.__suppress_context__ or "hunter2" not in address

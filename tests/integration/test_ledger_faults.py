@@ -181,7 +181,7 @@ def is_sound(ledger: Path, count: int) -> None:
     """Check the whole file, and that it has so many runs counted, whatever is waiting to be written."""
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        for table in ("closed_totals", "minutes", "failure_totals"):
+        for table in ("closed_totals", "closed_minutes", "failure_totals"):
             assert connection.execute(f"SELECT sum(count) FROM {table}").fetchone() == (count,)  # noqa: S608 no input
         assert connection.execute("SELECT count(*) FROM seen").fetchone() == (count,)
 
@@ -264,7 +264,7 @@ REFUSED: Final[dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]]]
     "corrupt about itself": (lambda path: smashed(path, "ledger"), (), "malformed"),
     "corrupt in its counts": (lambda path: smashed(path, "closed_totals"), (), "malformed"),
     "cut off": (halved, (), "malformed"),
-    "newer": (newer, (), "its schema is 99, newer than the 1 of this program"),
+    "newer": (newer, (), "its schema is 99, newer than the 2 of this program"),
     "two codecs": (ours, (*CONVERTER, "--codec-endpoint", "http://127.0.0.1:9"), "has a codec of its own"),
 }
 

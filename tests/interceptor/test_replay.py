@@ -26,9 +26,11 @@ async def record(client: Client, task_queue: str) -> list[WorkflowHistory]:
         first = client.get_workflow_handle(continued.id, run_id=continued.first_execution_run_id)
         await drive.ended()
         waiting = await drive.start(cases.Steps)
+        # Else the signal comes before the first task or after it, as it happens, and histories differ by that.
+        await drive.has(waiting, "workflow_task_completed")
         await waiting.signal("step")
         await drive.has(waiting, "activity_task_completed")
-        await drive.has(waiting, "workflow_task_completed", 2)
+        await drive.has(waiting, "workflow_task_completed", 3)
     return [await handle.fetch_history() for handle in (*drive.handles, first)]
 
 

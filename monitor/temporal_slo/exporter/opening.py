@@ -36,10 +36,9 @@ def open_engine(url: str) -> Engine:
             event.listen(engine, "connect", _tune)
             return engine
         return _server(parsed)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise UsageError(
-            "--ledger", f"is not a database URL: {error}", "write for example sqlite:///ledger.db"
-        ) from error
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError):
+        # Without the cause, which may quote the URL and so a password.
+        raise UsageError("--ledger", "is not a database URL", "write for example sqlite:///ledger.db") from None
 
 
 def _server(url: URL) -> Engine:
