@@ -41,11 +41,13 @@ def programs(folder: Path, say: Say) -> Path:
 
 
 def _find(folder: Path) -> Path | None:
-    program = shutil.which("postgres")
-    if program and shutil.which("initdb"):
-        return Path(program).resolve().parent
-    places = [*Path("/").glob(PLACES), *(folder / "postgres").absolute().glob(PLACES)]
+    places = [*_installed(), *(folder / "postgres").absolute().glob(PLACES)]
     return next((place for place in places if (place / "initdb").exists()), None)
+
+
+def _installed() -> list[Path]:
+    program = shutil.which("postgres")
+    return [*([Path(program).resolve().parent] if program else []), *Path("/").glob(PLACES)]
 
 
 def _packages(state: Path) -> Sequence[str]:

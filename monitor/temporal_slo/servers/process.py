@@ -21,9 +21,12 @@ T = TypeVar("T")
 
 UNPRIVILEGED: Final = (
     *("--reuid", "nobody", "--regid", "nogroup", "--clear-groups"),
-    *("--inh-caps", "-all,+dac_override", "--ambient-caps", "+dac_override"),
+    *("--inh-caps", "-all,+dac_override", "--ambient-caps", "+dac_override", "--securebits", "+no_setuid_fixup"),
 )
-"""What makes `setpriv` run a program as nobody, who may still pass through folders that are root's alone."""
+"""What makes `setpriv` run a program as nobody, who may still pass through folders that are root's alone.
+
+Without the secure bit the kernel forgets that capability where a program asks what it may do, as PostgreSQL does.
+"""
 
 
 class Child:
