@@ -71,5 +71,8 @@ async def test_ends_equal_the_servers_over_restarts(
     print(f"{count} workflows, {restarts} restarts, {took:.0f} s: server {dict(rows)}; worker {dict(seen)}")
     assert rows - seen == unseen
     assert not seen - rows
-    activities = {key[0]: value for key, value in metrics.counts(names.ACTIVITY_ENDS, queue).items()}
+    # In all: an activity that a stopping worker cancelled has failed for another reason than the others.
+    activities: Counter[str] = Counter()
+    for key, value in metrics.counts(names.ACTIVITY_ENDS, queue).items():
+        activities[key[0]] += value
     assert activities == {"Three": 3 * rows["Three", "completed"], "CardFails": rows["CardFails", "failed"]}
