@@ -119,8 +119,7 @@ OVERDUE_MINUTES: Final = Family(
 WORKFLOWS_PAUSED: Final = Family(
     f"{PREFIX}_workflows_paused",
     "gauge",
-    "Open workflow runs that were paused when they were last listed: a pause of a run that was seen running before "
-    "shows within ten minutes.",
+    "Open workflow runs that were paused when all open ones were last listed, which happens every ten minutes.",
     (NAMESPACE, WORKFLOW_TYPE),
 )
 EXPORTER_UP: Final = Family(

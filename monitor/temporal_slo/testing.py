@@ -5,7 +5,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, Page, Run
+from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, PAUSED, Page, Run
 
 
 class FixedClock:
@@ -57,10 +57,10 @@ class FakeVisibility:
         rows = (run for run in self.runs.values() if 0 < run.close_time <= last)
         return _page(rows, lambda run: (run.close_time, run.start_time, run.run_id), min(size, self._page_limit), token)
 
-    async def running(self, size: int, token: bytes = b"") -> Page:
-        """Open runs, newest start first, whatever their status."""
+    async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
+        """Open runs, newest start first, whatever their status, but paused ones only if they are asked for."""
         self._ask("running")
-        rows = (run for run in self.runs.values() if not run.close_time)
+        rows = (run for run in self.runs.values() if not run.close_time and (paused or run.status != PAUSED))
         return _page(rows, lambda run: (run.start_time, run.run_id), min(size, self._page_limit), token)
 
     async def count(self, since: int, until: int) -> int:

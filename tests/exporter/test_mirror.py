@@ -379,7 +379,7 @@ async def test_pauses(watched: Watched) -> None:
 async def test_empty_page_with_a_token(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page without rows ends a listing, though it has a token."""
 
-    async def empty(*_: object) -> Page:
+    async def empty(*_: object, **__: object) -> Page:
         return Page((), b"more")
 
     for listing in ("closed", "running"):

@@ -81,7 +81,7 @@ async def test_server_without_pausing() -> None:
     service = SimpleNamespace(workflow_service=SimpleNamespace(list_workflow_executions=respond))
     visibility = TemporalVisibility(service, "shop")  # type: ignore[arg-type] # all of the client that it uses
     for _ in range(2):
-        assert [run.status for run in (await visibility.running(17)).rows] == ["running"]
+        assert [run.status for run in (await visibility.running(17, paused=True)).rows] == ["running"]
     assert queries == [OPEN_QUERY, RUNNING_QUERY, RUNNING_QUERY]
 
 

@@ -244,7 +244,7 @@ class Mirror:
         steady, ahead = floor, None
         floor, size = (0, PAGE_SIZE_MAX) if reconcile else (floor, size)
         while True:
-            page = await self._visibility.running(size, token)
+            page = await self._visibility.running(size, token, paused=reconcile)
             rows = [run for run in page.rows if run.start_time >= floor]
             ahead = ahead or edge.ahead((run.start_time for run in rows), now)
             listed.update(run.run_id for run in rows)

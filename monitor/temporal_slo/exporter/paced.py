@@ -34,10 +34,10 @@ class PacedVisibility:
         async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
             return await self._inner.closed(size, token, until)
 
-    async def running(self, size: int, token: bytes = b"") -> Page:
+    async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
         """Running runs, newest start first."""
         async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
-            return await self._inner.running(size, token)
+            return await self._inner.running(size, token, paused=paused)
 
     async def count(self, since: int, until: int) -> int:
         """How many runs closed from *since* until before *until*."""
