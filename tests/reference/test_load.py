@@ -9,7 +9,7 @@ from temporalio.service import RetryConfig, RPCError
 
 from temporal_slo.errors import UsageError
 from temporal_slo.reference import load
-from temporal_slo.reference.booking import BookRideWorkflow
+from temporal_slo.reference.booking import BookingResult
 from temporal_slo.reference.load import DEFAULT_MIX, ENDINGS, Load, Mix, Outcome, Start, Tally, plan
 from temporal_slo.reference.services import FATES
 from temporal_slo.servers.temporal import TemporalServer
@@ -74,7 +74,7 @@ def test_bad_mix(text: str, message: str) -> None:
 
 
 async def _ends_as_planned(client: Client, starts: list[Start]) -> None:
-    handles = [client.get_workflow_handle_for(BookRideWorkflow.run, start.workflow_id) for start in starts]
+    handles = [client.get_workflow_handle(start.workflow_id, result_type=BookingResult) for start in starts]
     statuses = [status for status, _ in await asyncio.gather(*map(ending, handles))]
     assert statuses == [ENDINGS[start.outcome].status for start in starts]
     for start, handle in zip(starts, handles, strict=True):
