@@ -4,13 +4,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from temporal_slo import names
 from temporal_slo.exporter import collector
-from temporal_slo.exporter.collector import Sample, collect
+from temporal_slo.exporter.collector import collect
 from temporal_slo.exporter.exposition import Exposition, Renderer
+from temporal_slo.exporter.samples import Durations, Sample
 from temporal_slo.exporter.snapshot import (
     BUCKETS,
     ClosedKey,
     DurationKey,
-    Durations,
     FailureKey,
     Figures,
     OverdueKey,

@@ -16,18 +16,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition import (
-    OPENMETRICS,
-    TEXT,
-    WANTED_FOR,
-    Exposition,
-    Histogram,
-    Labels,
-    Renderer,
-    Value,
-    Variant,
-)
-from temporal_slo.exporter.snapshot import BUCKETS, Durations
+from temporal_slo.exporter.exposition import OPENMETRICS, TEXT, WANTED_FOR, Exposition, Renderer, Variant
+from temporal_slo.exporter.samples import Durations, Histogram, Labels, Value
+from temporal_slo.exporter.snapshot import BUCKETS
 
 PROMETHEUS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 TEXT_GZIP, OPENMETRICS_GZIP = Variant(TEXT, gzip=True), Variant(OPENMETRICS, gzip=True)

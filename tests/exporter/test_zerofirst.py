@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from temporal_slo.exporter.exposition import Histogram
-from temporal_slo.exporter.snapshot import Durations
+from temporal_slo.exporter.samples import Durations, Histogram
 from temporal_slo.exporter.zerofirst import HOLD, ZeroFirst, zero_of
 
 

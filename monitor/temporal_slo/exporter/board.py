@@ -8,8 +8,9 @@ from typing import Self
 
 from temporal_slo.errors import LedgerError
 from temporal_slo.exporter.collector import COUNTERS, collect, zeroed
-from temporal_slo.exporter.exposition import Answer, Exposition, Labels, Renderer, Value
+from temporal_slo.exporter.exposition import Answer, Exposition, Renderer
 from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.samples import Labels, Value
 from temporal_slo.exporter.snapshot import Snapshot
 from temporal_slo.exporter.zerofirst import ZeroFirst, zero_of
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import NamedTuple
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition import Histogram, Labels, Rows, Value
 from temporal_slo.exporter.history import GET_HISTORY
-from temporal_slo.exporter.snapshot import Figures, Snapshot
+from temporal_slo.exporter.samples import Histogram, Labels, Rows, Sample, Value
+from temporal_slo.exporter.snapshot import Figures, Reading, Snapshot
 from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
 
 COUNTERS = (
@@ -32,14 +31,6 @@ OTHERS = {
 """Counters of the exporter itself, by what the state calls them."""
 
 
-class Sample(NamedTuple):
-    """One labelled value of a family."""
-
-    family: names.Family
-    labels: Mapping[str, str]
-    value: Value
-
-
 def collect(snapshots: Sequence[Snapshot]) -> list[Rows]:
     """Return every family of `names.EXPORTER_FAMILIES` with its series in all *snapshots*; pure.
 
@@ -57,8 +48,13 @@ def collect(snapshots: Sequence[Snapshot]) -> list[Rows]:
 def _samples(snapshot: Snapshot) -> Iterator[Sample]:
     namespace = {names.NAMESPACE: snapshot.temporal_namespace}
     figures = [] if snapshot.figures is None else [*_counts(snapshot.figures), *_state(snapshot.figures)]
-    for family, labels, value in (*figures, *_health(snapshot)):
+    for family, labels, value in (*figures, *_health(snapshot), *_told(snapshot)):
         yield Sample(family, {**namespace, **labels}, value)
+
+
+def _told(snapshot: Snapshot) -> Iterator[Sample]:
+    for reading in snapshot.readings.values():
+        yield from reading.samples
 
 
 def _counts(figures: Figures) -> Iterator[Sample]:
@@ -111,10 +107,19 @@ def _health(snapshot: Snapshot) -> Iterator[Sample]:
             yield Sample(names.EXPORTER_VISIBILITY_REQUESTS, {names.API: api, names.CODE: code}, count)
     for budget, seconds in snapshot.waited.items():
         yield Sample(names.EXPORTER_BUDGET_WAIT, {names.BUDGET: budget}, seconds)
+    for name, reading in snapshot.readings.items():
+        yield from _source_health({names.SOURCE: name}, reading)
     for budget, rate in snapshot.budgets.items():
         yield Sample(names.EXPORTER_BUDGET, {names.BUDGET: budget}, rate)
     if snapshot.outcomes_stopped is not None:
         yield Sample(names.EXPORTER_OUTCOMES_STOPPED, {}, int(snapshot.outcomes_stopped))
+
+
+def _source_health(source: Mapping[str, str], reading: Reading) -> Iterator[Sample]:
+    yield Sample(names.EXPORTER_SOURCE_UP, source, int(reading.trouble is None))
+    yield Sample(names.EXPORTER_SOURCE_DURATION, source, reading.duration)
+    if reading.last_success is not None:
+        yield Sample(names.EXPORTER_SOURCE_LAST_SUCCESS, source, reading.last_success)
 
 
 def _build_info() -> Sample:

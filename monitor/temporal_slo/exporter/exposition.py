@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
-from temporal_slo.exporter.snapshot import Durations
+from temporal_slo.exporter.samples import Histogram, Labels, Rows, Value
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -29,24 +29,6 @@ _REFUSED: Final = re.compile(r"0(\.0*)?")
 
 # From a million on Go writes an exponent, which prometheus_client knows how to.
 _PLAIN_INTEGERS: Final = 1_000_000
-
-
-class Histogram(NamedTuple):
-    """A histogram's value.
-
-    Attributes:
-        observed: A count for each edge, and one above them all.
-        edges: Upper edges of the buckets in seconds, positive and ascending, without the infinite one.
-    """
-
-    observed: Durations
-    edges: tuple[float, ...]
-
-
-Value = float | Histogram
-Labels = tuple[str, ...]
-Rows = tuple[names.Family, Iterable[tuple[Labels, Value]]]
-"""A family and its series: label values in the order of `Family.labels`, and the value."""
 
 
 class Variant(NamedTuple):

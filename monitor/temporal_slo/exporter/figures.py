@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Durations, Figures, OverdueKey, RunningKey
+from temporal_slo.exporter.samples import Durations
+from temporal_slo.exporter.snapshot import ClosedKey, DurationKey, Figures, OverdueKey, RunningKey
 from temporal_slo.exporter.state import AUDIT, CLOSED, SECOND, Histogram, Minutes, State, cumulative
 from temporal_slo.names import OUTCOME_NONE
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from temporal_slo.exporter.samples import Durations, Sample
+
 BUCKETS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0)
 """Upper edges of the duration buckets, in seconds: from an interactive call to a workflow of a day."""
 
@@ -47,16 +49,21 @@ class OverdueKey(NamedTuple):
     slo: str
 
 
-class Durations(NamedTuple):
-    """A histogram of durations.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source beside the mirror told.
 
     Attributes:
-        counts: Observations in each bucket, not cumulative; the last one is above every edge.
-        total: Sum of the observations, in seconds.
+        samples: Of the last time that it was read whole, without the label `temporal_namespace`.
+        last_success: When that was, Unix time in seconds; None if never.
+        trouble: Why it could not be read the last time; None if it could.
+        duration: Seconds that the last reading took.
     """
 
-    counts: tuple[int, ...]
-    total: float
+    samples: tuple[Sample, ...] = ()
+    last_success: float | None = None
+    trouble: str | None = None
+    duration: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,7 @@ class Snapshot:
         outcomes_stopped: Whether business outcomes are no longer read; None if none were asked for.
         waited: Seconds that requests have waited for their turn so far, by budget.
         budgets: Requests a second that each budget allows.
+        readings: What each source beside the mirror told, by name.
     """
 
     temporal_namespace: str
@@ -120,3 +128,4 @@ class Snapshot:
     waited: Mapping[str, float] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=dict)
     outcomes_stopped: bool | None = None
+    readings: Mapping[str, Reading] = field(default_factory=dict)

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from temporal_slo.exporter.exposition import Histogram
-from temporal_slo.exporter.snapshot import Durations
+from temporal_slo.exporter.samples import Durations, Histogram
 
 HOLD: Final = 120.0
 """Seconds after which a series is let go though no scrape has served its zero."""

@@ -1,0 +1,24 @@
+"""Every metric and label: name, type, unit, help. Whoever exposes, queries or documents one reads it here."""
+
+from types import ModuleType
+from typing import Final
+
+from temporal_slo.names import backfill, exporter, queues, schedules, worker, workflows
+from temporal_slo.names.backfill import *
+from temporal_slo.names.exporter import *
+from temporal_slo.names.labels import *
+from temporal_slo.names.queues import *
+from temporal_slo.names.schedules import *
+from temporal_slo.names.worker import *
+from temporal_slo.names.workflows import *
+
+
+def _declared(*parts: ModuleType) -> tuple[Family, ...]:
+    return tuple(value for part in parts for value in vars(part).values() if isinstance(value, Family))
+
+
+EXPORTER_FAMILIES: Final = _declared(workflows, queues, schedules, backfill, exporter)
+"""All that the exporter exposes, in the order of the exposition."""
+
+INTERCEPTOR_FAMILIES: Final = _declared(worker)
+"""All that workers expose through the SDK's own meter."""

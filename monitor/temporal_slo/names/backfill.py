@@ -1,0 +1,1 @@
+"""What the exporter tells of filling the ledger from history."""

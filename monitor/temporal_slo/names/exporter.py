@@ -1,0 +1,170 @@
+"""What the exporter tells of itself."""
+
+from typing import Final
+
+from temporal_slo.names.labels import (
+    API,
+    BUDGET,
+    CODE,
+    NAMESPACE,
+    PREFIX,
+    SOURCE,
+    VERSION,
+    Family,
+)
+
+EXPORTER_UP: Final = Family(
+    f"{PREFIX}_exporter_up",
+    "gauge",
+    "1 if the last poll of visibility was complete, 0 if it failed and the other figures are the last good ones.",
+    (NAMESPACE,),
+)
+EXPORTER_LAST_SUCCESS: Final = Family(
+    f"{PREFIX}_exporter_last_success_timestamp_seconds",
+    "gauge",
+    "When the last complete poll of visibility ended, in Unix time; absent before the first.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_POLL_DURATION: Final = Family(
+    f"{PREFIX}_exporter_poll_duration_seconds",
+    "gauge",
+    "How long the last poll of visibility took, complete or not; absent before the first.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_COVERED_UNTIL: Final = Family(
+    f"{PREFIX}_exporter_covered_until_timestamp_seconds",
+    "gauge",
+    "Close time of the newest workflow run that was read, in Unix time; what is missing below it is uncovered.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_UNCOVERED: Final = Family(
+    f"{PREFIX}_exporter_uncovered_seconds",
+    "gauge",
+    "Span of close times that was passed over and is still to be read: above 0 while the exporter catches up.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_LATE_ROWS: Final = Family(
+    f"{PREFIX}_exporter_late_rows",
+    "counter",
+    "Closed workflow runs that became visible only after later ones had been read.",
+    (NAMESPACE,),
+)
+EXPORTER_VANISHED: Final = Family(
+    f"{PREFIX}_exporter_vanished_runs",
+    "counter",
+    "Open workflow runs that are no longer listed and were never seen closed: they were deleted.",
+    (NAMESPACE,),
+)
+EXPORTER_RECONCILED: Final = Family(
+    f"{PREFIX}_exporter_reconciled_runs",
+    "counter",
+    "Open workflow runs that no poll had found before all were listed, as happens every ten minutes.",
+    (NAMESPACE,),
+)
+EXPORTER_AUDITED_UNTIL: Final = Family(
+    f"{PREFIX}_exporter_audited_until_timestamp_seconds",
+    "gauge",
+    "Close time up to which Temporal's own count of closed workflow runs was compared with ours, in Unix time.",
+    (NAMESPACE,),
+    "seconds",
+)
+EXPORTER_AUDIT_DRIFT: Final = Family(
+    f"{PREFIX}_exporter_audit_drift_runs",
+    "gauge",
+    "Closed workflow runs that Temporal counted beyond ours in the last half hour audited; they are then read again. "
+    "Below 0 if runs were deleted. Absent before the first audit.",
+    (NAMESPACE,),
+)
+EXPORTER_REPAIRED: Final = Family(
+    f"{PREFIX}_exporter_audit_repaired_runs",
+    "counter",
+    "Closed workflow runs that only an audit found missing, and that were then read and counted.",
+    (NAMESPACE,),
+)
+EXPORTER_VISIBILITY_REQUESTS: Final = Family(
+    f"{PREFIX}_exporter_visibility_requests",
+    "counter",
+    "Visibility requests sent to Temporal, by API and by the gRPC code of the answer.",
+    (NAMESPACE, API, CODE),
+)
+EXPORTER_HISTORY_REQUESTS: Final = Family(
+    f"{PREFIX}_exporter_history_requests",
+    "counter",
+    "Requests for close events sent to Temporal, by the gRPC code of the answer.",
+    (NAMESPACE, CODE),
+)
+EXPORTER_BUDGET: Final = Family(
+    f"{PREFIX}_exporter_budget_requests_per_second",
+    "gauge",
+    "Requests a second that the budget of visibility or of history requests allows.",
+    (NAMESPACE, BUDGET),
+)
+EXPORTER_BUDGET_WAIT: Final = Family(
+    f"{PREFIX}_exporter_budget_wait_seconds",
+    "counter",
+    "Time that requests have waited for their turn in the budget of visibility or of history requests.",
+    (NAMESPACE, BUDGET),
+    "seconds",
+)
+EXPORTER_PENDING: Final = Family(
+    f"{PREFIX}_exporter_pending_runs",
+    "gauge",
+    "Closed workflow runs that are read but not yet counted, because they wait for their close event.",
+    (NAMESPACE,),
+)
+EXPORTER_GONE: Final = Family(
+    f"{PREFIX}_exporter_missing_close_events",
+    "counter",
+    "Closed workflow runs that were counted without their close event, because it was gone or did not come in time.",
+    (NAMESPACE,),
+)
+EXPORTER_OTHER_FAILURES: Final = Family(
+    f"{PREFIX}_exporter_bounded_failure_types",
+    "counter",
+    "Failures that were counted as failure type `other`, because their workflow type had too many.",
+    (NAMESPACE,),
+)
+EXPORTER_OUTCOMES_STOPPED: Final = Family(
+    f"{PREFIX}_exporter_outcomes_stopped",
+    "gauge",
+    "1 if business outcomes are no longer read, because too many results in a row could not be decoded.",
+    (NAMESPACE,),
+)
+EXPORTER_UNKNOWN_STATUS: Final = Family(
+    f"{PREFIX}_exporter_unknown_status_rows",
+    "counter",
+    "Rows of visibility that were left out because their status is none that this version knows; "
+    "a row is counted each time it is read.",
+    (NAMESPACE,),
+)
+EXPORTER_SOURCE_UP: Final = Family(
+    f"{PREFIX}_exporter_source_up",
+    "gauge",
+    "1 if this source beside the mirror was last read whole, 0 if that failed and its figures are the last good ones; "
+    "absent before it was read.",
+    (NAMESPACE, SOURCE),
+)
+EXPORTER_SOURCE_LAST_SUCCESS: Final = Family(
+    f"{PREFIX}_exporter_source_last_success_timestamp_seconds",
+    "gauge",
+    "When this source beside the mirror was last read whole, in Unix time; absent before the first time.",
+    (NAMESPACE, SOURCE),
+    "seconds",
+)
+EXPORTER_SOURCE_DURATION: Final = Family(
+    f"{PREFIX}_exporter_source_duration_seconds",
+    "gauge",
+    "How long the last reading of this source beside the mirror took, whole or not.",
+    (NAMESPACE, SOURCE),
+    "seconds",
+)
+EXPORTER_BUILD_INFO: Final = Family(
+    f"{PREFIX}_exporter_build_info",
+    "gauge",
+    "Always 1; the label tells the version of the exporter.",
+    (VERSION,),
+)

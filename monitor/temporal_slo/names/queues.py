@@ -1,0 +1,1 @@
+"""What the exporter tells of task queues and of workflow tasks that cannot go on."""

@@ -1,0 +1,1 @@
+"""What the exporter tells of schedules and of activities that are retried over and over."""
