@@ -61,5 +61,5 @@ def test_exporter() -> None:
     chosen = settings.exporter(config, {}, {})
     assert (chosen.listen, chosen.poll_interval) == (("127.0.0.1", 9464), timedelta(seconds=15))
     environ = {"TEMPORAL_SLO_LISTEN": "[::1]:99", "TEMPORAL_SLO_POLL_INTERVAL": "1m"}
-    chosen = settings.exporter(config, {"poll-interval": "7s"}, environ, fail_fast=True)
+    chosen = settings.exporter(config, {"poll-interval": "7s"}, environ, ["fail-fast"])
     assert (chosen.listen, chosen.poll_interval, chosen.fail_fast) == (("::1", 99), timedelta(seconds=7), True)

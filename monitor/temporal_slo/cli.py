@@ -122,13 +122,14 @@ def _command(
     return parser
 
 
-def _add_connection(parser: argparse.ArgumentParser) -> None:
+def _add_connection(parser: argparse.ArgumentParser, several: str = "") -> None:
     parser.epilog = (
         "Temporal is found by these options, else by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and\n"
         "TEMPORAL_TLS_*, else by a profile in temporal.toml (TEMPORAL_CONFIG_FILE, TEMPORAL_PROFILE)."
     )
     parser.add_argument("--temporal-address", metavar="HOST:PORT", help=f"default {settings.DEFAULT_ADDRESS}")
-    parser.add_argument("--temporal-namespace", metavar="NAME", help=f"default {settings.DEFAULT_NAMESPACE}")
+    namespace_help = f"default {settings.DEFAULT_NAMESPACE}{several}"
+    parser.add_argument("--temporal-namespace", metavar="NAME", help=namespace_help)
     parser.add_argument("--temporal-profile", metavar="NAME", help="profile in temporal.toml")
 
 
@@ -139,6 +140,7 @@ EXPORTER_OPTIONS: Final = {
         "where the counts are kept: sqlite:///path or postgresql://user:password@host/database",
     ),
     "listen": ("HOST:PORT", settings.DEFAULT_LISTEN, "where to serve /metrics, /healthz and /readyz"),
+    "namespace-filter": ("PATTERN", settings.DEFAULT_NAMESPACE_FILTER, "which of all namespaces, for example 'shop-*'"),
     "poll-interval": ("DURATION", settings.DEFAULT_POLL_INTERVAL, "time from one poll of visibility to the next"),
     "spec": ("PATH", "none", f"SLO specs: files or folders, several divided by {os.pathsep!r}"),
     "data-converter": ("MODULE:NAME", settings.DEFAULT_CONVERTER, "decodes the results of workflows"),
@@ -147,21 +149,29 @@ EXPORTER_OPTIONS: Final = {
     "history-rate": ("NUMBER", f"{settings.DEFAULT_HISTORY_RATE:g}", "requests for close events a second at most"),
 }
 
+EXPORTER_FLAGS: Final = {
+    "all-namespaces": "watch all Temporal namespaces that are registered, and look for new ones every minute",
+    "fail-fast": "end with exit code 2 if a first poll fails, instead of waiting",
+    "debug-anywhere": "answer /debug/poll to whoever asks, not to this machine alone",
+}
+
 
 def _add_exporter(parser: argparse.ArgumentParser) -> None:
-    _add_connection(parser)
+    _add_connection(parser, "; several are divided by commas")
     example = f"{settings.PREFIX}POLL_INTERVAL=30s"
     parser.epilog = f"{parser.epilog}\nEvery other option can be given as {settings.PREFIX}…, for example {example}."
     for option, (metavar, default, text) in EXPORTER_OPTIONS.items():
         parser.add_argument(f"--{option}", metavar=metavar, help=f"{text}; default {default}")
-    parser.add_argument(
-        "--fail-fast", action="store_true", help="end with exit code 2 if the first poll fails, instead of waiting"
-    )
+    for flag, text in EXPORTER_FLAGS.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=text)
 
 
 def _exporter(args: argparse.Namespace, context: Context) -> int:
     given = {option: getattr(args, option.replace("-", "_")) for option in EXPORTER_OPTIONS}
-    chosen = settings.exporter(_connection(args, context), given, context.environ, fail_fast=args.fail_fast)
+    flags = [flag for flag in EXPORTER_FLAGS if getattr(args, flag.replace("-", "_"))]
+    if args.all_namespaces and args.temporal_namespace is not None:
+        raise UsageError("--all-namespaces", "contradicts --temporal-namespace", "give one of them")
+    chosen = settings.exporter(_connection(args, context), given, context.environ, flags)
     from temporal_slo.exporter.service import serve  # noqa: PLC0415 needs the monitor extra, which workers lack
 
     _run(serve(chosen))

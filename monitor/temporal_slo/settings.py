@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ DEFAULT_CONVERTER: Final = "temporalio.converter:default"
 DEFAULT_VISIBILITY_RATE: Final = 4.0
 DEFAULT_HISTORY_RATE: Final = 50.0
 DEFAULT_LEDGER: Final = "sqlite:///temporal-slo.db"
+DEFAULT_NAMESPACE_FILTER: Final = "*"
 DEFAULT_LISTEN: Final = "127.0.0.1:9464"
 DEFAULT_POLL_INTERVAL: Final = "15s"
 _SCHEMELESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
@@ -43,6 +44,10 @@ class ExporterSettings:
         codec_authorization: Secret that it asks for.
         visibility_rate: Visibility requests a second at most.
         history_rate: Requests for close events a second at most.
+        namespaces: Temporal namespaces to watch; the connection's if none is given.
+        all_namespaces: Watch those that there are.
+        namespace_filter: Pattern, as of file names, that they must fit.
+        debug_anywhere: Answer `/debug/poll` to whoever asks.
     """
 
     connection: ClientConnectConfig
@@ -56,6 +61,15 @@ class ExporterSettings:
     codec_authorization: str | None = None
     visibility_rate: float = DEFAULT_VISIBILITY_RATE
     history_rate: float = DEFAULT_HISTORY_RATE
+    namespaces: tuple[str, ...] = ()
+    all_namespaces: bool = False
+    namespace_filter: str = DEFAULT_NAMESPACE_FILTER
+    debug_anywhere: bool = False
+
+    def __post_init__(self) -> None:
+        """Watch the namespace of the connection unless told otherwise."""
+        if not self.namespaces:
+            object.__setattr__(self, "namespaces", (self.connection["namespace"],))
 
 
 def connection(
@@ -165,8 +179,7 @@ def exporter(
     connect: ClientConnectConfig,
     given: Mapping[str, str | None],
     environ: Mapping[str, str],
-    *,
-    fail_fast: bool = False,
+    flags: Collection[str] = (),
 ) -> ExporterSettings:
     """Return the exporter's settings: options over `TEMPORAL_SLO_*` variables over defaults.
 
@@ -174,28 +187,44 @@ def exporter(
         connect: How to connect to Temporal.
         given: Options by name, `poll-interval` for one; None for those that were not given.
         environ: The process's environment.
-        fail_fast: End at once if the first poll fails.
+        flags: Names of the switches that were given.
 
     Raises:
-        UsageError: One of them is malformed.
+        UsageError: One of them is malformed, or two contradict one another.
     """
 
     def pick(option: str, default: str) -> tuple[str, str]:
         return _pick(option, given.get(option), default, environ)
 
+    namespaces = _namespaces(connect["namespace"])
+    every, pattern = "all-namespaces" in flags, pick("namespace-filter", DEFAULT_NAMESPACE_FILTER)
+    if pattern[0] != DEFAULT_NAMESPACE_FILTER and not every:
+        raise UsageError(pattern[1], "goes with --all-namespaces", "give that too, or leave this out")
     return ExporterSettings(
-        connection=connect,
+        connection={**connect, "namespace": namespaces[0]},
         ledger=pick("ledger", DEFAULT_LEDGER)[0],
         listen=host_and_port(*pick("listen", DEFAULT_LISTEN)),
         poll_interval=duration(*pick("poll-interval", DEFAULT_POLL_INTERVAL)),
-        fail_fast=fail_fast,
+        fail_fast="fail-fast" in flags,
         specs=tuple(filter(None, pick("spec", "")[0].split(os.pathsep))),
         data_converter=pick("data-converter", DEFAULT_CONVERTER)[0],
         codec_endpoint=pick("codec-endpoint", "")[0] or None,
         codec_authorization=environ.get(f"{PREFIX}CODEC_AUTHORIZATION"),
         visibility_rate=rate(*pick("visibility-rate", f"{DEFAULT_VISIBILITY_RATE:g}")),
         history_rate=rate(*pick("history-rate", f"{DEFAULT_HISTORY_RATE:g}")),
+        namespaces=namespaces,
+        all_namespaces=every,
+        namespace_filter=pattern[0],
+        debug_anywhere="debug-anywhere" in flags,
     )
+
+
+def _namespaces(text: str) -> tuple[str, ...]:
+    """Return the namespaces of a list divided by commas, each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(names):
+        raise UsageError("--temporal-namespace", f"{text!r} has an empty name", "divide names by single commas")
+    return names
 
 
 def _pick(option: str, given: str | None, default: str, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -31,9 +31,10 @@ from temporal_slo.exporter.paced import PacedVisibility, Requests
 from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.state import CLOSED, OPEN, SECOND, Change, Position
 from temporal_slo.exporter.visibility import CLOSED_QUERY, PAGE_SIZE_MAX, TemporalVisibility, count_closed
-from temporal_slo.exporter.wiring import HISTORY_CONCURRENCY, wire
+from temporal_slo.exporter.wiring import HISTORY_CONCURRENCY
 from temporal_slo.settings import DEFAULT_HISTORY_RATE, DEFAULT_VISIBILITY_RATE, ExporterSettings
 from tests.exporter.runs import at_once
+from tests.integration.polling import parts_of
 
 from .seeding import NAMESPACE, QUEUE, STEP, TYPES, Site, seeded
 
@@ -169,7 +170,8 @@ class Polled:
         """Start counting; the first poll is not measured."""
         await begin(ledger, self._now)
         self._mirror = await mirror(self._site.client, ledger, self._requests, self._now)
-        board = await Board.of(ledger, NAMESPACE)
+        board = Board(ledger)
+        await board.join(NAMESPACE)
         clock = lambda: self._now / SECOND  # noqa: E731
         self._poller = Poller(NAMESPACE, self._mirror, lambda s: s, board.put, interval=timedelta(1), clock=clock)
         await self._poller.poll()
@@ -308,7 +310,7 @@ async def measure_settling(site: Site, runs: int, turns: int) -> Race:
         ledger = _ledger(site, f"settling-{turn}")
         try:
             await begin(ledger, low)
-            parts = await wire(_settings(site.server.address), ledger)
+            parts = await parts_of(_settings(site.server.address), ledger)
             await parts.poller.poll()
             ways = [(race.ours, parts.settler.settle), (race.bare, lambda: _close_events(site.client, ended))]
             # Who reads an event first finds it cold: each does so in every other turn.
@@ -383,7 +385,7 @@ def _export(address: str, ledger: str, low: int, rows: int, runs: int) -> Memory
 async def _exported(address: str, ledger: Ledger, low: int, rows: int, runs: int) -> Memory:
     idle, began = _peak(), time.monotonic()
     await begin(ledger, low)
-    poller = (await wire(_settings(address), ledger)).poller
+    poller = (await parts_of(_settings(address), ledger)).poller
     task = asyncio.create_task(poller.run())
     closed = running = 0
     while (closed, running) != (rows, runs) and not task.done():

@@ -121,21 +121,29 @@ class Publisher:
     def __init__(self, types: int) -> None:
         self._load = Load(types)
         # As after a restart: every series was let go from 0 before.
-        counters = [
+        self._counters = [
             json.dumps([family.name, labels])
             for family, rows in self._load.families()
             if family in COUNTERS
             for labels, _ in rows
         ]
-        self.board = Board(self._mark, counters)
+        self.board = Board(self)
 
-    async def _mark(self, series: Iterable[str]) -> None:
-        raise AssertionError(f"{len(list(series))} series are new")
+    async def exposed(self, namespace: str) -> list[str]:
+        """Every counter there is."""
+        assert namespace
+        return self._counters
+
+    async def mark_exposed(self, namespace: str, series: Iterable[str]) -> None:
+        """No further one is ever let go."""
+        raise AssertionError(f"{len(list(series))} series of {namespace} are new")
 
     async def publish(self) -> dict[str, float]:
         """Publish grown figures; return how long that took and how many runs there are."""
         self._load.grow(SHARE)
         snapshot = self._load.snapshot()
+        if not self.board.snapshots:
+            await self.board.join(snapshot.temporal_namespace)
         began = time.perf_counter()
         await self.board.put(snapshot)
         return {"seconds": time.perf_counter() - began, "closed": self._load.closed}

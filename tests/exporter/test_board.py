@@ -17,8 +17,14 @@ class Marks:
         self.series: set[str] = set()
         self.broken = False
 
-    async def __call__(self, series: Iterable[str]) -> None:
+    async def exposed(self, namespace: str) -> set[str]:
+        """What was remembered."""
+        assert namespace == "shop"
+        return self.series
+
+    async def mark_exposed(self, namespace: str, series: Iterable[str]) -> None:
         """Remember, unless broken."""
+        assert namespace == "shop"
         if self.broken:
             raise LedgerError("database or disk is full")
         self.series.update(series)
@@ -54,7 +60,8 @@ async def test_restart() -> None:
     for count in (1, 2):
         await board.put(counted(count))
         shown(board)
-    again = Board(marks, marks.series, clock=FixedClock())
+    again = Board(marks, clock=FixedClock())
+    await again.join("shop")
     await again.put(counted(2))
     assert shown(again) == 2
 

@@ -8,8 +8,13 @@ from pathlib import Path
 from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.wiring import Parts, wire
+from temporal_slo.exporter.wiring import Common, Parts, wire
 from temporal_slo.settings import ExporterSettings
+
+
+async def parts_of(settings: ExporterSettings, ledger: Ledger) -> Parts:
+    """What watches the one namespace of *settings*, without specs."""
+    return await wire(await Common.of(settings, ledger), settings.namespaces[0], ())
 
 
 @asynccontextmanager
@@ -19,6 +24,6 @@ async def polling(folder: Path, connection: ClientConnectConfig) -> AsyncIterato
     settings = ExporterSettings(connection, url, ("127.0.0.1", 0), timedelta(seconds=1), visibility_rate=1000)
     ledger = Ledger(url)
     try:
-        yield await wire(settings, ledger)
+        yield await parts_of(settings, ledger)
     finally:
         ledger.close()

@@ -31,14 +31,18 @@ OTHERS = {
 """Counters of the exporter itself, by what the state calls them."""
 
 
-def collect(snapshots: Sequence[Snapshot]) -> list[Rows]:
+def collect(snapshots: Sequence[Snapshot], own: Sequence[Sample] = ()) -> list[Rows]:
     """Return every family of `names.EXPORTER_FAMILIES` with its series in all *snapshots*; pure.
+
+    Args:
+        snapshots: One of each namespace.
+        own: What the exporter tells of itself, whatever the namespace.
 
     Raises:
         ValueError: A sample's labels are not those that its family declares.
     """
     series: dict[names.Family, list[tuple[Labels, Value]]] = {family: [] for family in names.EXPORTER_FAMILIES}
-    for sample in (_build_info(), *(sample for snapshot in snapshots for sample in _samples(snapshot))):
+    for sample in (_build_info(), *own, *(sample for snapshot in snapshots for sample in _samples(snapshot))):
         if sample.labels.keys() != set(sample.family.labels):
             raise ValueError(f"{sample.family.name}: {sorted(sample.labels)} are not {sorted(sample.family.labels)}")
         series[sample.family].append((tuple(sample.labels[name] for name in sample.family.labels), sample.value))

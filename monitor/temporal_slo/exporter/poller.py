@@ -15,6 +15,7 @@ from temporal_slo.exporter.figures import figures
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import Snapshot
 from temporal_slo.exporter.state import SECOND
+from temporal_slo.exporter.traced import Trace
 
 PUBLISH_INTERVAL: Final = 1.0
 """Seconds between two snapshots while catching up: making one, a walk over all open runs, costs more than a page."""
@@ -35,6 +36,7 @@ class Poller:
         gauge: Puts what requests there were into a snapshot.
         publish: Gets a snapshot after every poll.
         audit: Is given its turn when a poll is complete and nothing is left to catch up on.
+        trace: Is told when a poll begins.
         interval: Time from one complete poll to the next; what was passed over is read in what is left of it.
         clock: Unix time in seconds.
         sleep: Waits so many seconds.
@@ -51,6 +53,7 @@ class Poller:
         publish: Publish,
         *,
         audit: Audit | None = None,
+        trace: Trace | None = None,
         interval: timedelta,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -59,6 +62,7 @@ class Poller:
         self._gauge = gauge
         self._publish = publish
         self._audit = audit
+        self._trace = trace or Trace()
         self._interval = interval.total_seconds()
         self._clock = clock
         self._sleep = sleep
@@ -82,6 +86,7 @@ class Poller:
 
     async def poll(self) -> bool:
         """Poll once, publish a snapshot and return whether the poll was complete."""
+        self._trace.begin(self._clock())
         began = time.monotonic()
         complete = await self._try(self._mirror.poll)
         self.snapshot = replace(self.snapshot, poll_duration=time.monotonic() - began)

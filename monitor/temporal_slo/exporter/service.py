@@ -1,10 +1,12 @@
-"""The exporter as an HTTP service: `/metrics`, `/healthz`, `/readyz`."""
+"""The exporter as an HTTP service: `/metrics`, `/healthz`, `/readyz`, `/debug/poll`."""
 
 import asyncio
+import ipaddress
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response, status
@@ -13,17 +15,27 @@ from starlette.background import BackgroundTask
 
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter.board import Board
+from temporal_slo.exporter.fleet import Fleet, listing
 from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.wiring import Parts, wire
+from temporal_slo.exporter.specs import Specs, follow
+from temporal_slo.exporter.wiring import Common
 from temporal_slo.settings import ExporterSettings
 
 SHUTDOWN_DEADLINE = 3
 
 log = logging.getLogger(__name__)
 
+Told = Callable[[], dict[str, Any]]
 
-def create_app(board: Board) -> FastAPI:
-    """Return the application that serves what *board* holds."""
+
+def create_app(board: Board, told: Told = dict, *, debug_anywhere: bool = False) -> FastAPI:
+    """Return the application that serves what *board* holds.
+
+    Args:
+        board: Has the exposition.
+        told: Returns what the last polls did, for `/debug/poll`.
+        debug_anywhere: Tell that to whoever asks, and not to this machine alone.
+    """
     app = FastAPI(title="temporal-slo exporter", docs_url=None, redoc_url=None, openapi_url=None)
 
     async def served(number: int, scraper: str) -> None:
@@ -43,39 +55,70 @@ def create_app(board: Board) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        trouble = board.snapshot.trouble if board.snapshot else "nothing was published yet"
-        code = status.HTTP_503_SERVICE_UNAVAILABLE if trouble else status.HTTP_200_OK
-        return JSONResponse({"ready": trouble is None, "reason": trouble}, code)
+        body = _ready(board)
+        return JSONResponse(body, status.HTTP_200_OK if body["ready"] else status.HTTP_503_SERVICE_UNAVAILABLE)
+
+    @app.get("/debug/poll")
+    async def debug_poll(request: Request) -> Response:
+        if debug_anywhere or _is_here(request):
+            return JSONResponse(told())
+        return PlainTextResponse("only on this machine, or with --debug-anywhere\n", status.HTTP_403_FORBIDDEN)
 
     return app
+
+
+def _ready(board: Board) -> dict[str, Any]:
+    """Return whether any namespace can be polled, and what is wrong with the others."""
+    troubles = {name: snapshot.trouble for name, snapshot in board.snapshots.items() if snapshot.trouble}
+    ready = len(troubles) < len(board.snapshots)
+    reason = None if ready else next(iter(troubles.values()), "nothing was published yet")
+    return {"ready": ready, "reason": reason, "troubles": troubles}
+
+
+def _is_here(request: Request) -> bool:
+    try:
+        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
 
 
 async def serve(settings: ExporterSettings) -> None:
     """Run the exporter until it is told to stop by SIGTERM or SIGINT.
 
     Raises:
-        UsageError: The port is taken; or, with `fail_fast`, the first poll failed.
+        UsageError: The port is taken; a spec is bad; or, with `fail_fast`, a first poll failed.
     """
     listener = _listen(settings)
     with listener:
+        specs = Specs(settings.specs)
         ledger = Ledger(settings.ledger)
         try:
-            await _serve(settings, ledger, listener)
+            await _serve(settings, specs, ledger, listener)
         finally:
             ledger.close()
 
 
-async def _serve(settings: ExporterSettings, ledger: Ledger, listener: socket.socket) -> None:
-    parts = await wire(settings, ledger)
-    if settings.fail_fast and not await parts.poller.poll():
-        raise UsageError(
-            f"Temporal at {settings.connection['target_host']}",
-            str(parts.poller.snapshot.trouble),
-            "check address and namespace, or leave out --fail-fast to wait for them",
-        )
+async def _serve(settings: ExporterSettings, specs: Specs, ledger: Ledger, listener: socket.socket) -> None:
+    common = await Common.of(settings, ledger, lambda: (*specs.samples(), *fleet.samples()))
+    fleet = Fleet(common, specs, listing(common.client) if settings.all_namespaces else None)
+    await fleet.prepare()
+    if settings.fail_fast:
+        await _check(settings, fleet)
     host, port = listener.getsockname()[:2]
-    log.info("serving /metrics of Temporal namespace %s on %s:%d", settings.connection["namespace"], host, port)
-    await _run(parts, listener)
+    watched = "all Temporal namespaces" if settings.all_namespaces else ", ".join(settings.namespaces)
+    log.info("serving /metrics of %s on %s:%d", watched, host, port)
+    app = create_app(common.board, fleet.told, debug_anywhere=settings.debug_anywhere)
+    await _run(app, listener, fleet, follow(specs, fleet.adopt, common.board.renew))
+
+
+async def _check(settings: ExporterSettings, fleet: Fleet) -> None:
+    for parts in fleet.parts.values():
+        if not await parts.poller.poll():
+            raise UsageError(
+                f"Temporal at {settings.connection['target_host']}",
+                str(parts.poller.snapshot.trouble),
+                "check address and namespace, or leave out --fail-fast to wait for them",
+            )
 
 
 class _Server(uvicorn.Server):
@@ -87,18 +130,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(parts: Parts, listener: socket.socket) -> None:
-    """Poll, settle and serve until cancelled, or until one of them ends.
+async def _run(app: FastAPI, listener: socket.socket, fleet: Fleet, following: Coroutine[Any, Any, None]) -> None:
+    """Watch, follow the specs and serve until cancelled, or until one of them ends.
 
     The first two never return: one that ends has crashed, and an exporter that no longer polls must not go on
     answering as if all were well.
     """
-    app = create_app(parts.board)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_DEADLINE
     )
     server = _Server(config)
-    working = [asyncio.create_task(parts.poller.run()), asyncio.create_task(parts.settler.run())]
+    working = [asyncio.create_task(fleet.run()), asyncio.create_task(following)]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await asyncio.wait([*working, serving], return_when=asyncio.FIRST_COMPLETED)

@@ -60,6 +60,10 @@ class Judge:
             known.setdefault(key.workflow_type, set()).add(key.failure_type)
         self._bounded = Bounded(FAILURE_TYPES_MAX, known=known)
 
+    def adopt(self, reader: OutcomeReader, outcomes: Collection[str]) -> None:
+        """Go by another spec from now on; its arguments are as the class has them."""
+        self._reader, self._outcomes = reader, outcomes
+
     def at_once(self, run: Run) -> Verdict | None:
         """Return what *run* is counted as, or None if that needs its close event."""
         status = str(run.status)

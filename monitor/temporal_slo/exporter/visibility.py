@@ -147,7 +147,7 @@ class TemporalVisibility:
         """How many runs closed at *since* or after, and before *until*."""
         closed = f"CloseTime >= '{_timestamp(since)}' AND CloseTime < '{_timestamp(until)}'"
         request = CountWorkflowExecutionsRequest(namespace=self._namespace, query=f"{CLOSED_QUERY} AND {closed}")
-        with _answered():
+        with answered():
             answer = await self._service.count_workflow_executions(request, timeout=REQUEST_TIMEOUT)
         return answer.count
 
@@ -155,13 +155,13 @@ class TemporalVisibility:
         request = ListWorkflowExecutionsRequest(
             namespace=self._namespace, query=query, page_size=size, next_page_token=token
         )
-        with _answered():
+        with answered():
             answer = await self._service.list_workflow_executions(request, timeout=REQUEST_TIMEOUT)
         return Page(tuple(map(_run, answer.executions)), answer.next_page_token)
 
 
 @contextmanager
-def _answered() -> Iterator[None]:
+def answered() -> Iterator[None]:
     """Raise what the SDK raises as one error of ours."""
     try:
         yield

@@ -1,19 +1,19 @@
-"""How the parts of an exporter are put together from its settings."""
+"""How the parts that watch one namespace are put together."""
 
+import asyncio
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 
-from temporal_slo.errors import LedgerError, UsageError
+from temporal_slo.errors import UsageError
 from temporal_slo.exporter.audit import Auditor
-from temporal_slo.exporter.board import Board
+from temporal_slo.exporter.board import Board, Own
 from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.history import TemporalHistory
 from temporal_slo.exporter.ledger import Ledger
@@ -32,40 +32,120 @@ from temporal_slo.exporter.paced import PacedHistory, PacedVisibility, Requests
 from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.settler import Judge, Settler
 from temporal_slo.exporter.snapshot import Snapshot
-from temporal_slo.exporter.state import EDGES, SECOND, OverdueRule, Promise
+from temporal_slo.exporter.source import Watch
+from temporal_slo.exporter.state import EDGES, SECOND, OverdueRule, Promise, State
+from temporal_slo.exporter.traced import Trace, TracedVisibility
 from temporal_slo.exporter.visibility import TemporalVisibility
 from temporal_slo.names import OUTCOME_NONE
 from temporal_slo.settings import ExporterSettings
 from temporal_slo.spec.events import broken
-from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Spec, latency_thresholds, overdue_slos, slos_of, spec_outcomes, watched_types
 
 HISTORY_CONCURRENCY: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts of an exporter that run."""
+class Common:
+    """What all namespaces share."""
 
+    settings: ExporterSettings
+    ledger: Ledger
     board: Board
+    client: Client
+
+    @classmethod
+    async def of(cls, settings: ExporterSettings, ledger: Ledger, own: Own = tuple) -> Self:
+        """Return it with a client that connects at its first request, and a board that also tells what *own* does."""
+        client = await Client.connect(**settings.connection, lazy=True)
+        return cls(settings, ledger, Board(ledger, own), client)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts that watch one namespace."""
+
+    namespace: str
     poller: Poller
     settler: Settler
+    watches: tuple[Watch, ...]
+    gauge: "Gauge"
+    trace: Trace
+    mirror: Mirror
+    judge: Judge
+    settings: ExporterSettings
+
+    def adopt(self, specs: tuple[Spec, ...]) -> None:
+        """Go by *specs* from now on.
+
+        Raises:
+            UsageError: The data converter or the codec endpoint is wrong.
+        """
+        outcomes = spec_outcomes(specs, self.namespace)
+        reader = outcome_reader(self.settings, self.namespace, specs)
+        self.judge.adopt(reader, outcomes)
+        self.gauge.reader = reader if outcomes else None
+        go_by(specs, self.namespace, self.mirror.state)
+
+    async def run(self) -> None:
+        """Poll, settle and read the sources, until cancelled or until one of them ends by a bug."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.poller.run())
+            tasks.create_task(self.settler.run())
+            for watch in self.watches:
+                tasks.create_task(watch.run())
+
+    def told(self) -> dict[str, Any]:
+        """Return what the last poll did and what is left to do, as JSON has it."""
+        state, snapshot = self.mirror.state, self.poller.snapshot
+        readings = [(watch.name, watch.reading) for watch in self.watches if watch.reading]
+        return {
+            "poll": {**self.trace.told(), "seconds": snapshot.poll_duration, "trouble": snapshot.trouble},
+            "last_success": snapshot.last_success,
+            "positions": {name: position.position / SECOND for name, position in state.positions.items()},
+            "uncovered": [{"from": gap.low / SECOND, "until": gap.high / SECOND} for gap in state.gaps],
+            "pending_runs": state.waiting,
+            "open_runs": len(state.open),
+            "audit": {"drift": state.drift, **dict(state.others)},
+            "sources": {
+                name: {"trouble": told.trouble, "last_success": told.last_success, "seconds": told.duration}
+                for name, told in readings
+            },
+        }
 
 
-async def wire(settings: ExporterSettings, ledger: Ledger) -> Parts:
-    """Return an exporter that goes on from what *ledger* knows.
+async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts:
+    """Return the parts that go on with *namespace* from what the ledger knows.
 
     Raises:
-        UsageError: A spec, the data converter or the codec endpoint is wrong, or the ledger cannot be read.
+        UsageError: The data converter or the codec endpoint is wrong.
+        LedgerError: The ledger cannot be read.
     """
-    namespace = settings.connection["namespace"]
-    specs = load([Path(path) for path in settings.specs]) if settings.specs else ()
+    settings, ledger, board = common.settings, common.ledger, common.board
     outcomes = spec_outcomes(specs, namespace)
-    reader = OutcomeReader(outcomes, converter_decode(_converter(settings, namespace), namespace))
-    try:
-        state = await ledger.load(namespace)
-    except LedgerError as error:
-        raise UsageError("--ledger", f"cannot be read: {error}", "restore a copy, or give another ledger") from error
+    reader = outcome_reader(settings, namespace, specs)
+    state = await ledger.load(namespace)
+    go_by(specs, namespace, state)
+    await board.join(namespace)
+    budgets = {
+        "visibility": Budget(settings.visibility_rate, 1),
+        "history": Budget(settings.history_rate, HISTORY_CONCURRENCY),
+    }
+    requests, trace = Requests(), Trace()
+    traced = TracedVisibility(TemporalVisibility(common.client, namespace), trace)
+    visibility = PacedVisibility(traced, budgets["visibility"], requests)
+    history = PacedHistory(TemporalHistory(common.client, namespace), budgets["history"], requests)
+    judge = Judge(reader, outcomes, state)
+    mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
+    watches: tuple[Watch, ...] = ()
+    gauge = Gauge(requests, budgets, watches, reader if outcomes else None)
+    audit = Auditor(namespace, mirror, ledger, visibility).audit
+    poller = Poller(namespace, mirror, gauge, board.put, audit=audit, trace=trace, interval=settings.poll_interval)
+    settler = Settler(namespace, mirror, ledger, history, judge=judge)
+    return Parts(namespace, poller, settler, watches, gauge, trace, mirror, judge, settings)
+
+
+def go_by(specs: tuple[Spec, ...], namespace: str, state: State) -> None:
+    """Have *state* go by the SLOs of *namespace*."""
     state.edges = _edges(specs, namespace)
     state.overdue = tuple(
         OverdueRule(
@@ -78,48 +158,49 @@ async def wire(settings: ExporterSettings, ledger: Ledger) -> Parts:
         for slo in slos_of(specs, namespace)
         if (is_broken := broken(slo.sli))
     )
-    state.watched = {
-        kind: (GOOD, BAD, EXCLUDED, UNKNOWN) if kind in outcomes else (OUTCOME_NONE,)
-        for kind in watched_types(specs, namespace)
-    }
-    board = await Board.of(ledger, namespace)
-    client = await Client.connect(**settings.connection, lazy=True)
-    budgets = {
-        "visibility": Budget(settings.visibility_rate, 1),
-        "history": Budget(settings.history_rate, HISTORY_CONCURRENCY),
-    }
-    requests = Requests()
-    visibility = PacedVisibility(TemporalVisibility(client, namespace), budgets["visibility"], requests)
-    history = PacedHistory(TemporalHistory(client, namespace), budgets["history"], requests)
-    judge = Judge(reader, outcomes, state)
-    mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
-    gauge = _Gauge(requests, budgets, reader if outcomes else None)
-    auditor = Auditor(namespace, mirror, ledger, visibility)
-    poller = Poller(namespace, mirror, gauge, board.put, audit=auditor.audit, interval=settings.poll_interval)
-    return Parts(board, poller, Settler(namespace, mirror, ledger, history, judge=judge))
+    state.watched = dict(_watched(specs, namespace))
 
 
-@dataclass(frozen=True, slots=True)
-class _Gauge:
+def _watched(specs: tuple[Spec, ...], namespace: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    outcomes = spec_outcomes(specs, namespace)
+    for kind in watched_types(specs, namespace):
+        yield kind, (GOOD, BAD, EXCLUDED, UNKNOWN) if kind in outcomes else (OUTCOME_NONE,)
+
+
+@dataclass(slots=True)
+class Gauge:
     """Puts what the exporter did into a snapshot."""
 
     requests: Requests
     budgets: Mapping[str, Budget]
+    watches: tuple[Watch, ...]
     reader: OutcomeReader | None
 
     def __call__(self, snapshot: Snapshot) -> Snapshot:
+        """Return *snapshot* with what there was until now."""
         return dataclasses.replace(
             snapshot,
             requests=dict(self.requests),
             budgets={name: budget.rate for name, budget in self.budgets.items()},
             waited={name: budget.waited_seconds for name, budget in self.budgets.items()},
             outcomes_stopped=self.reader.stopped if self.reader else None,
+            readings={watch.name: watch.reading for watch in self.watches if watch.reading},
         )
 
 
 def _edges(specs: tuple[Spec, ...], namespace: str) -> tuple[int, ...]:
     """Return the edges of the duration buckets in milliseconds: one at every latency threshold of the spec."""
     return tuple(sorted({*EDGES, *(round(seconds * 1000) for seconds in latency_thresholds(specs, namespace))}))
+
+
+def outcome_reader(settings: ExporterSettings, namespace: str, specs: tuple[Spec, ...]) -> OutcomeReader:
+    """Return what reads the outcomes of *namespace*.
+
+    Raises:
+        UsageError: The data converter or the codec endpoint is wrong.
+    """
+    decode = converter_decode(_converter(settings, namespace), namespace)
+    return OutcomeReader(spec_outcomes(specs, namespace), decode)
 
 
 def _converter(settings: ExporterSettings, namespace: str) -> DataConverter:

@@ -66,6 +66,10 @@ class ZeroFirst(Generic[K, V]):
         self.generation = 0
         self.released: frozenset[K] = frozenset()
 
+    def know(self, keys: Iterable[K]) -> None:
+        """Take note of *keys* that were let go before, by an earlier process; they are never held back."""
+        self._known.update(keys)
+
     def expose(self, values: Mapping[K, V]) -> Mapping[K, V]:
         """Return what to publish of *values*: the same, but zeros for the series that are held. Starts a generation.
 

@@ -162,6 +162,38 @@ EXPORTER_SOURCE_DURATION: Final = Family(
     (NAMESPACE, SOURCE),
     "seconds",
 )
+EXPORTER_NAMESPACES: Final = Family(
+    f"{PREFIX}_exporter_namespaces",
+    "gauge",
+    "Temporal namespaces that are watched.",
+    (),
+)
+EXPORTER_NAMESPACES_LEFT_OUT: Final = Family(
+    f"{PREFIX}_exporter_namespaces_left_out",
+    "gauge",
+    "Temporal namespaces that were found and are not watched, because there are too many.",
+    (),
+)
+EXPORTER_DISCOVERY_UP: Final = Family(
+    f"{PREFIX}_exporter_discovery_up",
+    "gauge",
+    "1 if Temporal's namespaces were listed the last time, 0 if that failed and those known before are watched; "
+    "absent if the exporter was told which to watch.",
+    (),
+)
+EXPORTER_RELOAD_SUCCESSFUL: Final = Family(
+    f"{PREFIX}_exporter_config_last_reload_successful",
+    "gauge",
+    "1 if the SLO specs were good when they were last read, 0 if the exporter goes by those of before.",
+    (),
+)
+EXPORTER_RELOAD_TIMESTAMP: Final = Family(
+    f"{PREFIX}_exporter_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When good SLO specs were last read, in Unix time.",
+    (),
+    "seconds",
+)
 EXPORTER_BUILD_INFO: Final = Family(
     f"{PREFIX}_exporter_build_info",
     "gauge",
