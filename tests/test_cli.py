@@ -82,6 +82,31 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         "--poll-interval: '0s' is not between 1ms and 100 years; write for example 15s",
     ),
+    "a namespace without a name": (
+        ["exporter", "--temporal-namespace", "shop,,fleet"],
+        {},
+        "--temporal-namespace: 'shop,,fleet' has an empty name; divide names by single commas",
+    ),
+    "all namespaces and one": (
+        ["exporter", "--temporal-namespace", "shop", "--all-namespaces"],
+        {},
+        "--all-namespaces: contradicts --temporal-namespace; give one of them",
+    ),
+    "filter of nothing": (
+        ["exporter"],
+        {"TEMPORAL_SLO_NAMESPACE_FILTER": "shop-*"},
+        "TEMPORAL_SLO_NAMESPACE_FILTER: goes with --all-namespaces; give that too, or leave this out",
+    ),
+    "unknown source": (
+        ["exporter", "--sources", "queues=1s"],
+        {},
+        "--sources: there is no source 'queues'; use task_queues, task_problems, schedules, retry_storms",
+    ),
+    "source without a duration": (
+        ["exporter", "--sources", "schedules"],
+        {},
+        "--sources: schedules: '' is not a duration such as 90s, 2m or 1h30m; write for example 15s",
+    ),
     "interval without unit": (
         ["exporter"],
         {"TEMPORAL_SLO_POLL_INTERVAL": "15"},

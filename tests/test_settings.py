@@ -63,3 +63,18 @@ def test_exporter() -> None:
     environ = {"TEMPORAL_SLO_LISTEN": "[::1]:99", "TEMPORAL_SLO_POLL_INTERVAL": "1m"}
     chosen = settings.exporter(config, {"poll-interval": "7s"}, environ, ["fail-fast"])
     assert (chosen.listen, chosen.poll_interval, chosen.fail_fast) == (("::1", 99), timedelta(seconds=7), True)
+
+
+def test_sources() -> None:
+    """Each source has its interval, and can be switched off."""
+    config = settings.connection(None, None, None, {})
+    assert settings.exporter(config, {}, {}).sources["task_queues"] == timedelta(seconds=30)
+    chosen = settings.exporter(config, {"sources": "schedules=off,task_queues=5s"}, {})
+    assert (chosen.sources["task_queues"], "schedules" in chosen.sources) == (timedelta(seconds=5), False)
+
+
+def test_namespaces() -> None:
+    """Several namespaces are divided by commas; the connection gets the first."""
+    config = settings.connection(None, "shop, fleet,shop", None, {})
+    chosen = settings.exporter(config, {}, {})
+    assert (chosen.namespaces, chosen.connection["namespace"]) == (("shop", "fleet"), "shop")

@@ -143,6 +143,11 @@ EXPORTER_OPTIONS: Final = {
     "namespace-filter": ("PATTERN", settings.DEFAULT_NAMESPACE_FILTER, "which of all namespaces, for example 'shop-*'"),
     "poll-interval": ("DURATION", settings.DEFAULT_POLL_INTERVAL, "time from one poll of visibility to the next"),
     "spec": ("PATH", "none", f"SLO specs: files or folders, several divided by {os.pathsep!r}"),
+    "sources": (
+        "NAME=DURATION,…",
+        settings.DEFAULT_SOURCES,
+        "how often to read what is not visibility; 'off' instead of a duration never does",
+    ),
     "data-converter": ("MODULE:NAME", settings.DEFAULT_CONVERTER, "decodes the results of workflows"),
     "codec-endpoint": ("URL", "none", "remote codec that decodes payloads first; its secret is CODEC_AUTHORIZATION"),
     "visibility-rate": ("NUMBER", f"{settings.DEFAULT_VISIBILITY_RATE:g}", "visibility requests a second at most"),

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ DEFAULT_VISIBILITY_RATE: Final = 4.0
 DEFAULT_HISTORY_RATE: Final = 50.0
 DEFAULT_LEDGER: Final = "sqlite:///temporal-slo.db"
 DEFAULT_NAMESPACE_FILTER: Final = "*"
+DEFAULT_SOURCES: Final = "task_queues=30s,task_problems=1m,schedules=1m,retry_storms=2m"
 DEFAULT_LISTEN: Final = "127.0.0.1:9464"
 DEFAULT_POLL_INTERVAL: Final = "15s"
 _SCHEMELESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
@@ -48,6 +49,7 @@ class ExporterSettings:
         all_namespaces: Watch those that there are.
         namespace_filter: Pattern, as of file names, that they must fit.
         debug_anywhere: Answer `/debug/poll` to whoever asks.
+        sources: Time between two readings of each source beside visibility that is read.
     """
 
     connection: ClientConnectConfig
@@ -65,6 +67,7 @@ class ExporterSettings:
     all_namespaces: bool = False
     namespace_filter: str = DEFAULT_NAMESPACE_FILTER
     debug_anywhere: bool = False
+    sources: Mapping[str, timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Watch the namespace of the connection unless told otherwise."""
@@ -216,7 +219,20 @@ def exporter(
         all_namespaces=every,
         namespace_filter=pattern[0],
         debug_anywhere="debug-anywhere" in flags,
+        sources=_sources(*pick("sources", "")),
     )
+
+
+def _sources(text: str, where: str) -> dict[str, timedelta]:
+    """Return the intervals of the sources: the defaults, but for those that *text* names."""
+    intervals = dict(item.split("=") for item in DEFAULT_SOURCES.split(","))
+    for item in filter(None, text.split(",")):
+        name, _, value = item.partition("=")
+        if name not in intervals:
+            raise UsageError(where, f"there is no source {name!r}", f"use {', '.join(intervals)}")
+        intervals[name] = value
+    read = {name: value for name, value in intervals.items() if value != "off"}
+    return {name: duration(value, f"{where}: {name}") for name, value in read.items()}
 
 
 def _namespaces(text: str) -> tuple[str, ...]:
