@@ -9,6 +9,14 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporal_slo.errors import VisibilityError
 from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.history import GET_HISTORY, History
+from temporal_slo.exporter.queue_requests import (
+    DESCRIBE_NAMESPACE,
+    DESCRIBE_TASK_QUEUE,
+    ProblemPage,
+    ProblemRequests,
+    QueueFacts,
+    QueueRequests,
+)
 from temporal_slo.exporter.visibility import COUNT_WORKFLOWS, LIST_WORKFLOWS, Page, Visibility
 
 Requests = Counter[tuple[str, str]]
@@ -63,6 +71,51 @@ class PacedHistory:
         """Return the event that closed a run; None if it is gone."""
         async with _turn(GET_HISTORY, self._budget, self._requests):
             return await self._inner.close_event(workflow_id, run_id)
+
+
+class PacedQueues:
+    """Task queues within a budget: a small one of their own, for no other kind of request has their limit.
+
+    Args:
+        inner: Answers the requests.
+        budget: Paces them.
+        requests: Counts them.
+    """
+
+    def __init__(self, inner: QueueRequests, budget: Budget, requests: Requests) -> None:
+        self._inner = inner
+        self._budget = budget
+        self._requests = requests
+
+    async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
+        """Return what there is to tell of a task queue."""
+        async with _turn(DESCRIBE_TASK_QUEUE, self._budget, self._requests):
+            return await self._inner.describe(task_queue, task_type)
+
+
+class PacedProblems:
+    """Stuck runs within the budget of visibility.
+
+    Args:
+        inner: Answers the requests.
+        budget: Paces them.
+        requests: Counts them.
+    """
+
+    def __init__(self, inner: ProblemRequests, budget: Budget, requests: Requests) -> None:
+        self._inner = inner
+        self._budget = budget
+        self._requests = requests
+
+    async def reported(self) -> bool:
+        """Whether the server reports them at all."""
+        async with _turn(DESCRIBE_NAMESPACE, self._budget, self._requests):
+            return await self._inner.reported()
+
+    async def page(self, size: int, token: bytes = b"") -> ProblemPage:
+        """A page of stuck runs."""
+        async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
+            return await self._inner.page(size, token)
 
 
 @asynccontextmanager
