@@ -6,7 +6,7 @@ from typing import Final
 
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.queue_requests import Problem, ProblemRequests
+from temporal_slo.exporter.queue_requests import CATEGORIES, Problem, ProblemRequests
 from temporal_slo.exporter.samples import Sample
 from temporal_slo.exporter.visibility import PAGE_SIZE_MAX
 
@@ -14,7 +14,6 @@ PAGES_MAX: Final = 5
 PROBLEMS_MAX: Final = 500
 """Different problems (workflow type, category, cause) that are told apart."""
 
-CATEGORIES: Final = frozenset({"WorkflowTaskFailed", "WorkflowTaskTimedOut"})
 OTHER: Final = "other"
 
 

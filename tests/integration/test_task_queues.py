@@ -1,0 +1,132 @@
+"""Task queues of a real server: without workers, with some, and for activities alone."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from temporal_slo import names
+from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.queue_requests import ACTIVITY, WORKFLOW, Backlog, QueueFacts, TemporalQueues
+from temporal_slo.exporter.source import Watch
+from temporal_slo.exporter.state import State
+from temporal_slo.exporter.task_queues import TaskQueues
+from temporal_slo.servers.process import until
+from tests.conftest import Temporal
+
+NAMESPACE = "task-queues"
+DEADLINE = 60.0
+
+# Requests of these tests are not paced, and each asks for its own queues.
+Found = dict[tuple[str, str], dict[str, object]]
+
+
+@activity.defn(name="QueuesCook")
+async def cook() -> None:
+    """Do nothing."""
+
+
+@workflow.defn(name="QueuesMeal")
+class Meal:
+    """Has its activity on a task queue that is told."""
+
+    @workflow.run
+    async def run(self, kitchen: str) -> None:
+        """Have it cooked."""
+        await workflow.execute_activity(cook, task_queue=kitchen, start_to_close_timeout=timedelta(minutes=1))
+
+
+async def read(source: TaskQueues) -> Found:
+    """Figures by task queue and type, and by the family's name."""
+    found: Found = {}
+    for family, labels, value in await source.read(0):
+        if labels:
+            found.setdefault((labels[names.TASK_QUEUE], labels[names.TASK_TYPE]), {})[family.name] = value
+    return found
+
+
+async def becomes(source: TaskQueues, fits: Callable[[Found], object], what: str) -> Found:
+    """Read until the figures fit."""
+
+    async def fitting() -> Found | None:
+        found = await read(source)
+        return found if fits(found) else None
+
+    return await until(fitting, deadline=DEADLINE, what=what)
+
+
+async def start(client: Client, queue: str, kitchen: str, count: int) -> list[WorkflowHandle[Meal, None]]:
+    """Start some workflows."""
+    starts: list[Awaitable[WorkflowHandle[Meal, None]]] = [
+        client.start_workflow(Meal.run, kitchen, id=uuid.uuid4().hex, task_queue=queue) for _ in range(count)
+    ]
+    return list(await asyncio.gather(*starts))
+
+
+async def test_backlog_and_pollers(temporal: Temporal) -> None:
+    """Tasks that nobody takes are a backlog that grows old; workers take them, activities on a queue of their own."""
+    client = await temporal.namespace(NAMESPACE)
+    queue, kitchen = f"q-{uuid.uuid4().hex}", f"k-{uuid.uuid4().hex}"
+    source = TaskQueues(TemporalQueues(client, NAMESPACE), State(), (queue, kitchen))
+    handles = await start(client, queue, kitchen, 7)
+    backlog, age, pollers = (
+        family.name for family in (names.TASK_QUEUE_BACKLOG, names.TASK_QUEUE_BACKLOG_AGE, names.TASK_QUEUE_POLLERS)
+    )
+    tasks, meals = (queue, WORKFLOW), (kitchen, ACTIVITY)
+
+    first = await becomes(source, lambda found: found[tasks][backlog] == 7, "a backlog of 7")
+    assert first[tasks][pollers] == 0
+    assert names.TASK_QUEUE_LAST_POLL.name not in first[tasks]
+    assert set(first) == {tasks, (kitchen, WORKFLOW)}
+    younger = first[tasks][age]
+    assert isinstance(younger, float)
+    older = await becomes(source, lambda found: found[tasks][age] >= younger + 3, "an older backlog")  # type: ignore[operator] # a float too
+    assert older[tasks][backlog] == 7
+
+    async with Worker(client, task_queue=queue, workflows=[Meal], workflow_runner=UnsandboxedWorkflowRunner()):
+        served = await becomes(
+            source,
+            lambda found: found[tasks][backlog] == 0 and meals in found and found[meals][backlog] == 7,
+            "tasks of workflows taken, those of activities waiting",
+        )
+        assert served[tasks][age] == 0
+        assert served[tasks][pollers] == 1
+        assert served[tasks][names.TASK_QUEUE_LAST_POLL.name]
+        assert served[meals][pollers] == 0
+        async with Worker(client, task_queue=kitchen, activities=[cook]):
+            done = await becomes(source, lambda found: found[meals][backlog] == 0, "tasks of activities taken")
+            assert done[meals][pollers] == 1
+            await asyncio.gather(*(handle.result() for handle in handles))
+
+
+async def test_unknown_queue(temporal: Temporal) -> None:
+    """The server tells a queue that nobody ever used from none at all by nothing; to ask for it makes no poller."""
+    requests = TemporalQueues(await temporal.namespace(NAMESPACE), NAMESPACE)
+    queue = uuid.uuid4().hex
+    for _ in range(3):
+        assert await requests.describe(queue, WORKFLOW) == QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 0, None)
+        assert not (await requests.describe(queue, ACTIVITY)).in_use
+
+
+async def test_refusal_names_the_queue(temporal: Temporal) -> None:
+    """A name that the server refuses fails the reading, and the error says which."""
+    requests = TemporalQueues(await temporal.namespace(NAMESPACE), NAMESPACE)
+    with pytest.raises(VisibilityError, match=r"^INVALID_ARGUMENT: task queue '/_sys/rides/1': ") as caught:
+        await requests.describe("/_sys/rides/1", WORKFLOW)
+    assert caught.value.code == "INVALID_ARGUMENT"
+
+
+async def test_server_away() -> None:
+    """A server that does not answer leaves the last good samples, as a watch keeps them."""
+    client = await Client.connect("127.0.0.1:1", lazy=True)
+    watch = Watch(NAMESPACE, TaskQueues(TemporalQueues(client, NAMESPACE), State(), ("rides",)), timedelta(seconds=1))
+    await watch.read()
+    assert watch.reading
+    assert watch.reading.trouble
+    assert watch.reading.trouble.startswith("UNAVAILABLE: ")
+    assert watch.reading.samples == ()
