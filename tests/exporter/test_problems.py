@@ -6,10 +6,12 @@ import pytest
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
 from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.collector import collect
 from temporal_slo.exporter.paced import PacedProblems, Requests
 from temporal_slo.exporter.problems import PAGES_MAX, TaskProblems
 from temporal_slo.exporter.queue_requests import Problem, ProblemPage
 from temporal_slo.exporter.samples import Sample
+from temporal_slo.exporter.snapshot import Reading, Snapshot
 from temporal_slo.names import Family
 
 FAILED, TIMED_OUT = "WorkflowTaskFailed", "WorkflowTaskTimedOut"
@@ -71,6 +73,8 @@ async def test_counts_over_pages() -> None:
     assert value(samples, names.EXPORTER_TASK_PROBLEMS_TRUNCATED) == 0
     assert value(samples, names.EXPORTER_BOUNDED_TASK_PROBLEMS) == 0
     assert requests.asked == [b"", b"1"]
+    exposed = dict(collect([Snapshot("shop", readings={"task_problems": Reading(tuple(samples))})]))
+    assert (("shop", *RIDE), 2) in list(exposed[names.WORKFLOWS_WITH_TASK_PROBLEMS])
 
 
 async def test_recovered_is_zero() -> None:

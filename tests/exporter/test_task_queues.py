@@ -6,10 +6,11 @@ import pytest
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
 from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.collector import collect
 from temporal_slo.exporter.paced import PacedQueues, Requests
 from temporal_slo.exporter.queue_requests import ACTIVITY, WORKFLOW, Backlog, QueueFacts
 from temporal_slo.exporter.samples import Sample
-from temporal_slo.exporter.snapshot import ClosedKey, RunningKey
+from temporal_slo.exporter.snapshot import ClosedKey, Reading, RunningKey, Snapshot
 from temporal_slo.exporter.state import Histogram, OpenRun, State
 from temporal_slo.exporter.task_queues import TaskQueues
 from temporal_slo.names import Family
@@ -72,6 +73,8 @@ async def test_figures() -> None:
         names.TASK_QUEUE_LAST_POLL.name: 1_700_000_000.5,
     }
     assert values(samples, names.TASK_QUEUE_BACKLOG) == {key: 17}
+    exposed = dict(collect([Snapshot("shop", readings={"task_queues": Reading(tuple(samples))})]))
+    assert list(exposed[names.TASK_QUEUE_BACKLOG]) == [(("shop", *key), 17)]
     assert values(samples, names.EXPORTER_TASK_QUEUES_LEFT_OUT) == {(): 0}
 
 
