@@ -97,7 +97,7 @@ async def test_pages_are_bounded() -> None:
 
 async def test_labels_are_bounded() -> None:
     """Past the limit runs are counted as `other`, those with the fewest first; a place once given is kept."""
-    requests = FakeProblems([[MEAL, MEAL, RIDE, Problem("Boat", TIMED_OUT, "Late")]])
+    requests = FakeProblems([[RIDE, MEAL, MEAL, Problem("Boat", TIMED_OUT, "Late")]])
     source = TaskProblems(requests, limit=1)
     samples = await source.read(0)
     others = {Problem("other", FAILED, "other"): 1, Problem("other", TIMED_OUT, "other"): 1}

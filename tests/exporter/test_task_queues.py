@@ -98,13 +98,21 @@ async def test_activities_after_a_sign() -> None:
         assert pollers == shown
 
 
-@pytest.mark.parametrize("waiting", [Backlog(1, 0.0, 0.0, 0.0), Backlog(0, 0.0, 0.5, 0.0)])
-async def test_a_backlog_is_a_sign(waiting: Backlog) -> None:
-    """Tasks that nobody takes show a queue that has no workers."""
+@pytest.mark.parametrize(
+    "facts",
+    [
+        QueueFacts(Backlog(1, 0.0, 0.0, 0.0), 0, None),
+        QueueFacts(Backlog(0, 0.0, 0.5, 0.0), 0, None),
+        QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 1, None),
+        QueueFacts(None, 1, None),
+    ],
+)
+async def test_signs_of_use(facts: QueueFacts) -> None:
+    """Tasks that nobody takes show a queue that has no workers, and workers one that has no tasks."""
     requests = FakeQueues()
-    requests.facts["rides", ACTIVITY] = QueueFacts(waiting, 0, None)
+    requests.facts["rides", ACTIVITY] = facts
     samples = await TaskQueues(requests, mirrored(rides=1), ()).read(0)
-    assert values(samples, names.TASK_QUEUE_POLLERS)["rides", ACTIVITY] == 0
+    assert values(samples, names.TASK_QUEUE_POLLERS)["rides", ACTIVITY] == facts.pollers
 
 
 async def test_a_failure_fails_the_reading() -> None:

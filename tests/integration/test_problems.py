@@ -24,6 +24,9 @@ TRIGGER = "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute"
 QUEUE = "problems"
 DEADLINE = 60.0
 
+SHORT = timedelta(seconds=1)
+"""Of workflow tasks: a worker answers the first failure of one alone, and lets those that follow time out."""
+
 CHANGED = Problem("ProblemsRide", "WorkflowTaskFailed", "WorkflowTaskFailedCauseNonDeterministicError")
 BUG = Problem("ProblemsBug", "WorkflowTaskFailed", "WorkflowTaskFailedCauseWorkflowWorkerUnhandledFailure")
 
@@ -109,19 +112,17 @@ async def test_stuck_and_mended(tmp_path: Path) -> None:
         requests = TemporalProblems(client, NAMESPACE)
         source = TaskProblems(requests)
         assert await stuck(source) == {}
-        # A worker answers the first failure alone and lets later tasks time out: so these are short.
-        options = {"task_queue": QUEUE, "task_timeout": timedelta(seconds=1)}
         async with worker(client, AsItWas):
-            ride = await client.start_workflow(AsItWas.run, id=uuid.uuid4().hex, **options)  # type: ignore[call-overload] # options of it
-            history = ride.fetch_history
+            ride = await client.start_workflow(AsItWas.run, id=uuid.uuid4().hex, task_queue=QUEUE, task_timeout=SHORT)
 
             async def waits() -> bool:
-                return sum(event.HasField("timer_fired_event_attributes") for event in (await history()).events) == 1
+                history = await ride.fetch_history()
+                return any(event.HasField("timer_fired_event_attributes") for event in history.events)
 
             await until(waits, deadline=DEADLINE, what="a run that waits for its signal")
         async with worker(client, AsItIs, Bug):
             await ride.signal(AsItIs.arrive)
-            bug = await client.start_workflow(Bug.run, id=uuid.uuid4().hex, **options)  # type: ignore[call-overload] # options of it
+            bug = await client.start_workflow(Bug.run, id=uuid.uuid4().hex, task_queue=QUEUE, task_timeout=SHORT)
             await becomes(source, {CHANGED: 1, BUG: 1})
             first = await requests.page(1)
             second = await requests.page(1, first.next_token)
