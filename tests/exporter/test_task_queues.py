@@ -5,6 +5,7 @@ import pytest
 
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter import task_queues as module
 from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.collector import collect
 from temporal_slo.exporter.paced import PacedQueues, Requests
@@ -25,12 +26,18 @@ class FakeQueues:
     Attributes:
         errors: Raised for these names.
         asked: What it was asked for.
+        listed: Task queues that workers report.
     """
 
     def __init__(self) -> None:
         self.facts: dict[tuple[str, str], QueueFacts] = {}
         self.errors: dict[str, VisibilityError] = {}
         self.asked: list[tuple[str, str]] = []
+        self.listed: frozenset[str] = frozenset()
+
+    async def served(self) -> frozenset[str]:
+        """Answer."""
+        return self.listed
 
     async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
         """Answer."""
@@ -127,9 +134,36 @@ async def test_order_and_bound() -> None:
     """Named queues come first, then those with many open runs; how many are left out is told."""
     requests = FakeQueues()
     source = TaskQueues(requests, mirrored(rides=2, meals=5, boats=1), ("pay", "boats", "pay"), limit=3)
+    requests.listed = frozenset({"cooks"})
     samples = await source.read(0)
     assert requests.queues() == ["pay", "boats", "meals"]
-    assert values(samples, names.EXPORTER_TASK_QUEUES_LEFT_OUT) == {(): 1}
+    assert values(samples, names.EXPORTER_TASK_QUEUES_LEFT_OUT) == {(): 2}
+
+
+async def test_queues_of_workers() -> None:
+    """A queue of which a worker told shows what it serves, and stays when its workers are gone."""
+    requests = FakeQueues()
+    requests.listed = frozenset({"cooks", "", "/_sys/cooks/1"})
+    requests.facts["cooks", ACTIVITY] = SERVED
+    source = TaskQueues(requests, mirrored(rides=1), ())
+    rides = {("rides", WORKFLOW): 0}
+    assert values(await source.read(0), names.TASK_QUEUE_POLLERS) == {**rides, ("cooks", ACTIVITY): 3}
+    requests.listed, requests.facts = frozenset(), {}
+    assert values(await source.read(0), names.TASK_QUEUE_POLLERS) == {**rides, ("cooks", ACTIVITY): 0}
+    requests.facts["cooks", WORKFLOW] = SERVED
+    assert ("cooks", WORKFLOW) in values(await source.read(0), names.TASK_QUEUE_POLLERS)
+
+
+async def test_queues_of_workers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that have a task queue each, and a new one every day, do not fill the memory."""
+    monkeypatch.setattr(module, "SERVED_MAX", 3)
+    requests = FakeQueues()
+    source = TaskQueues(requests, State(), ())
+    for day in range(3):
+        requests.listed = frozenset({f"{day}-a", f"{day}-b"})
+        await source.read(0)
+        asked = requests.queues()
+    assert asked == ["0-a", "0-b", "1-a"]
 
 
 async def test_recent_queues_first() -> None:
@@ -177,5 +211,9 @@ async def test_requests_are_counted() -> None:
     await TaskQueues(paced, mirrored(rides=1), ()).read(0)
     with pytest.raises(VisibilityError):
         await paced.describe("boats", WORKFLOW)
-    assert requests == {("DescribeTaskQueue", "OK"): 2, ("DescribeTaskQueue", "INTERNAL"): 1}
-    assert budget.requests == 3
+    assert requests == {
+        ("ListWorkers", "OK"): 1,
+        ("DescribeTaskQueue", "OK"): 2,
+        ("DescribeTaskQueue", "INTERNAL"): 1,
+    }
+    assert budget.requests == 4

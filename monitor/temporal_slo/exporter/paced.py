@@ -12,6 +12,7 @@ from temporal_slo.exporter.history import GET_HISTORY, History
 from temporal_slo.exporter.queue_requests import (
     DESCRIBE_NAMESPACE,
     DESCRIBE_TASK_QUEUE,
+    LIST_WORKERS,
     ProblemPage,
     ProblemRequests,
     QueueFacts,
@@ -86,6 +87,11 @@ class PacedQueues:
         self._inner = inner
         self._budget = budget
         self._requests = requests
+
+    async def served(self) -> frozenset[str]:
+        """Task queues of the workers that report themselves."""
+        async with _turn(LIST_WORKERS, self._budget, self._requests):
+            return await self._inner.served()
 
     async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
         """Return what there is to tell of a task queue."""

@@ -14,17 +14,22 @@ from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     DescribeTaskQueueRequest,
     DescribeTaskQueueResponse,
+    ListWorkersRequest,
     ListWorkflowExecutionsRequest,
 )
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.errors import VisibilityError
 
 REQUEST_TIMEOUT: Final = timedelta(seconds=30)
 
 DESCRIBE_TASK_QUEUE: Final = "DescribeTaskQueue"
+LIST_WORKERS: Final = "ListWorkers"
 DESCRIBE_NAMESPACE: Final = "DescribeNamespace"
+
+WORKERS_MAX: Final = 1000
+"""Workers whose task queues are read, in one request."""
 
 WORKFLOW: Final = "workflow"
 ACTIVITY: Final = "activity"
@@ -84,7 +89,11 @@ class QueueFacts:
 
 
 class QueueRequests(Protocol):
-    """The task queues of one Temporal namespace."""
+    """The task queues of one Temporal namespace. Both methods raise VisibilityError if there is no answer."""
+
+    async def served(self) -> frozenset[str]:
+        """Task queues of the workers that report themselves, as SDKs of late do once a minute."""
+        ...
 
     async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
         """Return what there is to tell of a task queue.
@@ -92,9 +101,6 @@ class QueueRequests(Protocol):
         Args:
             task_queue: Need not exist: the server cannot tell a queue without tasks and workers from none.
             task_type: One of TASK_TYPES.
-
-        Raises:
-            VisibilityError: There is no answer.
         """
         ...
 
@@ -141,6 +147,18 @@ class TemporalQueues:
     def __init__(self, client: Client, namespace: str) -> None:
         self._service = client.workflow_service
         self._namespace = namespace
+
+    async def served(self) -> frozenset[str]:
+        """Task queues of the workers that report themselves; none if the server keeps no list of them."""
+        request = ListWorkersRequest(namespace=self._namespace, page_size=WORKERS_MAX)
+        with _answered():
+            try:
+                answer = await self._service.list_workers(request, timeout=REQUEST_TIMEOUT)
+            except RPCError as error:
+                if error.status is RPCStatusCode.UNIMPLEMENTED:
+                    return frozenset()
+                raise
+        return frozenset(worker.worker_heartbeat.task_queue for worker in answer.workers_info)
 
     async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
         """Return what there is to tell of a task queue."""

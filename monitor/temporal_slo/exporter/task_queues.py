@@ -12,58 +12,72 @@ from temporal_slo.exporter.state import State
 QUEUES_MAX: Final = 100
 """Task queues that are watched; each costs two requests a reading."""
 
+SERVED_MAX: Final = 1000
+"""Task queues that are remembered because a worker told of them."""
+
 PARTITION_PREFIX: Final = "/_sys/"
 """How the server names partitions, which it describes with their queue and not alone."""
 
 
 class TaskQueues:
-    """Reads the task queues that the mirror knows, and those that are named.
+    """Reads the task queues that the mirror knows, that the spec names, and that workers report.
 
-    Temporal has no list of task queues. Those of workflows stand in the rows of visibility; one that serves nothing
-    but activities is in none, so it must be named. Each is asked for workflow and for activity tasks.
+    Temporal has no list of task queues. Those of workflows stand in the rows of visibility. One that serves nothing
+    but activities is in none: it is known once a worker of it was listed, which takes a server of 1.32 or newer (or
+    one that is told to), an SDK that reports its workers, and up to a minute. Each name is asked for workflow and for
+    activity tasks.
 
     Args:
         requests: Answers.
         state: What the mirror knows.
-        named: Task queues of the spec and of the settings: they come first.
+        spec: Task queues of the spec: they come first.
         limit: How many are watched at most.
     """
 
     name: Final = "task_queues"
 
-    def __init__(self, requests: QueueRequests, state: State, named: Sequence[str], *, limit: int = QUEUES_MAX) -> None:
+    def __init__(self, requests: QueueRequests, state: State, spec: Sequence[str], *, limit: int = QUEUES_MAX) -> None:
         self._requests = requests
         self._state = state
-        self._named = tuple(dict.fromkeys(named))
+        self._spec = tuple(dict.fromkeys(spec))
         self._limit = limit
         self._totals: Counter[str] = Counter()
         self._moved: dict[str, int] = {}
+        # Remembered, for a queue that lost all its workers is the one to see.
+        self._served: dict[str, None] = {}
         self._used: set[tuple[str, str]] = set()
 
     async def read(self, now: int) -> Iterable[Sample]:
         """Return the figures of every watched task queue.
 
-        Activity tasks are left out until there is a sign of them: most task queues have none, and a queue that does
-        not exist has no pollers either. Workflow tasks of a watched queue there are, or have been.
+        Tasks of a type that may not exist are left out until there is a sign of them, as a queue that does not exist
+        has no pollers either: those of activities, and those of workflows where only a worker told of the queue.
 
         Raises:
             VisibilityError: A request failed.
         """
-        known = self._known(now)
+        self._learn(await self._requests.served())
+        workflows = self._of_workflows(now)
+        known = list(dict.fromkeys((*workflows, *self._served)))
         watched = known[: self._limit]
         samples = [Sample(names.EXPORTER_TASK_QUEUES_LEFT_OUT, {}, len(known) - len(watched))]
         keys = [(queue, kind) for queue in watched for kind in TASK_TYPES]
+        certain = {(queue, WORKFLOW) for queue in workflows}
         self._used.intersection_update(keys)
         for queue, kind in keys:
             facts = await self._requests.describe(queue, kind)
             if facts.in_use:
                 self._used.add((queue, kind))
-            if kind == WORKFLOW or (queue, kind) in self._used:
+            if (queue, kind) in certain or (queue, kind) in self._used:
                 samples += _samples({names.TASK_QUEUE: queue, names.TASK_TYPE: kind}, facts)
         return samples
 
-    def _known(self, now: int) -> list[str]:
-        """Return all task queues, those first that matter most: named, many open runs, a start or close of late."""
+    def _learn(self, served: Iterable[str]) -> None:
+        free = SERVED_MAX - len(self._served)
+        self._served.update(dict.fromkeys(sorted(_usable(served) - self._served.keys())[:free]))
+
+    def _of_workflows(self, now: int) -> list[str]:
+        """Return those of workflows, in this order: of the spec, with many open runs, with a start or close of late."""
         started, closed = self._state.started.items(), self._state.closed.items()
         totals = Counter[str]()
         for queue, count in (
@@ -74,9 +88,13 @@ class TaskQueues:
         self._moved.update((queue, now) for queue, count in totals.items() if count != self._totals.get(queue))
         self._totals = totals
         running = Counter(run.key.task_queue for run in self._state.open.values())
-        found = (queue for queue in {*totals, *running} if queue and not queue.startswith(PARTITION_PREFIX))
+        found = _usable((*totals, *running))
         ranked = sorted(found, key=lambda queue: (-running[queue], -self._moved.get(queue, 0), queue))
-        return list(dict.fromkeys((*self._named, *ranked)))
+        return list(dict.fromkeys((*self._spec, *ranked)))
+
+
+def _usable(queues: Iterable[str]) -> set[str]:
+    return {queue for queue in queues if queue and not queue.startswith(PARTITION_PREFIX)}
 
 
 def _samples(labels: dict[str, str], facts: QueueFacts) -> Iterator[Sample]:
