@@ -32,6 +32,9 @@ class TaskQueues:
         state: What the mirror knows.
         spec: Task queues of the spec: they come first.
         limit: How many are watched at most.
+
+    Attributes:
+        spec: Task queues of the spec, which may be replaced by those of another.
     """
 
     name: Final = "task_queues"
@@ -39,7 +42,7 @@ class TaskQueues:
     def __init__(self, requests: QueueRequests, state: State, spec: Sequence[str], *, limit: int = QUEUES_MAX) -> None:
         self._requests = requests
         self._state = state
-        self._spec = tuple(dict.fromkeys(spec))
+        self.spec = tuple(spec)
         self._limit = limit
         self._totals: Counter[str] = Counter()
         self._moved: dict[str, int] = {}
@@ -90,7 +93,7 @@ class TaskQueues:
         running = Counter(run.key.task_queue for run in self._state.open.values())
         found = _usable((*totals, *running))
         ranked = sorted(found, key=lambda queue: (-running[queue], -self._moved.get(queue, 0), queue))
-        return list(dict.fromkeys((*self._spec, *ranked)))
+        return list(dict.fromkeys((*self.spec, *ranked)))
 
 
 def _usable(queues: Iterable[str]) -> set[str]:
