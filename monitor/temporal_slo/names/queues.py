@@ -62,7 +62,7 @@ WORKFLOWS_WITH_TASK_PROBLEMS: Final = Family(
     (NAMESPACE, WORKFLOW_TYPE, CATEGORY, CAUSE),
 )
 EXPORTER_TASK_QUEUES_LEFT_OUT: Final = Family(
-    f"{PREFIX}_exporter_left_out_task_queues",
+    f"{PREFIX}_exporter_task_queues_left_out",
     "gauge",
     "Task queues that are known but not watched, because there are too many.",
     (NAMESPACE,),
