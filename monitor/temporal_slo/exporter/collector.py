@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from temporal_slo import names
 from temporal_slo.exporter.history import GET_HISTORY
+from temporal_slo.exporter.queue_requests import DESCRIBE_TASK_QUEUE, LIST_WORKERS
 from temporal_slo.exporter.samples import Histogram, Labels, Rows, Sample, Value
 from temporal_slo.exporter.snapshot import Figures, Reading, Snapshot
 from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
@@ -29,6 +30,13 @@ OTHERS = {
     UNKNOWN_STATUS: names.EXPORTER_UNKNOWN_STATUS,
 }
 """Counters of the exporter itself, by what the state calls them."""
+
+REQUESTS = {
+    GET_HISTORY: names.EXPORTER_HISTORY_REQUESTS,
+    DESCRIBE_TASK_QUEUE: names.EXPORTER_TASK_QUEUE_REQUESTS,
+    LIST_WORKERS: names.EXPORTER_TASK_QUEUE_REQUESTS,
+}
+"""What counts requests that are not of visibility, by API."""
 
 
 def collect(snapshots: Sequence[Snapshot], own: Sequence[Sample] = ()) -> list[Rows]:
@@ -105,10 +113,9 @@ def _health(snapshot: Snapshot) -> Iterator[Sample]:
     if snapshot.poll_duration is not None:
         yield Sample(names.EXPORTER_POLL_DURATION, {}, snapshot.poll_duration)
     for (api, code), count in snapshot.requests.items():
-        if api == GET_HISTORY:
-            yield Sample(names.EXPORTER_HISTORY_REQUESTS, {names.CODE: code}, count)
-        else:
-            yield Sample(names.EXPORTER_VISIBILITY_REQUESTS, {names.API: api, names.CODE: code}, count)
+        family = REQUESTS.get(api, names.EXPORTER_VISIBILITY_REQUESTS)
+        labels = {names.API: api, names.CODE: code}
+        yield Sample(family, {name: labels[name] for name in family.labels if name in labels}, count)
     for budget, seconds in snapshot.waited.items():
         yield Sample(names.EXPORTER_BUDGET_WAIT, {names.BUDGET: budget}, seconds)
     for name, reading in snapshot.readings.items():

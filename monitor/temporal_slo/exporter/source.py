@@ -62,9 +62,9 @@ class Watch:
 
     def __init__(self, namespace: str, source: Source, interval: timedelta, clocks: Clocks = CLOCKS) -> None:
         self.name = source.name
+        self.source = source
         self.reading: Reading | None = None
         self._namespace = namespace
-        self._source = source
         self._interval = interval.total_seconds()
         self._clocks = clocks
 
@@ -79,7 +79,7 @@ class Watch:
         before, began = self.reading or Reading(), self._clocks.passing()
         samples, last_success, trouble = before.samples, before.last_success, None
         try:
-            samples = tuple(await self._source.read(int(self._clocks.now() * 1_000_000)))
+            samples = tuple(await self.source.read(int(self._clocks.now() * 1_000_000)))
             last_success = self._clocks.now()
         except VisibilityError as error:
             trouble = str(error)

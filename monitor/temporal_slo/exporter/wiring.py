@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter
 
 from temporal_slo.errors import UsageError
+from temporal_slo.exporter import sources
 from temporal_slo.exporter.audit import Auditor
 from temporal_slo.exporter.board import Board, Own
 from temporal_slo.exporter.budget import Budget
@@ -85,6 +86,7 @@ class Parts:
         self.judge.adopt(reader, outcomes)
         self.gauge.reader = reader if outcomes else None
         go_by(specs, self.namespace, self.mirror.state)
+        sources.adopt(self.watches, specs, self.namespace)
 
     async def run(self) -> None:
         """Poll, settle and read the sources, until cancelled or until one of them ends by a bug."""
@@ -126,17 +128,15 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
     state = await ledger.load(namespace)
     go_by(specs, namespace, state)
     await board.join(namespace)
-    budgets = {
-        "visibility": Budget(settings.visibility_rate, 1),
-        "history": Budget(settings.history_rate, HISTORY_CONCURRENCY),
-    }
+    budgets = sources.budgets(settings, HISTORY_CONCURRENCY)
     requests, trace = Requests(), Trace()
+    site = sources.Site(namespace, common.client, state, specs, budgets, requests)
     traced = TracedVisibility(TemporalVisibility(common.client, namespace), trace)
     visibility = PacedVisibility(traced, budgets["visibility"], requests)
     history = PacedHistory(TemporalHistory(common.client, namespace), budgets["history"], requests)
     judge = Judge(reader, outcomes, state)
     mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
-    watches: tuple[Watch, ...] = ()
+    watches = sources.watches(settings, site)
     gauge = Gauge(requests, budgets, watches, reader if outcomes else None)
     audit = Auditor(namespace, mirror, ledger, visibility).audit
     poller = Poller(namespace, mirror, gauge, board.put, audit=audit, trace=trace, interval=settings.poll_interval)
