@@ -82,6 +82,14 @@ class Ledger:
         """Return which of *run_ids* are of no closed run that is counted or pending."""
         return await self._run(lambda connection: reading.unseen(connection, namespace, run_ids))
 
+    async def workflow_ids(self, namespace: str, run_ids: Sequence[str]) -> dict[str, str]:
+        """Return the workflow ids of those of *run_ids* that are open, by run id.
+
+        Raises:
+            LedgerError: It could not be read.
+        """
+        return await self._run(lambda connection: reading.workflow_ids(connection, namespace, run_ids))
+
     async def audited(self, namespace: str, since: int, until: int) -> tuple[int, int]:
         """Return how many runs that closed in these whole minutes are counted or pending, and how many ids are known.
 

@@ -40,17 +40,17 @@ class PacedVisibility:
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
         """Closed runs, newest close first."""
-        async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
+        async with turn(LIST_WORKFLOWS, self._budget, self._requests):
             return await self._inner.closed(size, token, until)
 
     async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
         """Running runs, newest start first."""
-        async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
+        async with turn(LIST_WORKFLOWS, self._budget, self._requests):
             return await self._inner.running(size, token, paused=paused)
 
     async def count(self, since: int, until: int) -> int:
         """How many runs closed from *since* until before *until*."""
-        async with _turn(COUNT_WORKFLOWS, self._budget, self._requests):
+        async with turn(COUNT_WORKFLOWS, self._budget, self._requests):
             return await self._inner.count(since, until)
 
 
@@ -70,7 +70,7 @@ class PacedHistory:
 
     async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
         """Return the event that closed a run; None if it is gone."""
-        async with _turn(GET_HISTORY, self._budget, self._requests):
+        async with turn(GET_HISTORY, self._budget, self._requests):
             return await self._inner.close_event(workflow_id, run_id)
 
 
@@ -90,12 +90,12 @@ class PacedQueues:
 
     async def served(self) -> frozenset[str]:
         """Task queues of the workers that report themselves."""
-        async with _turn(LIST_WORKERS, self._budget, self._requests):
+        async with turn(LIST_WORKERS, self._budget, self._requests):
             return await self._inner.served()
 
     async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
         """Return what there is to tell of a task queue."""
-        async with _turn(DESCRIBE_TASK_QUEUE, self._budget, self._requests):
+        async with turn(DESCRIBE_TASK_QUEUE, self._budget, self._requests):
             return await self._inner.describe(task_queue, task_type)
 
 
@@ -115,17 +115,18 @@ class PacedProblems:
 
     async def reported(self) -> bool:
         """Whether the server reports them at all."""
-        async with _turn(DESCRIBE_NAMESPACE, self._budget, self._requests):
+        async with turn(DESCRIBE_NAMESPACE, self._budget, self._requests):
             return await self._inner.reported()
 
     async def page(self, size: int, token: bytes = b"") -> ProblemPage:
         """A page of stuck runs."""
-        async with _turn(LIST_WORKFLOWS, self._budget, self._requests):
+        async with turn(LIST_WORKFLOWS, self._budget, self._requests):
             return await self._inner.page(size, token)
 
 
 @asynccontextmanager
-async def _turn(api: str, budget: Budget, requests: Requests) -> AsyncIterator[None]:
+async def turn(api: str, budget: Budget, requests: Requests) -> AsyncIterator[None]:
+    """Wait for a turn in *budget*, and count the one request that the body makes."""
     async with budget.slot():
         try:
             yield

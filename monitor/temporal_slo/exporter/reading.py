@@ -75,6 +75,16 @@ def unseen(connection: Connection, namespace: str, run_ids: Sequence[str]) -> se
     return set(run_ids) - known
 
 
+def workflow_ids(connection: Connection, namespace: str, run_ids: Sequence[str]) -> dict[str, str]:
+    """Return the workflow ids of those of *run_ids* that are open, by run id."""
+    table, found = schema.open_runs, dict[str, str]()
+    for chunk in chunks(run_ids):
+        query = select(table.c.run_id, table.c.workflow_id)
+        query = query.where(table.c.namespace == namespace, table.c.run_id.in_(chunk))
+        found.update((row.run_id, row.workflow_id) for row in connection.execute(query))
+    return found
+
+
 def audited(connection: Connection, namespace: str, since: int, until: int) -> tuple[int, int]:
     """Return how many runs that closed in these whole minutes are counted or pending, and how many ids are known."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import LedgerError, VisibilityError
 from temporal_slo.exporter.samples import Sample
 from temporal_slo.exporter.snapshot import Reading
 
@@ -31,6 +31,7 @@ class Source(Protocol):
 
         Raises:
             VisibilityError: A request failed.
+            LedgerError: The ledger could not be read.
         """
         ...
 
@@ -81,7 +82,7 @@ class Watch:
         try:
             samples = tuple(await self.source.read(int(self._clocks.now() * 1_000_000)))
             last_success = self._clocks.now()
-        except VisibilityError as error:
+        except (VisibilityError, LedgerError) as error:
             trouble = str(error)
         self.reading = Reading(samples, last_success, trouble, self._clocks.passing() - began)
         self._tell_change(before.trouble)

@@ -1,0 +1,93 @@
+"""What the exporter asks of open runs, and the adapter that asks a real server."""
+
+from datetime import timedelta
+from typing import Final, NamedTuple, Protocol
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from temporal_slo.exporter.asking import answered, is_gone
+from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.paced import Requests, turn
+
+REQUEST_TIMEOUT: Final = timedelta(seconds=30)
+
+DESCRIBE_WORKFLOW: Final = "DescribeWorkflowExecution"
+
+
+class PendingActivity(NamedTuple):
+    """An activity that is to be executed, or is just being executed.
+
+    Attributes:
+        attempt: The present one, or if it waits for one, that.
+    """
+
+    activity_type: str
+    attempt: int
+
+
+class RunRequests(Protocol):
+    """The runs of one Temporal namespace."""
+
+    async def activities(self, workflow_id: str, run_id: str) -> tuple[PendingActivity, ...]:
+        """Return the pending activities of a run but for paused ones; none if it is closed or gone.
+
+        Raises:
+            VisibilityError: There is no answer.
+        """
+        ...
+
+
+class TemporalRuns:
+    """Runs of a real server.
+
+    Requests are not retried here; who asks does that, at its own pace.
+
+    Args:
+        client: May be lazy: the connection is then made by the first request.
+        namespace: Temporal namespace of the runs.
+    """
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self._service = client.workflow_service
+        self._namespace = namespace
+
+    async def activities(self, workflow_id: str, run_id: str) -> tuple[PendingActivity, ...]:
+        """Return the pending activities of a run; a read of its state that costs about 2 ms."""
+        request = DescribeWorkflowExecutionRequest(
+            namespace=self._namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+        )
+        with answered():
+            try:
+                answer = await self._service.describe_workflow_execution(request, timeout=REQUEST_TIMEOUT)
+            except RPCError as error:
+                if is_gone(error):
+                    return ()
+                raise
+        return tuple(
+            PendingActivity(activity.activity_type.name, activity.attempt)
+            for activity in answer.pending_activities
+            if not activity.paused
+        )
+
+
+class PacedRuns:
+    """Runs within a budget.
+
+    Args:
+        inner: Answers the requests.
+        budget: Paces them.
+        requests: Counts them.
+    """
+
+    def __init__(self, inner: RunRequests, budget: Budget, requests: Requests) -> None:
+        self._inner = inner
+        self._budget = budget
+        self._requests = requests
+
+    async def activities(self, workflow_id: str, run_id: str) -> tuple[PendingActivity, ...]:
+        """Return the pending activities of a run but for paused ones."""
+        async with turn(DESCRIBE_WORKFLOW, self._budget, self._requests):
+            return await self._inner.activities(workflow_id, run_id)
