@@ -1,0 +1,151 @@
+"""Activities that really fail over and over, on a real Temporal server."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import PauseActivityRequest
+from temporalio.client import Client
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from temporal_slo import names
+from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.mirror import Mirror
+from temporal_slo.exporter.run_requests import TemporalRuns
+from temporal_slo.exporter.state import SECOND
+from temporal_slo.exporter.storms import RetryStorms
+from temporal_slo.exporter.visibility import TemporalVisibility
+from temporal_slo.servers.process import until
+from tests.conftest import Temporal
+from tests.exporter.runs import at_once
+
+NAMESPACE: Final = "storms"
+ATTEMPTS: Final = 2
+EVER: Final = timedelta(hours=1)
+OFTEN: Final = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1)
+
+
+@workflow.defn
+class Charging:
+    """Has an activity that may be retried for ever, and one that nobody takes."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Start both."""
+        waiting = workflow.start_activity(
+            "unattended", task_queue="storms-nobody", start_to_close_timeout=EVER, retry_policy=OFTEN
+        )
+        await workflow.execute_activity(charge, activity_id="charge", start_to_close_timeout=EVER, retry_policy=OFTEN)
+        waiting.cancel()
+
+
+@activity.defn
+async def charge() -> None:
+    """Fail until the card service is healed."""
+    if not Watched.healed:
+        raise ApplicationError("the card service is away", type="Refused")
+
+
+@dataclass
+class Watched:
+    """A namespace whose open runs are mirrored, and looked at."""
+
+    client: Client
+    ledger: Ledger
+    mirror: Mirror
+    storms: RetryStorms = field(init=False)
+    healed = False
+
+    def __post_init__(self) -> None:
+        self.storms = RetryStorms(
+            TemporalRuns(self.client, NAMESPACE),
+            self.mirror.state,
+            partial(self.ledger.workflow_ids, NAMESPACE),
+            attempts=ATTEMPTS,
+        )
+
+    async def read(self) -> tuple[dict[str, float], float]:
+        """Poll and read; return the retried activities by type, and how many runs were looked at."""
+        now = int(time.time() * SECOND)
+        await self.mirror.poll(now)
+        retrying, sampled = dict[str, float](), 0.0
+        for family, labels, value in await self.storms.read(now):
+            assert isinstance(value, int | float)
+            if family is names.ACTIVITIES_RETRYING:
+                assert labels[names.WORKFLOW_TYPE] == "Charging"
+                retrying[labels[names.ACTIVITY_TYPE]] = value
+            if family is names.EXPORTER_RETRY_SAMPLED:
+                sampled = value
+        return retrying, sampled
+
+    async def becomes(self, retrying: dict[str, float], sampled: int) -> None:
+        """Read until that many activities are retried among that many runs."""
+
+        async def reached() -> bool:
+            return await self.read() == (retrying, sampled)
+
+        await until(reached, deadline=60, what=f"{retrying} of {sampled} runs")
+
+
+@asynccontextmanager
+async def watched(temporal: Temporal, folder: Path) -> AsyncIterator[Watched]:
+    """A namespace with a worker."""
+    client = await temporal.namespace(NAMESPACE)
+    ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+    try:
+        state = await ledger.load(NAMESPACE)
+        visibility = TemporalVisibility(client, NAMESPACE)
+        mirror = Mirror(NAMESPACE, visibility, ledger, state, int(time.time() * SECOND), judge=at_once)
+        async with Worker(
+            client,
+            task_queue="storms",
+            workflows=[Charging],
+            activities=[charge],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        ):
+            yield Watched(client, ledger, mirror)
+    finally:
+        ledger.close()
+
+
+async def test_storm(temporal: Temporal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Activities that fail over and over show until they are healed; then, while a run is open, as 0."""
+    monkeypatch.setattr(Watched, "healed", False)
+    async with watched(temporal, tmp_path) as namespace:
+        first, second = [
+            await namespace.client.start_workflow(Charging.run, id=uuid.uuid4().hex, task_queue="storms")
+            for _ in range(2)
+        ]
+        await namespace.becomes({"charge": 2}, 2)
+        execution = WorkflowExecution(workflow_id=second.id)
+        await namespace.client.workflow_service.pause_activity(
+            PauseActivityRequest(namespace=NAMESPACE, execution=execution, id="charge")
+        )
+        # One that is paused is not retried.
+        await namespace.becomes({"charge": 1}, 2)
+        monkeypatch.setattr(Watched, "healed", True)
+        await first.result()
+        await namespace.becomes({"charge": 0}, 1)
+        await second.terminate()
+        await namespace.becomes({"charge": 0}, 0)
+
+
+async def test_gone(temporal: Temporal) -> None:
+    """A run that is not there has no activities; a namespace that is not there is an error."""
+    client = await temporal.namespace(NAMESPACE)
+    nobody = uuid.uuid4().hex, str(uuid.uuid4())
+    assert await TemporalRuns(client, NAMESPACE).activities(*nobody) == ()
+    with pytest.raises(VisibilityError, match="NOT_FOUND"):
+        await TemporalRuns(client, "never-was").activities(*nobody)
