@@ -1,14 +1,18 @@
 from collections.abc import Iterable
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.board import Board
 from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.paced import Requests
 from temporal_slo.exporter.schedule_requests import Described, Listed, PacedSchedules, SchedulePage
 from temporal_slo.exporter.schedules import FAILURES_MAX, REFRESH, TOLERANCE, VALUE_LENGTH, Schedules, label
+from temporal_slo.exporter.snapshot import Reading, Snapshot
 from temporal_slo.exporter.state import SECOND
+from temporal_slo.testing import FixedClock
 
 NOW = 1_700_000_000 * SECOND
 LATER = NOW + 3600 * SECOND
@@ -205,6 +209,16 @@ async def test_failures_hold_up_nobody() -> None:
     assert set(figures[names.SCHEDULE_MISSED.sample]) == set(ids[FAILURES_MAX:])
 
 
+async def test_failures_apart() -> None:
+    """Schedules that are not described one by one, among others that are, end no reading."""
+    ids = [f"{number}" for number in range(3 * FAILURES_MAX)]
+    requests = FakeSchedules(*map(row, ids))
+    requests.failing = set(ids[::2])
+    figures = await read(Schedules(requests))
+    assert requests.asked() == ids
+    assert set(figures[names.SCHEDULE_MISSED.sample]) == set(ids[1::2])
+
+
 async def test_no_list() -> None:
     """A reading without a list fails as a whole, and the next one goes on from what was known."""
     requests = FakeSchedules(row("s"))
@@ -230,6 +244,22 @@ def test_labels() -> None:
 def _names() -> Iterable[str]:
     yield from ("a\n", "a", "a\0", "\n")
     yield from ("x" * VALUE_LENGTH, "x" * (VALUE_LENGTH + 1), "x" * 5000, "x" * 5001)
+
+
+async def test_history_is_no_increase() -> None:
+    """What the server has counted before is exposed at once: a series held at 0 first would show it as an increase."""
+
+    async def nothing_let_go(series: Iterable[str]) -> None:
+        assert not [name for name in series if "schedule" in name]
+
+    board = Board(nothing_let_go, clock=FixedClock())
+    samples = tuple(await Schedules(FakeSchedules(row("daily"))).read(NOW))
+    await board.put(Snapshot("default", readings={Schedules.name: Reading(samples)}))
+    families = parse_text(board.answer("text/plain", "")[0].body.decode())
+    shown = {sample.name: sample.value for family in families for sample in family.samples}
+    assert shown[names.SCHEDULE_MISSED.sample] == 3
+    assert shown[names.SCHEDULE_SKIPPED.sample] == 5
+    assert shown[names.SCHEDULE_DROPPED.sample] == 7
 
 
 async def test_paced() -> None:

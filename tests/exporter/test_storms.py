@@ -21,9 +21,13 @@ class FakeRuns:
     """Runs with the pending activities that a test gives them.
 
     Attributes:
+        state: What the mirror knows of them.
+        pending: Their activities, by run id.
         asked: Run ids asked for.
         failing: Run ids that are not answered.
         closed: Run ids that the ledger does not know as open any more.
+        closing: Run ids that close while they are asked for.
+        closing: Run ids that close while they are asked for.
     """
 
     def __init__(self) -> None:
@@ -32,6 +36,7 @@ class FakeRuns:
         self.asked: list[str] = []
         self.failing: set[str] = set()
         self.closed: set[str] = set()
+        self.closing: set[str] = set()
 
     def put(self, run_id: str, age: int, *attempts: int, workflow_type: str = "Ride", activity: str = "Charge") -> None:
         """Add a run that was due *age* seconds ago and has an activity in each of these attempts."""
@@ -46,6 +51,8 @@ class FakeRuns:
         """Return the pending activities of a run."""
         assert workflow_id == f"workflow of {run_id}"
         self.asked.append(run_id)
+        if run_id in self.closing:
+            del self.state.open[run_id]
         if run_id in self.failing:
             raise VisibilityError("UNAVAILABLE", "away")
         return self.pending[run_id]
@@ -163,11 +170,12 @@ async def test_closed_since() -> None:
     runs = FakeRuns()
     runs.put("a", 100, PAST)
     runs.put("b", 90, PAST)
-    runs.closed = {"a"}
+    runs.put("c", 80, PAST)
+    runs.closed, runs.closing = {"a"}, {"b"}
     retrying, others = await read(runs.storms())
     assert retrying == {("Ride", "Charge"): 1}
     assert of(others) == (1, 2)
-    assert runs.asked == ["b"]
+    assert runs.asked == ["b", "c"]
 
 
 async def test_failure_holds_up_nobody() -> None:
