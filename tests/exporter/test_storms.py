@@ -174,7 +174,7 @@ async def test_closed_since() -> None:
     runs.closed, runs.closing = {"a"}, {"b"}
     retrying, others = await read(runs.storms())
     assert retrying == {("Ride", "Charge"): 1}
-    assert of(others) == (1, 2)
+    assert of(others) == (1, 3)
     assert runs.asked == ["b", "c"]
 
 

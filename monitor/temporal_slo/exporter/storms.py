@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
+from math import inf
 from typing import Final, NamedTuple
 
 from temporal_slo import names
@@ -72,7 +73,7 @@ class RetryStorms:
         self._attempts = attempts
         self._sample = sample
         self._pool = pool
-        self._reading = 0
+        self._reading = self._candidates = 0
         self._asked: dict[str, int] = {}
         self._seen: dict[str, Counter[str]] = {}
         self._stormed: set[Retrying] = set()
@@ -90,10 +91,9 @@ class RetryStorms:
         await self._look(self._due(now))
         # A run may have closed in the meantime.
         self._forget(self._state.open)
-        candidates = sum(run.due_time <= now for run in self._state.open.values())
         retrying, replaced = self._count()
         return [
-            Sample(names.EXPORTER_RETRY_CANDIDATES, {}, candidates),
+            Sample(names.EXPORTER_RETRY_CANDIDATES, {}, self._candidates),
             Sample(names.EXPORTER_RETRY_SAMPLED, {}, len(self._seen)),
             Sample(names.EXPORTER_BOUNDED_RETRIES, {}, replaced),
             *(Sample(names.ACTIVITIES_RETRYING, key._asdict(), count) for key, count in retrying.items()),
@@ -114,10 +114,18 @@ class RetryStorms:
 
     def _chosen(self, now: int) -> Iterator[str]:
         """Yield the ids of overdue runs and of the oldest others."""
-        ages = _max_ages(self._state)
-        runs = [(run.due_time, run_id, run.key) for run_id, run in self._state.open.items() if run.due_time <= now]
-        for overdue in (True, False):
-            group = ((due, run_id) for due, run_id, key in runs if (now - due > ages.get(key, now)) is overdue)
+        # One walk, and little in it: there may be very many open runs, and everything else waits for it.
+        ages: dict[RunningKey, float] = {}
+        overdue: list[tuple[int, str]] = []
+        others: list[tuple[int, str]] = []
+        for run_id, (key, due, _) in self._state.open.items():
+            age = ages.get(key)
+            if age is None:
+                age = ages[key] = _max_age(self._state, key)
+            if due <= now:
+                (overdue if now - due > age else others).append((due, run_id))
+        self._candidates = len(overdue) + len(others)
+        for group in (overdue, others):
             yield from (run_id for _, run_id in nsmallest(self._pool, group))
 
     async def _look(self, run_ids: Sequence[str]) -> None:
@@ -140,8 +148,9 @@ class RetryStorms:
                 replaced += 0 if key == (workflow_type, activity_type) else count
         self._stormed.update(counts)
         # A storm that is over is shown as such, and not by a series that vanishes, unless nobody looked.
-        unknown = self._types(self._state.open) - self._types(self._seen)
-        counts.update({key: 0 for key in self._stormed - counts.keys() if key.workflow_type not in unknown})
+        over = self._stormed - counts.keys()
+        unknown = self._types(self._state.open) - self._types(self._seen) if over else set()
+        counts.update({key: 0 for key in over if key.workflow_type not in unknown})
         return counts, replaced
 
     def _types(self, run_ids: Iterable[str]) -> set[str]:
@@ -152,11 +161,6 @@ class RetryStorms:
         return Retrying(bounded, self._activity_types(bounded, activity_type))
 
 
-def _max_ages(state: State) -> dict[RunningKey, int]:
-    """Return after which time runs are overdue, by what they are counted by."""
-    keys = {run.key for run in state.open.values()}
-    return {
-        key: min(rule.max_age for rule in state.overdue if rule.fits(key))
-        for key in keys
-        if any(rule.fits(key) for rule in state.overdue)
-    }
+def _max_age(state: State, key: RunningKey) -> float:
+    """Return after which time runs of *key* are overdue, in microseconds; infinite if never."""
+    return min((rule.max_age for rule in state.overdue if rule.fits(key)), default=inf)
