@@ -1,3 +1,4 @@
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter import asking
 from temporal_slo.exporter.visibility import OPEN_QUERY, RUNNING_QUERY, Page, Run, TemporalVisibility
 
 STARTED, DUE, CLOSED = (Timestamp(seconds=1_700_000_000 + after, nanos=123_456_000) for after in (0, 3, 10))
@@ -97,3 +99,13 @@ async def test_errors(error: Exception, code: str) -> None:
     with pytest.raises(VisibilityError, match=f"^{code}: ") as caught:
         await listed(error)
     assert (caught.value.code, "\n" in str(caught.value)) == (code, False)
+
+
+async def test_silent_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes connections and never answers is away after a while, though the SDK would wait for ever."""
+    monkeypatch.setattr(asking, "OVERALL_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = await Client.connect("{}:{}".format(*silent.getsockname()), lazy=True)
+        with pytest.raises(VisibilityError, match="no connection in") as raised:
+            await TemporalVisibility(client, "shop").closed(1)
+    assert raised.value.code == "DEADLINE_EXCEEDED"

@@ -1,21 +1,40 @@
 """What all raw requests to Temporal have in common: their errors."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
 
 from temporalio.api.errordetails.v1 import NotFoundFailure
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.errors import VisibilityError
 
+REQUEST_TIMEOUT: Final = timedelta(seconds=30)
 
-@contextmanager
-def answered() -> Iterator[None]:
-    """Raise what the SDK raises as one error of ours."""
+OVERALL_TIMEOUT: Final = 35.0
+"""Seconds for a request and its connection: the SDK waits for ever for one that is taken and never answered."""
+
+OWN_TIMEOUT: Final = "Timeout expired"
+
+
+@asynccontextmanager
+async def answered(about: str = "") -> AsyncIterator[None]:
+    """Raise what the SDK raises as one error of ours.
+
+    Args:
+        about: What the request was about, to stand before what was said.
+    """
     try:
-        yield
+        async with asyncio.timeout(OVERALL_TIMEOUT):
+            yield
+    except TimeoutError as error:
+        raise VisibilityError("DEADLINE_EXCEEDED", f"{about}no connection in {OVERALL_TIMEOUT:g} s") from error
     except RPCError as error:
-        raise VisibilityError(error.status.name, error.message) from error
+        # The SDK says CANCELLED where its own time-out struck, which does not tell that the server may be overloaded.
+        status = RPCStatusCode.DEADLINE_EXCEEDED if error.message == OWN_TIMEOUT else error.status
+        raise VisibilityError(status.name, about + error.message) from error
     except RuntimeError as error:
         # The SDK's word for a connection that could not be made.
         raise VisibilityError("UNAVAILABLE", str(error)) from error

@@ -6,7 +6,9 @@ from importlib.metadata import version
 from temporal_slo import names
 from temporal_slo.exporter.history import GET_HISTORY
 from temporal_slo.exporter.queue_requests import DESCRIBE_TASK_QUEUE, LIST_WORKERS
+from temporal_slo.exporter.run_requests import DESCRIBE_WORKFLOW
 from temporal_slo.exporter.samples import Histogram, Labels, Rows, Sample, Value
+from temporal_slo.exporter.schedule_requests import DESCRIBE_SCHEDULE
 from temporal_slo.exporter.snapshot import Figures, Reading, Snapshot
 from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
 
@@ -35,6 +37,8 @@ REQUESTS = {
     GET_HISTORY: names.EXPORTER_HISTORY_REQUESTS,
     DESCRIBE_TASK_QUEUE: names.EXPORTER_TASK_QUEUE_REQUESTS,
     LIST_WORKERS: names.EXPORTER_TASK_QUEUE_REQUESTS,
+    DESCRIBE_SCHEDULE: names.EXPORTER_DESCRIBE_REQUESTS,
+    DESCRIBE_WORKFLOW: names.EXPORTER_DESCRIBE_REQUESTS,
 }
 """What counts requests that are not of visibility, by API."""
 

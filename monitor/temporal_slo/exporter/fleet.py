@@ -15,11 +15,11 @@ from temporalio.client import Client
 
 from temporal_slo import names
 from temporal_slo.errors import LedgerError, UsageError, VisibilityError
+from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered
 from temporal_slo.exporter.budget import backoff
 from temporal_slo.exporter.samples import Sample
 from temporal_slo.exporter.snapshot import Snapshot
 from temporal_slo.exporter.specs import Specs
-from temporal_slo.exporter.visibility import REQUEST_TIMEOUT, answered
 from temporal_slo.exporter.wiring import Common, Parts, wire
 from temporal_slo.spec.model import Spec
 
@@ -176,7 +176,7 @@ def listing(client: Client) -> Listing:
         found, token = list[str](), b""
         while True:
             request = ListNamespacesRequest(page_size=100, next_page_token=token)
-            with answered():
+            async with answered():
                 page = await client.workflow_service.list_namespaces(request, timeout=REQUEST_TIMEOUT)
             registered = NamespaceState.NAMESPACE_STATE_REGISTERED
             found += [row.namespace_info.name for row in page.namespaces if row.namespace_info.state == registered]

@@ -1,12 +1,10 @@
 """What the exporter asks of a closed run's history, and the adapter that asks a real server."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Final, Protocol
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import HistoryEventFilterType
-from temporalio.api.errordetails.v1 import NotFoundFailure
 from temporalio.api.history.v1 import History as Events
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
@@ -14,11 +12,9 @@ from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryResponse,
 )
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
-from temporal_slo.errors import VisibilityError
-
-REQUEST_TIMEOUT: Final = timedelta(seconds=30)
+from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered, is_gone
 
 GET_HISTORY: Final = "GetWorkflowExecutionHistory"
 
@@ -61,26 +57,16 @@ class TemporalHistory:
             execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
             history_event_filter_type=HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
         )
-        try:
-            answer = await self._service.get_workflow_execution_history(
-                request, metadata=FEATURES, timeout=REQUEST_TIMEOUT
-            )
-        except RPCError as error:
-            if _run_is_gone(error):
-                return None
-            raise VisibilityError(error.status.name, error.message) from error
-        except RuntimeError as error:
-            # The SDK's word for a connection that could not be made.
-            raise VisibilityError("UNAVAILABLE", str(error)) from error
+        async with answered():
+            try:
+                answer = await self._service.get_workflow_execution_history(
+                    request, metadata=FEATURES, timeout=REQUEST_TIMEOUT
+                )
+            except RPCError as error:
+                if is_gone(error):
+                    return None
+                raise
         return next(_last_first(answer), None)
-
-
-def _run_is_gone(error: RPCError) -> bool:
-    # A namespace that is not found has the same code; only the details tell the two apart. And what stands between us
-    # and the server may say NOT_FOUND without any.
-    return error.status is RPCStatusCode.NOT_FOUND and any(
-        detail.Is(NotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details
-    )
 
 
 def _last_first(answer: GetWorkflowExecutionHistoryResponse) -> Iterator[HistoryEvent]:

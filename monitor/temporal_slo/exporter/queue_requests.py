@@ -1,10 +1,7 @@
 """What the exporter asks of task queues and of stuck workflow tasks, and the adapters that ask a real server."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final, NamedTuple, Protocol
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -20,9 +17,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.errors import VisibilityError
-
-REQUEST_TIMEOUT: Final = timedelta(seconds=30)
+from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered
 
 DESCRIBE_TASK_QUEUE: Final = "DescribeTaskQueue"
 LIST_WORKERS: Final = "ListWorkers"
@@ -151,7 +146,7 @@ class TemporalQueues:
     async def served(self) -> frozenset[str]:
         """Task queues of the workers that report themselves; none if the server keeps no list of them."""
         request = ListWorkersRequest(namespace=self._namespace, page_size=WORKERS_MAX)
-        with _answered():
+        async with answered():
             try:
                 answer = await self._service.list_workers(request, timeout=REQUEST_TIMEOUT)
             except RPCError as error:
@@ -168,7 +163,7 @@ class TemporalQueues:
             task_queue_type=TASK_TYPES[task_type],
             report_stats=True,
         )
-        with _answered(f"task queue {task_queue!r}: "):
+        async with answered(f"task queue {task_queue!r}: "):
             answer = await self._service.describe_task_queue(request, timeout=REQUEST_TIMEOUT)
         last = max((poller.last_access_time.ToMicroseconds() for poller in answer.pollers), default=None)
         return QueueFacts(_backlog(answer), len(answer.pollers), None if last is None else last / 1_000_000)
@@ -192,7 +187,7 @@ class TemporalProblems:
 
     async def reported(self) -> bool:
         """Whether the server reports them: it is 1.30 or newer, and it is not switched off there."""
-        with _answered():
+        async with answered():
             answer = await self._service.describe_namespace(
                 DescribeNamespaceRequest(namespace=self._namespace), timeout=REQUEST_TIMEOUT
             )
@@ -203,21 +198,9 @@ class TemporalProblems:
         request = ListWorkflowExecutionsRequest(
             namespace=self._namespace, query=PROBLEMS_QUERY, page_size=size, next_page_token=token
         )
-        with _answered():
+        async with answered():
             answer = await self._service.list_workflow_executions(request, timeout=REQUEST_TIMEOUT)
         return ProblemPage(tuple(map(_problem, answer.executions)), answer.next_page_token)
-
-
-@contextmanager
-def _answered(about: str = "") -> Iterator[None]:
-    """Raise what the SDK raises as one error of ours."""
-    try:
-        yield
-    except RPCError as error:
-        raise VisibilityError(error.status.name, about + error.message) from error
-    except RuntimeError as error:
-        # The SDK's word for a connection that could not be made.
-        raise VisibilityError("UNAVAILABLE", str(error)) from error
 
 
 def _backlog(answer: DescribeTaskQueueResponse) -> Backlog | None:

@@ -1,6 +1,5 @@
 """What the exporter asks of open runs, and the adapter that asks a real server."""
 
-from datetime import timedelta
 from typing import Final, NamedTuple, Protocol
 
 from temporalio.api.common.v1 import WorkflowExecution
@@ -8,11 +7,9 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from temporal_slo.exporter.asking import answered, is_gone
+from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered, is_gone
 from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.paced import Requests, turn
-
-REQUEST_TIMEOUT: Final = timedelta(seconds=30)
 
 DESCRIBE_WORKFLOW: Final = "DescribeWorkflowExecution"
 
@@ -59,7 +56,7 @@ class TemporalRuns:
         request = DescribeWorkflowExecutionRequest(
             namespace=self._namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
         )
-        with answered():
+        async with answered():
             try:
                 answer = await self._service.describe_workflow_execution(request, timeout=REQUEST_TIMEOUT)
             except RPCError as error:

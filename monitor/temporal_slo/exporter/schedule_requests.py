@@ -100,14 +100,14 @@ class TemporalSchedules:
     async def page(self, token: bytes = b"") -> SchedulePage:
         """Return a page of all schedules; a request of visibility."""
         request = ListSchedulesRequest(namespace=self._namespace, maximum_page_size=PAGE_SIZE, next_page_token=token)
-        with answered():
+        async with answered():
             answer = await self._service.list_schedules(request, timeout=LIST_TIMEOUT)
         return SchedulePage(tuple(map(_listed, answer.schedules)), answer.next_page_token)
 
     async def describe(self, schedule_id: str) -> Described | None:
         """Return what a schedule itself tells; a query to the workflow behind it, on servers where there is one."""
         request = DescribeScheduleRequest(namespace=self._namespace, schedule_id=schedule_id)
-        with answered():
+        async with answered():
             try:
                 answer = await self._service.describe_schedule(request, timeout=DESCRIBE_TIMEOUT)
             except RPCError as error:

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from temporalio.client import Client
 
 from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.paced import PacedProblems, PacedQueues, Requests
 from temporal_slo.exporter.problems import TaskProblems
 from temporal_slo.exporter.queue_requests import TemporalProblems, TemporalQueues
+from temporal_slo.exporter.run_requests import PacedRuns, TemporalRuns
+from temporal_slo.exporter.schedule_requests import PacedSchedules, TemporalSchedules
+from temporal_slo.exporter.schedules import Schedules
 from temporal_slo.exporter.source import Source, Watch
 from temporal_slo.exporter.state import State
+from temporal_slo.exporter.storms import RetryStorms
 from temporal_slo.exporter.task_queues import TaskQueues
 from temporal_slo.settings import ExporterSettings
 from temporal_slo.spec.model import Spec, slos_of
@@ -28,6 +34,7 @@ class Site:
 
     namespace: str
     client: Client
+    ledger: Ledger
     state: State
     specs: tuple[Spec, ...]
     budgets: Mapping[str, Budget]
@@ -58,9 +65,21 @@ def _task_problems(site: Site) -> Source:
     return TaskProblems(PacedProblems(inner, site.budgets["visibility"], site.requests))
 
 
+def _schedules(site: Site) -> Source:
+    inner = TemporalSchedules(site.client, site.namespace)
+    return Schedules(PacedSchedules(inner, site.budgets["visibility"], site.budgets["history"], site.requests))
+
+
+def _retry_storms(site: Site) -> Source:
+    paced = PacedRuns(TemporalRuns(site.client, site.namespace), site.budgets["history"], site.requests)
+    return RetryStorms(paced, site.state, partial(site.ledger.workflow_ids, site.namespace))
+
+
 SOURCES: Final[Mapping[str, Callable[[Site], Source]]] = {
     "task_queues": _task_queues,
     "task_problems": _task_problems,
+    "schedules": _schedules,
+    "retry_storms": _retry_storms,
 }
 
 

@@ -1,24 +1,21 @@
 """What the exporter asks of Temporal visibility, and the adapter that asks a real server."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered
 
 PAGE_SIZE_MAX: Final = 1000
 """The largest page that a server gives; it answers a larger wish with this, in silence."""
-
-REQUEST_TIMEOUT: Final = timedelta(seconds=30)
 
 LIST_WORKFLOWS: Final = "ListWorkflowExecutions"
 COUNT_WORKFLOWS: Final = "CountWorkflowExecutions"
@@ -147,7 +144,7 @@ class TemporalVisibility:
         """How many runs closed at *since* or after, and before *until*."""
         closed = f"CloseTime >= '{_timestamp(since)}' AND CloseTime < '{_timestamp(until)}'"
         request = CountWorkflowExecutionsRequest(namespace=self._namespace, query=f"{CLOSED_QUERY} AND {closed}")
-        with answered():
+        async with answered():
             answer = await self._service.count_workflow_executions(request, timeout=REQUEST_TIMEOUT)
         return answer.count
 
@@ -155,21 +152,9 @@ class TemporalVisibility:
         request = ListWorkflowExecutionsRequest(
             namespace=self._namespace, query=query, page_size=size, next_page_token=token
         )
-        with answered():
+        async with answered():
             answer = await self._service.list_workflow_executions(request, timeout=REQUEST_TIMEOUT)
         return Page(tuple(map(_run, answer.executions)), answer.next_page_token)
-
-
-@contextmanager
-def answered() -> Iterator[None]:
-    """Raise what the SDK raises as one error of ours."""
-    try:
-        yield
-    except RPCError as error:
-        raise VisibilityError(error.status.name, error.message) from error
-    except RuntimeError as error:
-        # The SDK's word for a connection that could not be made.
-        raise VisibilityError("UNAVAILABLE", str(error)) from error
 
 
 async def count_closed(client: Client) -> Counter[str]:

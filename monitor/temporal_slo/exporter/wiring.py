@@ -130,7 +130,7 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
     await board.join(namespace)
     budgets = sources.budgets(settings, HISTORY_CONCURRENCY)
     requests, trace = Requests(), Trace()
-    site = sources.Site(namespace, common.client, state, specs, budgets, requests)
+    site = sources.Site(namespace, common.client, ledger, state, specs, budgets, requests)
     traced = TracedVisibility(TemporalVisibility(common.client, namespace), trace)
     visibility = PacedVisibility(traced, budgets["visibility"], requests)
     history = PacedHistory(TemporalHistory(common.client, namespace), budgets["history"], requests)

@@ -100,13 +100,13 @@ EXPORTER_HISTORY_REQUESTS: Final = Family(
 EXPORTER_BUDGET: Final = Family(
     f"{PREFIX}_exporter_budget_requests_per_second",
     "gauge",
-    "Requests a second that the budget of visibility or of history requests allows.",
+    "Requests a second that the budget of this kind of requests allows.",
     (NAMESPACE, BUDGET),
 )
 EXPORTER_BUDGET_WAIT: Final = Family(
     f"{PREFIX}_exporter_budget_wait_seconds",
     "counter",
-    "Time that requests have waited for their turn in the budget of visibility or of history requests.",
+    "Time that requests have waited for their turn in the budget of this kind of requests.",
     (NAMESPACE, BUDGET),
     "seconds",
 )
