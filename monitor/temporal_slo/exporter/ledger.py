@@ -1,21 +1,14 @@
 """The ledger: what the mirror knows, on disk, so that a killed exporter neither loses nor doubles a run."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter import reading, retention, rows, schema
-from temporal_slo.exporter.opening import Hold, check_about, open_engine, refuse_foreign
 from temporal_slo.exporter.reading import Place, Waiting, chunks
 from temporal_slo.exporter.state import MINUTES, Change, State
-
-T = TypeVar("T")
+from temporal_slo.exporter.store import Store
 
 
 class Ledger:
@@ -29,54 +22,48 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._insert: Callable[[Table], Any] = (
-            sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
-        )
-        try:
-            self._epoch = self._open()
-            self._hold = Hold(self._engine)
-        except DBAPIError as error:
-            self._engine.dispose()
-            reason = " ".join(str(error.orig).split())
-            remedy = "give a place that can be read and written"
-            raise UsageError("--ledger", f"cannot be opened: {reason}", remedy) from error
-        except UsageError:
-            self._engine.dispose()
-            raise
-
-    def _open(self) -> int:
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "sqlite":
-                # Python's driver begins none before DDL: a first start cut short would leave some of the tables.
-                connection.exec_driver_sql("BEGIN")
-            refuse_foreign(connection)
-            schema.metadata.create_all(connection)
-            return check_about(connection)
+        self._store = Store(url)
+        self._epoch = self._store.epoch
+        self._insert = self._store.insert
+        self._run = self._store.run
 
     def close(self) -> None:
         """Close it; nothing is under way any more."""
-        self._thread.shutdown()
-        self._hold.close()
-        self._engine.dispose()
+        self._store.close()
 
     async def load(self, namespace: str) -> State:
         """Return what is known of *namespace*."""
         return await self._run(lambda connection: reading.load(connection, namespace, self._epoch))
 
-    async def commit(self, namespace: str, change: Change, now: int) -> None:
-        """Write *change* in one transaction.
+    async def commit(
+        self, namespace: str, change: Change, now: int, *, written: Callable[[Change], object] = lambda _: None
+    ) -> None:
+        """Write *change* in one transaction, and call *written* with it.
 
         Args:
             namespace: Whose change it is.
             change: What changes.
             now: Our clock, in microseconds of Unix time.
+            written: Moves memory on.
 
         Raises:
-            LedgerError: It could not be written; nothing of it was.
+            LedgerError: It could not be written; nothing of it was. If only the answer was lost, that is found out
+                before anything else is read or written, and *written* is called then.
+            UsageError: The ledger is no longer what this exporter left; memory is worth nothing.
         """
-        await self._run(lambda connection: self._write(connection, namespace, change, now))
+
+        def write(connection: Connection) -> None:
+            self._write(connection, namespace, change, now)
+
+        await self._store.commit(write, lambda: written(change))
+
+    async def recover(self) -> None:
+        """Find out what became of a change whose answer was lost, if there was one.
+
+        Raises:
+            LedgerError: That cannot be told yet.
+        """
+        await self._store.recover()
 
     async def unseen(self, namespace: str, run_ids: Sequence[str]) -> set[str]:
         """Return which of *run_ids* are of no closed run that is counted or pending."""
@@ -124,16 +111,6 @@ class Ledger:
         table = schema.exposed
         query = select(table.c.series).where(table.c.namespace == namespace, table.c.epoch == self._epoch)
         return await self._run(lambda connection: set(connection.scalars(query)))
-
-    async def _run(self, work: Callable[[Connection], T]) -> T:
-        def transact() -> T:
-            with self._engine.begin() as connection:
-                return work(connection)
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
-        except SQLAlchemyError as error:
-            raise LedgerError(str(getattr(error, "orig", None) or error)) from error
 
     def _write(self, connection: Connection, namespace: str, change: Change, now: int) -> None:
         whose = {"namespace": namespace}
