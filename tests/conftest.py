@@ -1,6 +1,7 @@
 """Fixtures for every test: the real servers, one of each per session."""
 
 import os
+import shutil
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -73,7 +74,7 @@ class Databases:
         name = f"s{uuid.uuid4().hex}"
         self.execute(self.server.url(), f"CREATE SCHEMA {name}")
         self._made.append(f"DROP SCHEMA {name} CASCADE")
-        return f"{self.server.url()}?options=-csearch_path={name}"
+        return f"{self.server.url()}?options=-csearch_path%3D{name}"
 
     @staticmethod
     def execute(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -94,6 +95,20 @@ def query(url: str, statement: str) -> list[tuple[object, ...]]:
         return Databases.execute(url, statement)
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
         return connection.execute(statement).fetchall()
+
+
+def restore_copy(url: str) -> None:
+    """Put a copy in the place of a ledger that is closed."""
+    if url.startswith("postgresql"):
+        # As playing back a dump does.
+        query(url, "CREATE TABLE copy (LIKE ledger INCLUDING ALL)")
+        query(url, "INSERT INTO copy SELECT * FROM ledger")
+        query(url, "DROP TABLE ledger")
+        query(url, "ALTER TABLE copy RENAME TO ledger")
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    shutil.copy(path, path.with_suffix(".copy"))
+    path.with_suffix(".copy").rename(path)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

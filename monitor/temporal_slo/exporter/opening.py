@@ -18,7 +18,7 @@ from temporal_slo.exporter.upgrades import upgrade
 PROGRAM: Final = "temporal-slo"
 BUSY_TIMEOUT: Final = 5.0
 
-SERVER: Final = {
+SERVER: Final[dict[str, str]] = {
     "application_name": PROGRAM,
     "client_encoding": "utf8",
     "connect_timeout": "5",
