@@ -1,7 +1,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
