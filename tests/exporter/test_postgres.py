@@ -58,9 +58,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def sturdy(postgres: Postgres) -> AsyncIterator[Postgres]:
     """The session's server, which runs again in the end whatever the test did to it."""
     yield postgres
-    if postgres.child.exit_code is not None:
-        postgres.restart()
-    await postgres.ready()
+    await postgres.revive()
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE theirs (x integer)", "CREATE TABLE ledger (key text, value text)"])

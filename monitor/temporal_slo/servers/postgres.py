@@ -94,6 +94,12 @@ class Postgres:
         """Start it again after it ended, on the same port with the same data."""
         self.child = self._start()
 
+    async def revive(self) -> None:
+        """Start it again if it has ended, and wait until it lets clients in; raises as `ready` does."""
+        if self.child.exit_code is not None:
+            self.restart()
+        await self.ready()
+
     async def ready(self) -> None:
         """Wait until it lets clients in.
 
