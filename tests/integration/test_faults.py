@@ -26,7 +26,7 @@ from .exporter import Exporter
 
 NAMESPACE = "faults"
 TASK_QUEUE = "faults"
-SMALL, FEW, FULL = 200, 30, 2000
+SMALL, FEW, FULL = 200, 8, 2000
 # What a killed process has written is safe with the operating system: no need to wait for the disk.
 QUICK = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
 IN_FLIGHT = 40
@@ -77,8 +77,8 @@ class Killer:
         self.kills = self.store_kills = 0
 
     def _start(self) -> Exporter:
-        options = ("--spec", spec(self._folder), "--history-rate", "1000", "--visibility-rate", "100")
-        options += ("--ledger", self._ledger)
+        fast = ("--history-rate", "1000", "--visibility-rate", "100")
+        options = ("--spec", spec(self._folder), "--ledger", self._ledger, *fast)
         return Exporter(self._folder, self._address, NAMESPACE, *options, port=self.port)
 
     async def kill_times(self, times: int, client: Client, closed: int) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, select, update
 
 from temporal_slo.exporter import reading, retention, rows, schema
-from temporal_slo.exporter.reading import Place, Waiting, chunks
+from temporal_slo.exporter.reading import Place, Waiting
 from temporal_slo.exporter.state import MINUTES, Change, State
 from temporal_slo.exporter.store import Store
 
@@ -25,6 +25,7 @@ class Ledger:
         self._store = Store(url)
         self._epoch = self._store.epoch
         self._insert = self._store.insert
+        self._many = self._store.insert_many
         self._run = self._store.run
 
     def close(self) -> None:
@@ -145,27 +146,31 @@ class Ledger:
                 )
 
     def _keep(self, connection: Connection, table: Table, new: list[dict[str, Any]]) -> None:
-        if new:
-            connection.execute(self._insert(table).on_conflict_do_nothing(), new)
+        self._many(connection, table, new, lambda statement: statement.on_conflict_do_nothing())
 
     def _add(self, connection: Connection, table: Table, counts: list[dict[str, Any]]) -> None:
         """Add to the counts of rows that may be there already."""
-        if not counts:
-            return
         keys = [column.name for column in table.primary_key]
-        statement = self._insert(table)
-        sums = {c.name: c + statement.excluded[c.name] for c in table.columns if c.name not in keys}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), counts)
+
+        def add(statement: Any) -> Any:  # noqa: ANN401 the stores' own kinds of insert
+            sums = {c.name: c + statement.excluded[c.name] for c in table.columns if c.name not in keys}
+            return statement.on_conflict_do_update(index_elements=keys, set_=sums)
+
+        self._many(connection, table, counts, add)
 
 
 def _pause(connection: Connection, namespace: str, paused: Mapping[str, bool]) -> None:
-    table = schema.open_runs
-    for value in (False, True):
-        for chunk in chunks([run_id for run_id, is_paused in paused.items() if is_paused is value]):
-            whose = table.c.namespace == namespace, table.c.run_id.in_(chunk)
-            connection.execute(update(table).where(*whose).values(paused=int(value)))
+    if paused:
+        statement = update(schema.open_runs).where(*_one(schema.open_runs, namespace))
+        rows = [{"which": run_id, "now": int(is_paused)} for run_id, is_paused in paused.items()]
+        connection.execute(statement.values(paused=bindparam("now")), rows)
 
 
 def _drop(connection: Connection, table: Table, namespace: str, run_ids: Sequence[str]) -> None:
-    for chunk in chunks(run_ids):
-        connection.execute(delete(table).where(table.c.namespace == namespace, table.c.run_id.in_(chunk)))
+    if run_ids:
+        connection.execute(delete(table).where(*_one(table, namespace)), [{"which": run_id} for run_id in run_ids])
+
+
+def _one(table: Table, namespace: str) -> tuple[ColumnElement[bool], ...]:
+    # By the whole key: for a list of ids a server may go through all of the namespace.
+    return table.c.namespace == namespace, table.c.run_id == bindparam("which")

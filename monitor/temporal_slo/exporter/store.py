@@ -1,13 +1,13 @@
 """The database of a ledger: opened, held, and used by one thread, one transaction a call, no commit left in doubt."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import ARRAY, Connection, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -161,6 +161,28 @@ class Store:
             raise _changed("has another exporter's counts since it was out of reach")
         self._doubt, self._signed = None, found
         connection.info["held"] = True
+
+    def insert_many(
+        self, connection: Connection, table: Table, new: Sequence[Mapping[str, Any]], finish: Callable[[Any], Any]
+    ) -> None:
+        """Insert rows that have the same columns.
+
+        Args:
+            connection: Of a transaction.
+            table: Where.
+            new: The rows.
+            finish: Gets the INSERT and tells it what to do with rows that are there already.
+        """
+        if not new:
+            return
+        statement, names = self.insert(table), list(new[0])
+        if self._remote:
+            # One statement with a list for each column: a server works off one after the other ten times as slowly.
+            lists = [func.unnest(bindparam(f"all_{name}", type_=ARRAY(table.c[name].type))) for name in names]
+            columns = {f"all_{name}": [row[name] for row in new] for name in names}
+            connection.execute(finish(statement.from_select(names, select(*lists))), columns)
+        else:
+            connection.execute(finish(statement), new)
 
     def _sign(self, connection: Connection, token: str) -> None:
         statement = self.insert(schema.ledger).values(key=SIGNED, value=token)
