@@ -177,6 +177,13 @@ async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[Postgres]:
 
 
 @pytest.fixture
+async def sturdy(postgres: Postgres) -> AsyncIterator[Postgres]:
+    """The session's server, which runs again in the end whatever the test did to it."""
+    yield postgres
+    await postgres.revive()
+
+
+@pytest.fixture
 def databases(postgres: Postgres) -> Iterator[Databases]:
     """Databases of the session's PostgreSQL server, dropped after the test."""
     databases = Databases(postgres)

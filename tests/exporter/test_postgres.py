@@ -54,13 +54,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding, "PATIENCE", 0.1)
 
 
-@pytest.fixture
-async def sturdy(postgres: Postgres) -> AsyncIterator[Postgres]:
-    """The session's server, which runs again in the end whatever the test did to it."""
-    yield postgres
-    await postgres.revive()
-
-
 @pytest.mark.parametrize("statement", ["CREATE TABLE theirs (x integer)", "CREATE TABLE ledger (key text, value text)"])
 def test_another_programs(databases: Databases, statement: str) -> None:
     """A database of another program is refused, and left as it was."""
@@ -229,6 +222,22 @@ async def test_lost_answer(lossy: tuple[Lossy, str]) -> None:
         known.edges = mirror.state.edges
         assert known == mirror.state
         assert known.closed[RIDE].count == number
+    ledger.close()
+
+
+async def test_lost_answer_to_the_first(lossy: tuple[Lossy, str]) -> None:
+    """Where counting begins is told once, though the answer was lost: what closed meanwhile is counted."""
+    way, url = lossy
+    ledger, visibility = await asyncio.to_thread(Ledger, url), FakeVisibility([closed(-20)])
+    mirror = Mirror("shop", visibility, ledger, State(), BEGAN, judge=at_once)
+    way.lose = 1
+    with pytest.raises(LedgerError):
+        await mirror.poll(BEGAN)
+    visibility.put(closed(-10))
+    await mirror.poll(BEGAN)
+    known = await ledger.load("shop")
+    assert known.positions == mirror.state.positions
+    assert known.closed[RIDE].count == mirror.state.closed[RIDE].count == 1
     ledger.close()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,13 +23,6 @@ from .test_exporter import becomes_unready, close_one, exporting
 from .test_ledger_faults import close, counts_exactly, figures, keeps_failing
 
 FAST = ("--visibility-rate", "100", "--history-rate", "1000")
-
-
-@pytest.fixture
-async def sturdy(postgres: Postgres) -> AsyncIterator[Postgres]:
-    """The session's server, which runs again in the end whatever the test did to it."""
-    yield postgres
-    await postgres.revive()
 
 
 @contextmanager
