@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, select, update
 
+from temporal_slo.errors import UsageError
 from temporal_slo.exporter import reading, retention, rows, schema
 from temporal_slo.exporter.reading import Place, Waiting
 from temporal_slo.exporter.state import MINUTES, Change, State
@@ -26,6 +27,7 @@ class Ledger:
         self._epoch = self._store.epoch
         self._insert = self._store.insert
         self._many = self._store.insert_many
+        self._loaded: dict[str, int] = {}
         self._run = self._store.run
 
     def close(self) -> None:
@@ -34,7 +36,12 @@ class Ledger:
 
     async def load(self, namespace: str) -> State:
         """Return what is known of *namespace*."""
-        return await self._run(lambda connection: reading.load(connection, namespace, self._epoch))
+
+        def load(connection: Connection) -> State:
+            self._loaded[namespace] = self._store.generation
+            return reading.load(connection, namespace, self._epoch)
+
+        return await self._run(load)
 
     async def commit(
         self, namespace: str, change: Change, now: int, *, written: Callable[[Change], object] = lambda _: None
@@ -50,21 +57,28 @@ class Ledger:
         Raises:
             LedgerError: It could not be written; nothing of it was. If only the answer was lost, that is found out
                 before anything else is read or written, and *written* is called then.
-            UsageError: The ledger is no longer what this exporter left; memory is worth nothing.
+            UsageError: Another exporter has counted in it: *namespace* must be loaded again.
         """
 
         def write(connection: Connection) -> None:
+            self._demand_current(namespace)
             self._write(connection, namespace, change, now)
 
         await self._store.commit(write, lambda: written(change))
 
-    async def recover(self) -> None:
+    async def recover(self, namespace: str) -> None:
         """Find out what became of a change whose answer was lost, if there was one.
 
         Raises:
             LedgerError: That cannot be told yet.
+            UsageError: Another exporter has counted in it: *namespace* must be loaded again.
         """
         await self._store.recover()
+        self._demand_current(namespace)
+
+    def _demand_current(self, namespace: str) -> None:
+        if self._loaded.get(namespace, 0) != self._store.generation:
+            raise UsageError("--ledger", "has another exporter's counts", "give each exporter a ledger of its own")
 
     async def unseen(self, namespace: str, run_ids: Sequence[str]) -> set[str]:
         """Return which of *run_ids* are of no closed run that is counted or pending."""

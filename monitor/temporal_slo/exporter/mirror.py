@@ -107,7 +107,7 @@ class Mirror:
             VisibilityError: A request brought no answer; what was read before it is counted.
             LedgerError: Something could not be written; it was not counted.
         """
-        await self._ledger.recover()
+        await self._ledger.recover(self._namespace)
         if not self._edges:
             await self._begin(now)
         sweep = _due(self._swept, SWEEP_INTERVAL, now)
@@ -133,7 +133,7 @@ class Mirror:
             VisibilityError: The request brought no answer.
             LedgerError: Something could not be written; it was not counted.
         """
-        await self._ledger.recover()
+        await self._ledger.recover(self._namespace)
         if not self.state.gaps:
             return False
         *others, gap = self.state.gaps

@@ -46,6 +46,7 @@ class Store:
     Attributes:
         insert: Makes an INSERT that can deal with rows that are there already.
         epoch: In which totals count.
+        generation: Changes when another exporter has counted here; what was loaded before is behind.
 
     Raises:
         UsageError: It is no ledger of ours, or newer than this program, or in use, or cannot be opened.
@@ -58,6 +59,7 @@ class Store:
         # Of a file there is no connection to lose.
         self._remote = self._engine.dialect.name != "sqlite"
         self._signed: str | None = None
+        self.generation = 0
         self._doubt: _Doubt | None = None
         self.insert: Callable[[Table], Any] = postgresql.insert if self._remote else sqlite.insert
         try:
@@ -152,13 +154,17 @@ class Store:
         if not held:
             self._hold.retake(connection)
             if identity(connection) != self._identity:
-                raise _changed("was restored or promoted while it was in use")
+                raise UsageError(
+                    "--ledger",
+                    "was restored or promoted while it was in use",
+                    "start this exporter again: it goes on in a new epoch",
+                )
         found = _signature(connection)
         if self._doubt and found == self._doubt.token:
             # The loop hears of it before whoever asked for this transaction does.
             self._doubt.written()
         elif found != self._signed:
-            raise _changed("has another exporter's counts since it was out of reach")
+            self.generation += 1
         self._doubt, self._signed = None, found
         connection.info["held"] = True
 
@@ -193,7 +199,3 @@ class Store:
 def _signature(connection: Connection) -> str | None:
     found: str | None = connection.scalar(select(schema.ledger.c.value).where(schema.ledger.c.key == SIGNED))
     return found
-
-
-def _changed(what: str) -> UsageError:
-    return UsageError("--ledger", what, "start this exporter again: it goes on from what is there")
