@@ -1,10 +1,15 @@
 """Fixtures for every test: the real servers, one of each per session."""
 
 import os
+import shutil
+import sqlite3
+import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
@@ -44,6 +49,66 @@ class Temporal:
         """Return a client of a namespace of the caller's own, registered if need be."""
         await ensure_namespace(self.client, name)
         return Client(self.client.service_client, namespace=name)
+
+
+class Databases:
+    """Databases and schemas of a PostgreSQL server, for one test.
+
+    Args:
+        server: That runs.
+    """
+
+    def __init__(self, server: Postgres) -> None:
+        self.server = server
+        self._made: list[str] = []
+
+    def new(self, template: str = "template0") -> str:
+        """Make a database and return its URL; *template* is the name of one to copy."""
+        name = f"d{uuid.uuid4().hex}"
+        self.execute(self.server.url(), f"CREATE DATABASE {name} TEMPLATE {template}")
+        self._made.append(f"DROP DATABASE {name} WITH (FORCE)")
+        return self.server.url(name)
+
+    def schema(self) -> str:
+        """Make a schema, which costs less than a database, and return the URL of a ledger in it."""
+        name = f"s{uuid.uuid4().hex}"
+        self.execute(self.server.url(), f"CREATE SCHEMA {name}")
+        self._made.append(f"DROP SCHEMA {name} CASCADE")
+        return f"{self.server.url()}?options=-csearch_path%3D{name}"
+
+    @staticmethod
+    def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+        """Execute a statement in a transaction of its own and return its rows."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def drop(self) -> None:
+        """Drop all that was made."""
+        for statement in self._made:
+            self.execute(self.server.url(), statement)
+
+
+def query(url: str, statement: str) -> list[tuple[object, ...]]:
+    """The rows of a statement in a ledger of either store."""
+    if url.startswith("postgresql"):
+        return Databases.execute(url, statement)
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        return connection.execute(statement).fetchall()
+
+
+def restore_copy(url: str) -> None:
+    """Put a copy in the place of a ledger that is closed."""
+    if url.startswith("postgresql"):
+        # As playing back a dump does.
+        query(url, "CREATE TABLE copy (LIKE ledger INCLUDING ALL)")
+        query(url, "INSERT INTO copy SELECT * FROM ledger")
+        query(url, "DROP TABLE ledger")
+        query(url, "ALTER TABLE copy RENAME TO ledger")
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    shutil.copy(path, path.with_suffix(".copy"))
+    path.with_suffix(".copy").rename(path)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -102,12 +167,37 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
 @pytest.fixture(scope="session")
 async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[Postgres]:
     """The session's PostgreSQL server, stopped at its end."""
-    server = Postgres(postgres_programs(pytestconfig.rootpath / ".tools", lambda _: None))
+    # What a killed process has written is safe with the operating system: no need to wait for the disk.
+    server = Postgres(postgres_programs(pytestconfig.rootpath / ".tools", lambda _: None), fsync=False)
     try:
         await server.ready()
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+async def sturdy(postgres: Postgres) -> AsyncIterator[Postgres]:
+    """The session's server, which runs again in the end whatever the test did to it."""
+    yield postgres
+    await postgres.revive()
+
+
+@pytest.fixture
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    """Databases of the session's PostgreSQL server, dropped after the test."""
+    databases = Databases(postgres)
+    yield databases
+    databases.drop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a ledger that is not there yet, in each store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    databases: Databases = request.getfixturevalue("databases")
+    return databases.schema()
 
 
 @pytest.fixture

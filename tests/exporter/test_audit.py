@@ -1,7 +1,6 @@
 """What the audit of closed runs finds, repairs, and leaves alone."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
@@ -50,9 +49,9 @@ class Audited:
 
 
 @pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
     """A new ledger."""
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger'}")
+    ledger = Ledger(ledger_url)
     yield ledger
     ledger.close()
 

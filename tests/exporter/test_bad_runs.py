@@ -1,9 +1,7 @@
 """Which runs spent a budget: how they are told, and how many of them the ledger keeps."""
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +10,7 @@ from temporal_slo.exporter.retention import KEEP_BAD_RUNS, KEEP_DAYS
 from temporal_slo.exporter.state import HOUR, SECOND, Change, Promise, State, Verdict
 from temporal_slo.spec.events import broken
 from temporal_slo.spec.model import Latency, Overdue, Success
+from tests.conftest import query
 
 from .runs import BEGAN, closed
 
@@ -58,19 +57,17 @@ def test_minutes_have_no_runs() -> None:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     """A new ledger."""
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger'}")
+    ledger = Ledger(ledger_url)
     yield ledger
     ledger.close()
 
 
-def kept(folder: Path) -> list[tuple[str, int]]:
+def kept(ledger: str) -> list[tuple[str, int]]:
     """SLO and close time, in seconds after BEGAN, of every bad run."""
-    with sqlite3.connect(folder / "ledger") as connection:
-        rows = connection.execute("SELECT slo, close_time FROM bad_runs ORDER BY slo, close_time").fetchall()
-    connection.close()
-    return [(slo, (close - BEGAN) // SECOND) for slo, close in rows]
+    rows = query(ledger, "SELECT slo, close_time FROM bad_runs ORDER BY slo, close_time")
+    return [(str(slo), (int(str(close)) - BEGAN) // SECOND) for slo, close in rows]
 
 
 def spending(*moments: int, **changes: object) -> Change:
@@ -82,19 +79,19 @@ def spending(*moments: int, **changes: object) -> Change:
     return Change(counted=[state.counted(run, Verdict("failed", "none", "Refused")) for run in runs])
 
 
-async def test_kept(ledger: Ledger, tmp_path: Path) -> None:
+async def test_kept(ledger: Ledger, ledger_url: str) -> None:
     """A bad run is kept for each SLO whose it is, and for no other."""
     for change in (spending(1), spending(2, task_queue="other"), spending(3, workflow_type="Else")):
         await ledger.commit("shop", change, BEGAN)
-    assert kept(tmp_path) == [("all", 1), ("all", 2), ("queue", 1)]
+    assert kept(ledger_url) == [("all", 1), ("all", 2), ("queue", 1)]
 
 
-async def test_bounded(ledger: Ledger, tmp_path: Path) -> None:
+async def test_bounded(ledger: Ledger, ledger_url: str) -> None:
     """The newest bad runs of each SLO stay, and none for ever."""
     await ledger.commit("shop", spending(*range(KEEP_BAD_RUNS + 7)), BEGAN)
     await ledger.commit("other", spending(1), BEGAN)
     await ledger.expire("shop", BEGAN, BEGAN)
     newest = [*range(7, KEEP_BAD_RUNS + 7)]
-    assert kept(tmp_path) == [(slo, at) for slo in ("all", "queue") for at in sorted([1, *newest])]
+    assert kept(ledger_url) == [(slo, at) for slo in ("all", "queue") for at in sorted([1, *newest])]
     await ledger.expire("shop", BEGAN, BEGAN + KEEP_DAYS * 24 * HOUR + (KEEP_BAD_RUNS + 6) * SECOND)
-    assert kept(tmp_path) == [("all", 1), ("all", KEEP_BAD_RUNS + 6), ("queue", 1), ("queue", KEEP_BAD_RUNS + 6)]
+    assert kept(ledger_url) == [("all", 1), ("all", KEEP_BAD_RUNS + 6), ("queue", 1), ("queue", KEEP_BAD_RUNS + 6)]

@@ -1,16 +1,21 @@
-import shutil
+import asyncio
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from temporal_slo.errors import LedgerError, UsageError
-from temporal_slo.exporter import opening
+from temporal_slo.exporter import holding, opening
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.retention import KEEP_SEEN
 from temporal_slo.exporter.snapshot import ClosedKey
 from temporal_slo.exporter.state import SECOND, Change, Counted, Gap, Position, Verdict
+from tests.conftest import restore_copy
 
 from .runs import BEGAN, closed, running
 
@@ -28,9 +33,9 @@ def counting(*runs: float) -> Change:
     return Change(seen=rows, counted=[Counted(run, Verdict("completed", "none"), 10_000) for run in rows])
 
 
-async def test_round_trip(tmp_path: Path) -> None:
+async def test_round_trip(ledger_url: str) -> None:
     """What is committed is known after a restart as it was before it, for each namespace alone."""
-    ledger = Ledger(url(tmp_path / "ledger"))
+    ledger = Ledger(ledger_url)
     before = await ledger.load("shop")
     opened = running(3)
     first = counting(1, 2)
@@ -40,16 +45,16 @@ async def test_round_trip(tmp_path: Path) -> None:
         before.apply(change)
     await ledger.commit("other", counting(9), BEGAN)
     ledger.close()
-    again = Ledger(url(tmp_path / "ledger"))
+    again = Ledger(ledger_url)
     assert await again.load("shop") == before
     assert before.closed[RIDE].count == 3
     assert (await again.load("other")).closed[RIDE].count == 1
     again.close()
 
 
-async def test_unseen(tmp_path: Path) -> None:
+async def test_unseen(ledger_url: str) -> None:
     """A closed run is known until two hours have passed and it cannot be read again."""
-    ledger = Ledger(url(tmp_path / "ledger"))
+    ledger = Ledger(ledger_url)
     change = counting(1, 50)
     await ledger.commit("shop", change, BEGAN)
     old, young = (run.run_id for run in change.seen)
@@ -61,44 +66,91 @@ async def test_unseen(tmp_path: Path) -> None:
     ledger.close()
 
 
-async def test_restored_copy(tmp_path: Path) -> None:
+async def test_restored_copy(ledger_url: str) -> None:
     """A copy that is put in place of the ledger counts from 0 in a new epoch, and still knows which runs it counted."""
-    ledger = Ledger(url(tmp_path / "ledger"))
+    ledger = Ledger(ledger_url)
     change = counting(1, 2)
     await ledger.commit("shop", change, BEGAN)
     await ledger.mark_exposed("shop", ["series"])
     ledger.close()
-    shutil.copy(tmp_path / "ledger", tmp_path / "copy")
-    (tmp_path / "copy").rename(tmp_path / "ledger")
-    restored = Ledger(url(tmp_path / "ledger"))
+    restore_copy(ledger_url)
+    restored = Ledger(ledger_url)
     assert (await restored.load("shop")).closed == {}
     assert await restored.exposed("shop") == set()
     assert await restored.unseen("shop", [run.run_id for run in change.seen]) == set()
     restored.close()
 
 
-async def test_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def locked(ledger: str) -> Iterator[None]:
+    """Somebody else has a lock that keeps everybody from writing."""
+    if ledger.startswith("sqlite"):
+        with closing(sqlite3.connect(ledger.removeprefix("sqlite:///"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+    else:
+        with psycopg.connect(ledger) as other:
+            other.execute("LOCK TABLE seen IN EXCLUSIVE MODE")
+            yield
+
+
+async def test_locked(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that cannot be written raises LedgerError, has nothing of the change, and works again afterwards."""
     monkeypatch.setattr(opening, "BUSY_TIMEOUT", 0.1)
-    ledger = Ledger(url(tmp_path / "ledger"))
-    with sqlite3.connect(tmp_path / "ledger") as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerError, match=r"^ledger: database is locked$"):
-            await ledger.commit("shop", counting(1), BEGAN)
-    other.close()
+    monkeypatch.setitem(opening.SERVER, "options", "-c lock_timeout=100ms")
+    ledger = Ledger(ledger_url)
+    with locked(ledger_url), pytest.raises(LedgerError, match=r"^ledger: (database is locked$|.* lock timeout)"):
+        await ledger.commit("shop", counting(1), BEGAN)
     assert (await ledger.load("shop")).closed == {}
     await ledger.commit("shop", counting(1), BEGAN)
     assert (await ledger.load("shop")).closed[RIDE].count == 1
     ledger.close()
 
 
-def test_second_exporter(tmp_path: Path) -> None:
+def test_second_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that an exporter uses is refused to another one, until the first is gone."""
-    first = Ledger(url(tmp_path / "ledger"))
-    with pytest.raises(UsageError, match="is in use by another exporter; stop that one, or give another ledger"):
-        Ledger(url(tmp_path / "ledger"))
+    first = Ledger(ledger_url)
+    with monkeypatch.context() as patch:
+        patch.setattr(holding, "PATIENCE", 0.1)
+        for _ in range(2):
+            with pytest.raises(UsageError, match="is in use by another exporter; stop that one, or give another "):
+                Ledger(ledger_url)
     first.close()
-    Ledger(url(tmp_path / "ledger")).close()
+    Ledger(ledger_url).close()
+
+
+def test_killed_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter that is killed lets go of its ledger by itself, and the next may start at once."""
+    code = (
+        "import sys; from temporal_slo.exporter.ledger import Ledger; ledger = Ledger(sys.argv[1]); "
+        "print('has it', flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, ledger_url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"has it\n"
+        with monkeypatch.context() as patch:
+            patch.setattr(holding, "PATIENCE", 0.1)
+            with pytest.raises(UsageError, match="is in use by another exporter"):
+                Ledger(ledger_url)
+        other.kill()
+        other.wait()
+        Ledger(ledger_url).close()
+
+
+async def test_many_namespaces(ledger_url: str) -> None:
+    """Twenty namespaces that write at the same time keep apart, and each has all of its own."""
+    ledger = Ledger(ledger_url)
+
+    async def work(name: str, count: int) -> tuple[int, int]:
+        for at in range(count):
+            await ledger.commit(name, counting(at + 1), BEGAN)
+        state = await ledger.load(name)
+        return count, state.closed[RIDE].count
+
+    found = await asyncio.gather(*(work(f"shop-{number}", number % 5 + 1) for number in range(20)))
+    assert all(wanted == got for wanted, got in found)
+    ledger.close()
 
 
 def other_program(path: Path) -> None:

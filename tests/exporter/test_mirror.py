@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -330,19 +330,20 @@ async def test_overdue(watched: Watched) -> None:
 
 async def test_idle_poll_writes_nothing(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing new the ledger is not written, but once a minute, to say which minutes are judged."""
-    written: list[Change] = []
+    changes: list[Change] = []
     watched.visibility.put(closed(1), running(2))
     for at in (3, 70, 200):
         await watched.poll(at)
 
-    async def write(_: str, change: Change, __: int) -> None:
-        written.append(change)
+    async def write(_: str, change: Change, __: int, *, written: Callable[[Change], object]) -> None:
+        changes.append(change)
+        written(change)
 
     monkeypatch.setattr(watched.ledger, "commit", write)
     for at in range(215, 400, 15):
         await watched.poll(at)
-    assert [list(change.positions) for change in written] == [[MINUTES]] * 3
-    assert all(change == Change(positions=change.positions) for change in written)
+    assert [list(change.positions) for change in changes] == [[MINUTES]] * 3
+    assert all(change == Change(positions=change.positions) for change in changes)
 
 
 async def test_reconciles(watched: Watched) -> None:

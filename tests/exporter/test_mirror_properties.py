@@ -19,6 +19,7 @@ from temporal_slo.exporter.snapshot import Figures, RunningKey
 from temporal_slo.exporter.state import SECOND, State
 from temporal_slo.exporter.visibility import Run
 from temporal_slo.testing import FakeVisibility
+from tests.conftest import Databases
 
 from .runs import BEGAN, at_once, close, running
 
@@ -174,9 +175,25 @@ async def play(ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_l
     assert (found.uncovered, sum(sum(d.counts) for d in found.durations.values())) == (0, closed.total())
 
 
+histories = given(lives=st.lists(lives, max_size=25), steps=st.lists(steps, max_size=12), page_limit=st.integers(1, 5))
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(lives=st.lists(lives, max_size=25), steps=st.lists(steps, max_size=12), page_limit=st.integers(1, 5))
+@histories
 def test_every_run_once(lives: list[Life], steps: list[Step], page_limit: int) -> None:
     """Late rows, ties, skewed clocks, retention, failures of any request and kills: every run is counted once."""
     with new_file() as ledger:
         asyncio.run(play(ledger, lives, steps, page_limit))
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@histories
+def test_every_run_once_on_a_server(
+    databases: Databases, lives: list[Life], steps: list[Step], page_limit: int
+) -> None:
+    """The same holds with a ledger in PostgreSQL."""
+    asyncio.run(play(databases.schema(), lives, steps, page_limit))

@@ -1,15 +1,13 @@
 """What the ledger forgets, so that it does not grow for ever."""
 
-import shutil
-import sqlite3
 from collections import Counter
-from pathlib import Path
 
 from temporal_slo.exporter import schema
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.retention import KEEP_DAYS
 from temporal_slo.exporter.snapshot import RunningKey
 from temporal_slo.exporter.state import HOUR, MINUTE, MINUTES, Change, Counted, Gap, Judged, Position, Verdict
+from tests.conftest import query, restore_copy
 
 from .runs import BEGAN, close, closed, running
 
@@ -20,13 +18,10 @@ LIVE = {"open_runs", "pending"}
 """Tables whose rows leave when their run has closed, is counted, or was deleted."""
 
 
-def tables(path: Path) -> set[str]:
+def tables(ledger: str) -> set[str]:
     """The tables that have rows, but for what the ledger says about itself."""
     names = {table.name for table in schema.metadata.sorted_tables} - {"ledger"}
-    with sqlite3.connect(path) as connection:
-        found = {name for name in names if connection.execute(f"SELECT 1 FROM {name}").fetchone()}  # noqa: S608 ours
-    connection.close()
-    return found
+    return {name for name in names if query(ledger, f"SELECT 1 FROM {name}")}  # noqa: S608 ours
 
 
 def everything() -> Change:
@@ -46,30 +41,27 @@ def everything() -> Change:
     )
 
 
-async def test_every_table(tmp_path: Path) -> None:
+async def test_every_table(ledger_url: str) -> None:
     """Whatever the ledger keeps is a row for each series, belongs to a run that lives, or goes in time."""
-    path = tmp_path / "ledger"
-    ledger = Ledger(f"sqlite:///{path}")
+    ledger = Ledger(ledger_url)
     await ledger.commit("shop", everything(), BEGAN)
     await ledger.mark_exposed("shop", ["series"])
-    assert tables(path) == {table.name for table in schema.metadata.sorted_tables} - {"ledger"}
+    assert tables(ledger_url) == {table.name for table in schema.metadata.sorted_tables} - {"ledger"}
     later = BEGAN + 2 * KEEP_DAYS * 24 * HOUR
     await ledger.commit("shop", Change(gaps=(), positions={MINUTES: Position(BEGAN, BEGAN + 2 * MINUTE)}), later)
     await ledger.expire("shop", later, later)
-    assert tables(path) == SERIES | LIVE
+    assert tables(ledger_url) == SERIES | LIVE
     ledger.close()
 
 
-async def test_former_epochs(tmp_path: Path) -> None:
+async def test_former_epochs(ledger_url: str) -> None:
     """The totals of a ledger that was restored over go with the next expiry."""
-    path = tmp_path / "ledger"
-    ledger = Ledger(f"sqlite:///{path}")
+    ledger = Ledger(ledger_url)
     await ledger.commit("shop", everything(), BEGAN)
     await ledger.mark_exposed("shop", ["series"])
     ledger.close()
-    shutil.copy(path, tmp_path / "copy")
-    (tmp_path / "copy").rename(path)
-    restored = Ledger(f"sqlite:///{path}")
+    restore_copy(ledger_url)
+    restored = Ledger(ledger_url)
     await restored.expire("shop", BEGAN, BEGAN)
-    assert tables(path) & SERIES == {"edges"}
+    assert tables(ledger_url) & SERIES == {"edges"}
     restored.close()

@@ -1,7 +1,7 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,9 @@ async def decode(*_: object) -> object:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(ledger_url: str) -> AsyncIterator[World]:
     """A world with an empty ledger."""
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger = Ledger(ledger_url)
     yield World(ledger)
     ledger.close()
 
@@ -170,7 +170,6 @@ async def test_failure_types_are_few(world: World) -> None:
 
 
 UNREAD = VisibilityError("INTERNAL", "cannot be read")
-Commit = Callable[[str, Change, int], Awaitable[None]]
 
 
 class Wrapped:
@@ -183,17 +182,17 @@ class Wrapped:
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.changes: list[Change] = []
         self.before = self.after = self.nothing
-        self._commit: Commit = world.ledger.commit
+        self._commit = world.ledger.commit
         monkeypatch.setattr(world.ledger, "commit", self)
 
     async def nothing(self) -> None:
         """Do nothing."""
 
-    async def __call__(self, namespace: str, change: Change, now: int) -> None:
+    async def __call__(self, namespace: str, change: Change, now: int, *, written: Callable[[Change], object]) -> None:
         """Commit."""
         self.changes.append(change)
         await self.before()
-        await self._commit(namespace, change, now)
+        await self._commit(namespace, change, now, written=written)
         await self.after()
 
 
@@ -333,6 +332,7 @@ async def test_slow_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     assert world.statuses()["failed"] == 1
 
 
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 async def test_order_by_index(world: World, tmp_path: Path) -> None:
     """The runs that are to be asked for next come from an index, whatever the backlog: nothing is sorted."""
     statements: list[tuple[str, Any]] = []

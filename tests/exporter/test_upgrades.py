@@ -1,18 +1,23 @@
 """Ledgers of older versions."""
 
-import shutil
+import re
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, inspect
 
-from temporal_slo.exporter import schema, upgrades
+from temporal_slo.errors import UsageError
+from temporal_slo.exporter import opening, schema, upgrades
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.snapshot import FailureKey, RunningKey
 from temporal_slo.exporter.state import LATE, MINUTE, MINUTES, SECOND, Gap, OpenRun
 from temporal_slo.testing import FakeVisibility
+from tests.conftest import query
 
 from .runs import BEGAN, at_once
 
@@ -20,39 +25,54 @@ LEDGERS = Path(__file__).parent / "ledgers"
 RIDE = RunningKey("Ride", "rides")
 
 
-def restore(path: Path, version: int) -> None:
+def restore(url: str, version: int) -> None:
     """Write the ledger that this version of the schema left."""
-    with sqlite3.connect(path) as connection:
-        connection.executescript((LEDGERS / f"{version}.sql").read_text())
-        connection.execute("UPDATE ledger SET value = ? WHERE key = 'inode'", [str(path.stat().st_ino)])
-    connection.close()
+    script = (LEDGERS / f"{version}.sql").read_text()
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.executescript(script)
+    else:
+        query(url, re.sub(r"PRAGMA .*;|BEGIN TRANSACTION;|COMMIT;| WITHOUT ROWID", "", script))
+    with opened(url) as server:
+        own = opening.identity(server)
+    query(url, f"UPDATE ledger SET value = '{own}' WHERE key = 'inode'")  # noqa: S608 ours
 
 
-def minutes(path: Path) -> list[tuple[int, str, int]]:
+@contextmanager
+def opened(url: str) -> Iterator[Connection]:
+    """A connection to a ledger of either store."""
+    engine = opening.open_engine(url)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def minutes(url: str) -> list[tuple[object, ...]]:
     """Closed runs by minute and status."""
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute("SELECT minute, status, count FROM closed_minutes ORDER BY status").fetchall()
-    connection.close()
-    return rows
+    return query(url, "SELECT minute, status, count FROM closed_minutes ORDER BY status")
 
 
-def columns(path: Path) -> dict[str, set[str]]:
-    """The columns of every table, and the names of all tables and indexes."""
-    names = [table.name for table in schema.metadata.sorted_tables]
-    with sqlite3.connect(path) as connection:
-        found = {name: {row[1] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
-        found["all"] = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-    connection.close()
-    return found
+def columns(url: str) -> dict[str, tuple[set[str], set[str]]]:
+    """The columns and the indexes of every table."""
+    with opened(url) as connection:
+        found = inspect(connection)
+        return {
+            table: (
+                {column["name"] for column in found.get_columns(table)},
+                {str(index["name"]) for index in found.get_indexes(table)},
+            )
+            for table in found.get_table_names()
+        }
 
 
 @pytest.mark.parametrize("version", range(1, schema.VERSION))
-async def test_upgrade(tmp_path: Path, version: int) -> None:
+async def test_upgrade(ledger_url: str, tmp_path: Path, version: int) -> None:
     """A ledger of an older schema is opened with all that it knew, and has the tables of a new one."""
-    old, new = tmp_path / "old", tmp_path / "new"
-    restore(old, version)
+    restore(ledger_url, version)
     for _ in range(2):
-        ledger = Ledger(f"sqlite:///{old}")
+        ledger = Ledger(ledger_url)
         state = await ledger.load("shop")
         ledger.close()
         assert state.open == {"run-4": OpenRun(RIDE, BEGAN + 4 * SECOND)}
@@ -60,16 +80,16 @@ async def test_upgrade(tmp_path: Path, version: int) -> None:
         assert [histogram.count for histogram in state.closed.values()] == [1, 1]
         assert state.failures == {FailureKey("Ride", "failed", "Refused"): 1}
         assert (state.started, state.others) == (Counter({RIDE: 4}), Counter({LATE: 1}))
-    Ledger(f"sqlite:///{new}").close()
-    assert columns(old) == columns(new)
-    assert minutes(old) == [(BEGAN // MINUTE, "completed", 1), (BEGAN // MINUTE, "failed", 1)]
+    new = f"sqlite:///{tmp_path / 'new'}"
+    Ledger(new).close()
+    assert columns(ledger_url) == columns(new)
+    assert minutes(ledger_url) == [(BEGAN // MINUTE, "completed", 1), (BEGAN // MINUTE, "failed", 1)]
 
 
-async def test_goes_on(tmp_path: Path) -> None:
+async def test_goes_on(ledger_url: str) -> None:
     """A mirror goes on from an upgraded ledger, and judges minutes from then on."""
-    path = tmp_path / "old"
-    restore(path, 1)
-    ledger = Ledger(f"sqlite:///{path}")
+    restore(ledger_url, 1)
+    ledger = Ledger(ledger_url)
     now = BEGAN + 100 * SECOND
     mirror = Mirror("shop", FakeVisibility(), ledger, await ledger.load("shop"), now, judge=at_once)
     for later in (0, 5 * MINUTE):
@@ -81,14 +101,13 @@ async def test_goes_on(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_short(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upgrade that fails leaves the ledger as it was, and works the next time."""
-    path = tmp_path / "old"
-    restore(path, 1)
-    shutil.copy(path, tmp_path / "before")
+    restore(ledger_url, 1)
+    before = columns(ledger_url)
     with monkeypatch.context() as patch:
         patch.setattr(upgrades, "STEPS", {1: (*upgrades.STEPS[1], "ALTER TABLE nowhere ADD COLUMN x INTEGER")})
-        with pytest.raises(Exception, match="nowhere"):
-            Ledger(f"sqlite:///{path}")
-    assert columns(path) == columns(tmp_path / "before")
-    Ledger(f"sqlite:///{path}").close()
+        with pytest.raises(UsageError, match="nowhere"):
+            Ledger(ledger_url)
+    assert columns(ledger_url) == before
+    Ledger(ledger_url).close()

@@ -15,16 +15,18 @@ from temporalio.service import RPCError
 
 from temporal_slo import names
 from temporal_slo.exporter.visibility import CLOSED_QUERY, STATUS_NAMES, count_closed
+from temporal_slo.servers.postgres import Postgres
 from temporal_slo.servers.process import free_port, until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+from tests.conftest import Databases
 
 from .endings import ENDINGS, OUTCOMES, Row, bring_about, serving
 from .exporter import Exporter
 
 NAMESPACE = "faults"
 TASK_QUEUE = "faults"
-SMALL, FULL = 200, 2000
+SMALL, FEW, FULL = 200, 8, 2000
 # What a killed process has written is safe with the operating system: no need to wait for the disk.
 QUICK = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
 IN_FLIGHT = 40
@@ -54,18 +56,29 @@ def spec(folder: Path) -> str:
 
 
 class Killer:
-    """Runs an exporter and kills it at random moments, always on the same port and ledger."""
+    """Runs an exporter and kills it at random moments, and its ledger's server, always on the same port and ledger.
 
-    def __init__(self, folder: Path, address: str, seed: int) -> None:
+    Args:
+        folder: Gets its log.
+        address: Temporal's.
+        seed: Of the moments.
+        ledger: The URL of its ledger.
+        store: The server of that; None for a file.
+    """
+
+    def __init__(self, folder: Path, address: str, seed: int, ledger: str, store: Postgres | None) -> None:
         self._folder = folder
         self._address = address
+        self._ledger = ledger
+        self._store = store
         self._random = random.Random(seed)  # noqa: S311 no secret
         self.port = free_port()
         self.exporter = self._start()
-        self.kills = 0
+        self.kills = self.store_kills = 0
 
     def _start(self) -> Exporter:
-        options = ("--spec", spec(self._folder), "--history-rate", "1000", "--visibility-rate", "100")
+        fast = ("--history-rate", "1000", "--visibility-rate", "100")
+        options = ("--spec", spec(self._folder), "--ledger", self._ledger, *fast)
         return Exporter(self._folder, self._address, NAMESPACE, *options, port=self.port)
 
     async def kill_times(self, times: int, client: Client, closed: int) -> None:
@@ -78,7 +91,19 @@ class Killer:
             await self.exporter.http.aclose()
             self.kills += 1
             self.exporter = self._start()
+            if self._store and number % 2:
+                await self._kill_store(self._store)
         await self.exporter.started()
+
+    async def _kill_store(self, store: Postgres) -> None:
+        # One that finds no ledger at its start ends.
+        await self.exporter.started()
+        await asyncio.sleep(self._random.uniform(*LIFE))
+        store.child.kill()
+        store.restart()
+        await store.ready()
+        self.exporter.child.check()
+        self.store_kills += 1
 
 
 async def bring_all_about(client: Client, each: int) -> None:
@@ -120,13 +145,15 @@ async def closed_runs(client: Client, count: int) -> None:
 
 
 @asynccontextmanager
-async def world(folder: Path, program: Path) -> AsyncIterator[tuple[TemporalServer, Client, Killer, Prometheus]]:
+async def world(
+    folder: Path, program: Path, ledger: str, store: Postgres | None
+) -> AsyncIterator[tuple[TemporalServer, Client, Killer, Prometheus]]:
     """A server of its own, an exporter to kill, and a Prometheus that scrapes it."""
     server = TemporalServer(folder, durable=True, options=["--headless", *QUICK])
     try:
         client = await server.ready()
         await ensure_namespace(client, NAMESPACE)
-        killer = Killer(folder, server.address, seed=11)
+        killer = Killer(folder, server.address, 11, ledger, store)
         await killer.exporter.started()
         await killer.exporter.becomes(names.EXPORTER_UP, 1)
         prometheus = Prometheus(program, folder, {"temporal-slo": killer.exporter.target})
@@ -144,15 +171,28 @@ async def world(folder: Path, program: Path) -> AsyncIterator[tuple[TemporalServ
         server.child.stop()
 
 
+@pytest.fixture
+async def store(ledger_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Postgres | None]:
+    """The server of the ledger, which runs again in the end; None for a file."""
+    if ledger_url.startswith("sqlite"):
+        yield None
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    yield databases.server
+    await databases.server.revive()
+
+
 @pytest.mark.sized
 @pytest.mark.timeout(3000)
-async def test_exact_under_faults(programs: dict[str, Path], tmp_path: Path, *, full_size: bool) -> None:
+async def test_exact_under_faults(
+    programs: dict[str, Path], tmp_path: Path, ledger_url: str, store: Postgres | None, *, full_size: bool
+) -> None:
     """Whatever is killed, every ending is counted once and rightly: in the exporter, and as increase in Prometheus."""
-    each, kills = (FULL, 25) if full_size else (SMALL, 5)
+    each, kills = (FULL, 25) if full_size else (FEW, 2) if store else (SMALL, 5)
     truth: Counter[Row] = Counter()
     for ending in ENDINGS.values():
         truth.update(dict.fromkeys(ending.rows, each))
-    async with world(tmp_path, programs["prometheus"]) as (server, client, killer, prometheus):
+    async with world(tmp_path, programs["prometheus"], ledger_url, store) as (server, client, killer, prometheus):
         async with serving(client, TASK_QUEUE):
             await asyncio.gather(
                 bring_all_about(client, each),
@@ -167,7 +207,8 @@ async def test_exact_under_faults(programs: dict[str, Path], tmp_path: Path, *, 
         assert sum((await killer.exporter.series(names.WORKFLOWS_STARTED)).values()) == truth.total()
         assert sum((await killer.exporter.series(names.WORKFLOWS_RUNNING)).values()) == 0
         await increased(prometheus, by_status(truth))
-    print(f"{truth.total()} runs, {len(ENDINGS)} endings, {killer.kills} kills of the exporter, 1 of the server: exact")
+    kills_told = f"{killer.kills} kills of the exporter, 1 of Temporal, {killer.store_kills} of the ledger's server"
+    print(f"{truth.total()} runs, {len(ENDINGS)} endings, {kills_told}: exact")
 
 
 def by_outcome(truth: Counter[Row]) -> Iterator[tuple[tuple[str, str, str], int]]:

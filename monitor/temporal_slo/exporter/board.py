@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
-from temporal_slo.errors import LedgerError
+from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter.collector import COUNTERS, collect, zeroed
 from temporal_slo.exporter.exposition import Answer, Exposition, Renderer
 from temporal_slo.exporter.samples import Labels, Rows, Sample, Value
@@ -100,7 +100,7 @@ class Board:
             own = {series for series in self._unmarked if series[1][0] == namespace}
             try:
                 await self._memory.mark_exposed(namespace, [json.dumps(series) for series in own])
-            except LedgerError:
+            except (LedgerError, UsageError):
                 break
             self._unmarked -= own
         return self._unmarked

@@ -85,13 +85,22 @@ class Fleet:
         try:
             self._spread([namespace for namespace in self.parts if namespace not in self._tasks])
             while True:
-                await asyncio.sleep(RETRY_INTERVAL if self._found is False else DISCOVER_INTERVAL)
+                await self._pass(RETRY_INTERVAL if self._found is False else DISCOVER_INTERVAL)
                 if self._listing:
                     await self._discover(self._listing)
         finally:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _pass(self, seconds: float) -> None:
+        """Let time pass; end with the error of a namespace that ends, for none does but by what a restart may mend."""
+        if not self._tasks:
+            await asyncio.sleep(seconds)
+            return
+        done, _ = await asyncio.wait(self._tasks.values(), timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
 
     def adopt(self, specs: tuple[Spec, ...]) -> None:
         """Have every namespace go by *specs* from now on."""
@@ -155,18 +164,36 @@ class Fleet:
             await asyncio.sleep(backoff(failures, random.random()))  # noqa: S311 no secret
 
     async def _watch(self, namespace: str) -> str:
-        """Watch *namespace* until that ends; return why."""
+        """Watch *namespace* until that ends; return why.
+
+        Raises:
+            UsageError: The ledger is no longer the one that was opened.
+        """
         try:
             if namespace not in self.parts:
                 self.parts[namespace] = await wire(self._common, namespace, self._specs.current)
-            await self.parts[namespace].run()
-        except (LedgerError, UsageError) as error:
+        except LedgerError as error:
             log.warning("%s: cannot be watched: %s", namespace, error)
             return str(error)
-        except Exception:
+        try:
+            await self.parts[namespace].run()
+        except* UsageError as errors:
+            # Another exporter has counted into the ledger meanwhile: what is known is to be read again.
+            reason = str(next(_leaves(errors)))
+            log.warning("%s: begins again: %s", namespace, reason)
+        except* Exception:
             # A bug, whatever it is: the others are to go on, and this one from what the ledger has.
             log.exception("%s: watching it crashed, and begins again", namespace)
-        return "watching it crashed; the log has more"
+            reason = "watching it crashed; the log has more"
+        return reason
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def listing(client: Client) -> Listing:

@@ -15,6 +15,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered, is_gone
+from temporal_slo.exporter.visibility import NUL_SIGN
 
 GET_HISTORY: Final = "GetWorkflowExecutionHistory"
 
@@ -52,6 +53,13 @@ class TemporalHistory:
 
     async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
         """Return the event that closed a run; None if it is gone."""
+        event = await self._close_event(workflow_id, run_id)
+        if event or NUL_SIGN not in workflow_id:
+            return event
+        # It may stand for what no ledger can keep; nobody else has that run id.
+        return await self._close_event(workflow_id.replace(NUL_SIGN, "\0"), run_id)
+
+    async def _close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
         request = GetWorkflowExecutionHistoryRequest(
             namespace=self._namespace,
             execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),

@@ -1,21 +1,15 @@
 """The ledger: what the mirror knows, on disk, so that a killed exporter neither loses nor doubles a run."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, select, update
 
-from temporal_slo.errors import LedgerError, UsageError
+from temporal_slo.errors import UsageError
 from temporal_slo.exporter import reading, retention, rows, schema
-from temporal_slo.exporter.opening import Hold, check_about, open_engine, refuse_foreign
-from temporal_slo.exporter.reading import Place, Waiting, chunks
+from temporal_slo.exporter.reading import Place, Waiting
 from temporal_slo.exporter.state import MINUTES, Change, State
-
-T = TypeVar("T")
+from temporal_slo.exporter.store import Store
 
 
 class Ledger:
@@ -29,54 +23,62 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._insert: Callable[[Table], Any] = (
-            sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
-        )
-        try:
-            self._epoch = self._open()
-            self._hold = Hold(self._engine)
-        except DBAPIError as error:
-            self._engine.dispose()
-            reason = " ".join(str(error.orig).split())
-            remedy = "give a place that can be read and written"
-            raise UsageError("--ledger", f"cannot be opened: {reason}", remedy) from error
-        except UsageError:
-            self._engine.dispose()
-            raise
-
-    def _open(self) -> int:
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "sqlite":
-                # Python's driver begins none before DDL: a first start cut short would leave some of the tables.
-                connection.exec_driver_sql("BEGIN")
-            refuse_foreign(connection)
-            schema.metadata.create_all(connection)
-            return check_about(connection)
+        self._store = Store(url)
+        self._epoch = self._store.epoch
+        self._insert = self._store.insert
+        self._many = self._store.insert_many
+        self._loaded: dict[str, int] = {}
+        self._run = self._store.run
 
     def close(self) -> None:
         """Close it; nothing is under way any more."""
-        self._thread.shutdown()
-        self._hold.close()
-        self._engine.dispose()
+        self._store.close()
 
     async def load(self, namespace: str) -> State:
         """Return what is known of *namespace*."""
-        return await self._run(lambda connection: reading.load(connection, namespace, self._epoch))
 
-    async def commit(self, namespace: str, change: Change, now: int) -> None:
-        """Write *change* in one transaction.
+        def load(connection: Connection) -> State:
+            self._loaded[namespace] = self._store.generation
+            return reading.load(connection, namespace, self._epoch)
+
+        return await self._run(load)
+
+    async def commit(
+        self, namespace: str, change: Change, now: int, *, written: Callable[[Change], object] = lambda _: None
+    ) -> None:
+        """Write *change* in one transaction, and call *written* with it.
 
         Args:
             namespace: Whose change it is.
             change: What changes.
             now: Our clock, in microseconds of Unix time.
+            written: Moves memory on.
 
         Raises:
-            LedgerError: It could not be written; nothing of it was.
+            LedgerError: It could not be written; nothing of it was. If only the answer was lost, that is found out
+                before anything else is read or written, and *written* is called then.
+            UsageError: Another exporter has counted in it: *namespace* must be loaded again.
         """
-        await self._run(lambda connection: self._write(connection, namespace, change, now))
+
+        def write(connection: Connection) -> None:
+            self._demand_current(namespace)
+            self._write(connection, namespace, change, now)
+
+        await self._store.commit(write, lambda: written(change))
+
+    async def recover(self, namespace: str) -> None:
+        """Find out what became of a change whose answer was lost, if there was one.
+
+        Raises:
+            LedgerError: That cannot be told yet.
+            UsageError: Another exporter has counted in it: *namespace* must be loaded again.
+        """
+        await self._store.recover()
+        self._demand_current(namespace)
+
+    def _demand_current(self, namespace: str) -> None:
+        if self._loaded.get(namespace, 0) != self._store.generation:
+            raise UsageError("--ledger", "has another exporter's counts", "give each exporter a ledger of its own")
 
     async def unseen(self, namespace: str, run_ids: Sequence[str]) -> set[str]:
         """Return which of *run_ids* are of no closed run that is counted or pending."""
@@ -125,16 +127,6 @@ class Ledger:
         query = select(table.c.series).where(table.c.namespace == namespace, table.c.epoch == self._epoch)
         return await self._run(lambda connection: set(connection.scalars(query)))
 
-    async def _run(self, work: Callable[[Connection], T]) -> T:
-        def transact() -> T:
-            with self._engine.begin() as connection:
-                return work(connection)
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
-        except SQLAlchemyError as error:
-            raise LedgerError(str(getattr(error, "orig", None) or error)) from error
-
     def _write(self, connection: Connection, namespace: str, change: Change, now: int) -> None:
         whose = {"namespace": namespace}
         for table, new in rows.new(change, now):
@@ -168,27 +160,31 @@ class Ledger:
                 )
 
     def _keep(self, connection: Connection, table: Table, new: list[dict[str, Any]]) -> None:
-        if new:
-            connection.execute(self._insert(table).on_conflict_do_nothing(), new)
+        self._many(connection, table, new, lambda statement: statement.on_conflict_do_nothing())
 
     def _add(self, connection: Connection, table: Table, counts: list[dict[str, Any]]) -> None:
         """Add to the counts of rows that may be there already."""
-        if not counts:
-            return
         keys = [column.name for column in table.primary_key]
-        statement = self._insert(table)
-        sums = {c.name: c + statement.excluded[c.name] for c in table.columns if c.name not in keys}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), counts)
+
+        def add(statement: Any) -> Any:  # noqa: ANN401 the stores' own kinds of insert
+            sums = {c.name: c + statement.excluded[c.name] for c in table.columns if c.name not in keys}
+            return statement.on_conflict_do_update(index_elements=keys, set_=sums)
+
+        self._many(connection, table, counts, add)
 
 
 def _pause(connection: Connection, namespace: str, paused: Mapping[str, bool]) -> None:
-    table = schema.open_runs
-    for value in (False, True):
-        for chunk in chunks([run_id for run_id, is_paused in paused.items() if is_paused is value]):
-            whose = table.c.namespace == namespace, table.c.run_id.in_(chunk)
-            connection.execute(update(table).where(*whose).values(paused=int(value)))
+    if paused:
+        statement = update(schema.open_runs).where(*_one(schema.open_runs, namespace))
+        rows = [{"which": run_id, "now": int(is_paused)} for run_id, is_paused in paused.items()]
+        connection.execute(statement.values(paused=bindparam("now")), rows)
 
 
 def _drop(connection: Connection, table: Table, namespace: str, run_ids: Sequence[str]) -> None:
-    for chunk in chunks(run_ids):
-        connection.execute(delete(table).where(table.c.namespace == namespace, table.c.run_id.in_(chunk)))
+    if run_ids:
+        connection.execute(delete(table).where(*_one(table, namespace)), [{"which": run_id} for run_id in run_ids])
+
+
+def _one(table: Table, namespace: str) -> tuple[ColumnElement[bool], ...]:
+    # By the whole key: for a list of ids a server may go through all of the namespace.
+    return table.c.namespace == namespace, table.c.run_id == bindparam("which")

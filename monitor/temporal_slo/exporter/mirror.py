@@ -107,6 +107,7 @@ class Mirror:
             VisibilityError: A request brought no answer; what was read before it is counted.
             LedgerError: Something could not be written; it was not counted.
         """
+        await self._ledger.recover(self._namespace)
         if not self._edges:
             await self._begin(now)
         sweep = _due(self._swept, SWEEP_INTERVAL, now)
@@ -132,6 +133,7 @@ class Mirror:
             VisibilityError: The request brought no answer.
             LedgerError: Something could not be written; it was not counted.
         """
+        await self._ledger.recover(self._namespace)
         if not self.state.gaps:
             return False
         *others, gap = self.state.gaps
@@ -154,14 +156,16 @@ class Mirror:
             LedgerError: It could not be written.
         """
         if change != Change():
-            await self._ledger.commit(self._namespace, change, now)
-            self.state.apply(change)
+            await self._ledger.commit(self._namespace, change, now, written=self.state.apply)
 
     async def _begin(self, now: int) -> None:
         """Place the edges at the first poll ever: what closed or started before the exporter began is not counted.
 
         By the server's clock where it can be told from the newest row, else by ours.
         """
+        if CLOSED in self.state.positions:  # they were written, but the answer was lost
+            self._edges = {name: Edge(self.state.positions[name], now) for name in LISTS}
+            return
         closed = await self._visibility.closed(1)
         running = await self._visibility.running(1)
         newest = {

@@ -1,7 +1,5 @@
 """What a database must be like to be opened as our ledger; what is not is left as it was."""
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +7,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, select, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter import schema
@@ -19,7 +17,30 @@ from temporal_slo.exporter.upgrades import upgrade
 
 PROGRAM: Final = "temporal-slo"
 BUSY_TIMEOUT: Final = 5.0
-CONNECT_TIMEOUT: Final = 5
+
+SERVER: Final[dict[str, str]] = {
+    "application_name": PROGRAM,
+    "client_encoding": "utf8",
+    "connect_timeout": "5",
+    # Either side is to notice soon that the other is gone: ours to try again, the server to let go of the lock.
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+    # On: after a crash the ledger must not know less than was exposed.
+    "options": "-c synchronous_commit=on -c lock_timeout=5s "
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+}
+"""How to connect to PostgreSQL; a URL may say otherwise."""
+
+IDENTITY: Final = (
+    ("pg_control_system()", "system_identifier FROM pg_control_system()"),
+    # As it is now: that of the last checkpoint lags behind a promotion.
+    ("pg_walfile_name(pg_lsn)", "left(pg_walfile_name(pg_current_wal_lsn()), 8)"),
+    ("", "oid FROM pg_database WHERE datname = current_database()"),
+    ("", "'ledger'::regclass::oid"),
+)
+"""A server's own, the timeline, the database's, the table's: the function that must be allowed, and what is asked."""
 
 
 def open_engine(url: str) -> Engine:
@@ -31,7 +52,9 @@ def open_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            _check_file(parsed.database or "")
+            if parsed.database in {None, "", ":memory:"}:
+                raise UsageError("--ledger", "names no file", "write for example sqlite:///ledger.db")
+            _check_file(str(parsed.database))
             engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT})
             event.listen(engine, "connect", _tune)
             return engine
@@ -45,13 +68,23 @@ def _server(url: URL) -> Engine:
     if url.get_backend_name() != "postgresql":
         kind = url.get_backend_name()
         raise UsageError("--ledger", f"cannot be kept in {kind}", "give the URL of a SQLite file or of PostgreSQL")
-    # A connection that broke is replaced at the next transaction; a server that does not answer stops no poll for long.
-    return create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT},
-    )
+    if "@" in f"{url.host}{url.database}":
+        # One in the password that is not written as %40 makes a part of the password the host, which messages quote.
+        raise ValueError
+    defaults = {name: value for name, value in SERVER.items() if name not in url.query}
+    # Of the same setting the server takes the last.
+    options = f"{SERVER['options']} {url.query.get('options', '')}"
+    url = url.set(drivername="postgresql+psycopg").update_query_dict({**defaults, "options": options})
+    # One connection, which has the lock; where it broke another takes its place at the next transaction.
+    return create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
+
+
+def told(engine: Engine, error: SQLAlchemyError) -> str:
+    """Return what the database said, in one line and without any password."""
+    said, url = " ".join(str(getattr(error, "orig", None) or error).split()), engine.url
+    for secret in (url.password, url.query.get("password"), url.query.get("sslpassword")):
+        said = said.replace(str(secret), "***") if secret else said
+    return said
 
 
 def refuse_foreign(connection: Connection) -> None:
@@ -149,55 +182,13 @@ def _check_version(found: str) -> None:
 def identity(connection: Connection) -> str:
     """Return what tells a store from a copy that was put in its place.
 
-    For a SQLite file its inode. For PostgreSQL the server's own identity, the database, and the timeline, which is new
-    after a recovery to a point in time and after a replica took over, both of which may know less than was exposed.
+    For a SQLite file its inode. For PostgreSQL the server's own identity; the timeline, which is new after a recovery
+    to a point in time and after a replica took over, both of which may know less than was exposed; the database; and
+    the table, which is new after a dump was played back. Whatever of that the role may not read is left out.
     """
     if connection.dialect.name == "sqlite":
         path = connection.engine.url.database
         return str(Path(path).stat().st_ino) if path and Path(path).exists() else ""
-    row = connection.exec_driver_sql(
-        "SELECT (pg_control_system()).system_identifier, oid, (pg_control_checkpoint()).timeline_id "
-        "FROM pg_database WHERE datname = current_database()"
-    ).one()
-    return "/".join(map(str, row))
-
-
-class Hold:
-    """Keeps a second exporter from counting into the same ledger; the end of this process, however, lets it go.
-
-    Args:
-        engine: Of the ledger.
-
-    Raises:
-        UsageError: Another process holds it.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._file: int | None = None
-        self._connection: Connection | None = None
-        if engine.dialect.name == "sqlite":
-            self._file = os.open(str(engine.url.database), os.O_RDONLY)
-            free = self._lock_file(self._file)
-        else:
-            # One that stays open, outside of any transaction.
-            self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            free = bool(self._connection.scalar(select(func.pg_try_advisory_lock(schema.APPLICATION_ID))))
-        if not free:
-            self.close()
-            raise UsageError("--ledger", "is in use by another exporter", "stop that one, or give another ledger")
-
-    @staticmethod
-    def _lock_file(file: int) -> bool:
-        try:
-            # Not the kind of lock that SQLite uses, so that they do not meet.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def close(self) -> None:
-        """Let it go; the ledger is no longer used."""
-        if self._file is not None:
-            os.close(self._file)
-        if self._connection is not None:
-            self._connection.close()
+    may = text("SELECT has_function_privilege(:name, 'EXECUTE')")
+    readable = [what for function, what in IDENTITY if not function or connection.scalar(may, {"name": function})]
+    return "/".join(str(connection.scalar(text(f"SELECT {what}"))) for what in readable)

@@ -4,7 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Connection, RowMapping, Table, func, literal, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Connection,
+    RowMapping,
+    Table,
+    Text,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 
 from temporal_slo.exporter import schema
 from temporal_slo.exporter.rows import RANKS
@@ -68,6 +80,13 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
 def unseen(connection: Connection, namespace: str, run_ids: Sequence[str]) -> set[str]:
     """Return which of *run_ids* are of no closed run that is counted or pending."""
     table = schema.seen
+    if connection.dialect.name == "postgresql":
+        # Looked up one by one: what is not analysed yet it takes for small, and compares with every row.
+        asked = func.unnest(bindparam("run_ids", type_=ARRAY(Text))).table_valued("asked", name="asked")
+        found = select(table.c.run_id).where(table.c.namespace == namespace, table.c.run_id == asked.c.asked)
+        query = select(found.correlate(asked).scalar_subquery()).select_from(asked)
+        answers = connection.scalars(query, {"run_ids": list(run_ids)})
+        return set(run_ids) - set(answers)
     known: set[str] = set()
     for chunk in chunks(run_ids):
         query = select(table.c.run_id).where(table.c.namespace == namespace, table.c.run_id.in_(chunk))

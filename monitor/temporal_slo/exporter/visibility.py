@@ -17,6 +17,9 @@ from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered
 PAGE_SIZE_MAX: Final = 1000
 """The largest page that a server gives; it answers a larger wish with this, in silence."""
 
+NUL_SIGN: Final = "\u2400"
+"""Stands for the character 0, which Temporal takes in every name and PostgreSQL in none."""
+
 LIST_WORKFLOWS: Final = "ListWorkflowExecutions"
 COUNT_WORKFLOWS: Final = "CountWorkflowExecutions"
 
@@ -163,15 +166,20 @@ async def count_closed(client: Client) -> Counter[str]:
     return Counter({STATUS_NAMES[str(group.group_values[0])]: group.count for group in count.groups})
 
 
+def storable(name: str) -> str:
+    """Return *name* as every ledger can keep it, and as memory and labels have it then too."""
+    return name.replace("\0", NUL_SIGN)
+
+
 def _run(row: WorkflowExecutionInfo) -> Run:
     start = row.start_time.ToMicroseconds()
     due = max(start, row.execution_time.ToMicroseconds())
     close = row.close_time.ToMicroseconds()
     return Run(
         run_id=row.execution.run_id,
-        workflow_id=row.execution.workflow_id,
-        workflow_type=row.type.name,
-        task_queue=row.task_queue,
+        workflow_id=storable(row.execution.workflow_id),
+        workflow_type=storable(row.type.name),
+        task_queue=storable(row.task_queue),
         status=STATUSES.get(row.status),
         start_time=start,
         due_time=due,

@@ -20,6 +20,10 @@ START_DEADLINE = 60.0
 USER: Final = "slo"
 DATABASE: Final = "postgres"
 PACKAGE: Final = "postgresql"
+READY: Final = "database system is ready to accept connections"
+REMAINS: Final = ("pre-existing shared memory block", "lock file")
+"""What is left of a server that was killed: its own children take a moment to notice."""
+
 PLACES: Final = "usr/lib/postgresql/*/bin"
 NEEDLESS: Final = ("libllvm", "libc6", "libc-", "libperl")
 """Packages that the server works without, or that no system is without."""
@@ -67,13 +71,15 @@ class Postgres:
 
     Args:
         programs: The folder with its programs.
+        fsync: Whether it waits for the disk, so that a power cut loses nothing; the end of a process never does.
 
     Attributes:
         child: The server.
     """
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, *, fsync: bool = True) -> None:
         self._programs = programs
+        self._fsync = fsync
         self._folder = Path(tempfile.mkdtemp(prefix="temporal-slo-postgres-"))
         self._password = secrets.token_urlsafe()
         self.port = free_port()
@@ -88,27 +94,54 @@ class Postgres:
         """Start it again after it ended, on the same port with the same data."""
         self.child = self._start()
 
+    async def revive(self) -> None:
+        """Start it again if it has ended, and wait until it lets clients in; raises as `ready` does."""
+        if self.child.exit_code is not None:
+            self.restart()
+        await self.ready()
+
     async def ready(self) -> None:
-        """Wait until it listens.
+        """Wait until it lets clients in.
 
         Raises:
             PartError: It ended instead.
-            TimeoutError: It did not listen in time.
+            TimeoutError: It did not let them in in time.
         """
 
-        async def listens() -> bool:
+        async def lets_in() -> bool:
+            if self.child.exit_code and any(text in self._said() for text in REMAINS):
+                self.restart()
             self.child.check()
-            with socket.socket() as probe:
-                return probe.connect_ex((LOOPBACK, self.port)) == 0
+            return READY in self._said() and _listens(self.port)
 
-        await until(listens, deadline=START_DEADLINE, what=f"PostgreSQL on port {self.port}")
+        await until(lets_in, deadline=START_DEADLINE, what=f"PostgreSQL on port {self.port}")
+
+    def stop(self) -> None:
+        """Stop it in order, ending its sessions instead of waiting for them, as `pg_ctl stop -m fast` does."""
+        self._signal(signal.SIGINT)
+
+    def abandon(self) -> None:
+        """Stop it at once, as `pg_ctl stop -m immediate` does: the next start has to recover."""
+        self._signal(signal.SIGQUIT)
+
+    def request_recovery(self) -> None:
+        """Let its next start be that of a restored copy, which begins a new timeline."""
+        (self._folder / "data" / "recovery.signal").touch()
+
+    def _signal(self, number: int) -> None:
+        if self.child.exit_code is None:
+            os.kill(self.child.pid, number)
+            self.child.wait(STOP_DEADLINE)
+
+    def _said(self) -> str:
+        """Return its log since it was last started."""
+        with self.child.log.open(errors="replace") as text:
+            text.seek(self._begin)
+            return text.read()
 
     def close(self) -> None:
         """Stop it and remove its data."""
-        if self.child.exit_code is None:
-            # The signal that ends its sessions too, instead of waiting for them.
-            os.kill(self.child.pid, signal.SIGINT)
-            self.child.wait(STOP_DEADLINE)
+        self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _prepare(self) -> None:
@@ -124,8 +157,16 @@ class Postgres:
         secret.unlink()
 
     def _start(self) -> Child:
-        settings = (f"listen_addresses={LOOPBACK}", f"port={self.port}", "unix_socket_directories=", "jit=off")
-        options = [word for setting in settings for word in ("-c", setting)]
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": self.port,
+            "unix_socket_directories": "",
+            "fsync": "on" if self._fsync else "off",
+            "jit": "off",  # a fetched server has no LLVM
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        log = self._folder.with_suffix(".log")
+        self._begin = log.stat().st_size if log.exists() else 0
         return self._child("postgres", "-D", str(self._folder / "data"), *options)
 
     def _child(self, program: str, *arguments: str) -> Child:
@@ -135,3 +176,8 @@ class Postgres:
         own = UNPRIVILEGED if os.geteuid() == 0 else ()
         command = [str(self._programs / program), *arguments]
         return Child(program, command, self._folder.with_suffix(".log"), environment, own)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
