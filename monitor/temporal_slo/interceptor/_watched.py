@@ -34,10 +34,14 @@ class WatchedRun(Run):
         recorder: Where it is counted.
         held: Holds what the server has perhaps not accepted; None if evictions tell nothing: then all is counted at
             once.
+
+    Attributes:
+        over: Whether its instance is evicted.
     """
 
     def __init__(self, info: workflow.Info, rules: Rules, recorder: Recorder, held: Held | None) -> None:
         super().__init__(info, rules, recorder)
+        self.over = False
         self._held = held
         self._clock = TaskClock()
         self._history = 0
@@ -52,6 +56,7 @@ class WatchedRun(Run):
         """See what the instance is about to be told."""
         for job in activation.jobs:
             if job.HasField("remove_from_cache"):
+                self.over = True
                 self._evicted(job.remove_from_cache.reason)
                 return
         # A query, which a closed run may be asked too, does not always pass for a replay.
