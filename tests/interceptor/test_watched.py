@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -12,6 +12,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.worker import WorkflowInstance
 
 from temporal_slo import names
+from temporal_slo.interceptor._chain import began
 from temporal_slo.interceptor._host import Host, Options
 from temporal_slo.interceptor._protocol import ENDING, FATAL, LANG_FAIL, NONDETERMINISM
 from temporal_slo.interceptor._runner import _watch
@@ -120,6 +121,27 @@ def test_rejected_end_counts_nothing(said: Said, metrics: Metrics, queue: str, r
     said.settle()
     assert ends(metrics, queue) == {}
     assert metrics.counts(names.ACTIVITY_ENDS, queue) == {}
+
+
+def test_repeated_eviction_counts_a_failed_task_once(said: Said, metrics: Metrics, queue: str) -> None:
+    """The SDK repeats an eviction that user code has refused; the task has failed once all the same."""
+    said.task(3)
+    said.evict(NONDETERMINISM)
+    said.evict(NONDETERMINISM)
+    assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == {("T", "NondeterminismError"): 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({}, 0), ({"attempt": 2}, 5), ({"cron_schedule": "@hourly"}, 5)],
+    ids=["first attempt", "later attempt", "by schedule"],
+)
+def test_beginning_of_a_run(changes: dict[str, object], expected: int) -> None:
+    """A run began when it was started; one that waited on purpose, for a retry or a schedule, with its first task."""
+    start = datetime(2026, 1, 2, tzinfo=UTC)
+    facts = {"attempt": 1, "cron_schedule": None, "headers": {}, "workflow_start_time": start}
+    info = type("Info", (), {**facts, "start_time": start + timedelta(seconds=5), **changes})
+    assert began(cast("workflow.Info", info)) == start + timedelta(seconds=expected)
 
 
 def test_full_cache_holds_an_end(said: Said, metrics: Metrics, queue: str) -> None:

@@ -125,11 +125,11 @@ class InterceptedRun(Run):
     @harmless("end")
     def raised(self, error: BaseException) -> None:
         """Count the end, or the failed task, of a run whose code or signal handler has raised."""
-        # Thrown into instances that are garbage-collected, in whatever thread, with another workflow around.
-        if isinstance(error, GeneratorExit) or self._silent():
+        if self._silent():
             return
         if isinstance(error, workflow.ContinueAsNewError):
             self._end(End(CONTINUED, workflow.now()))
+        # Nothing else: a GeneratorExit is thrown into instances that are garbage-collected, in whatever thread.
         elif isinstance(error, Exception | asyncio.CancelledError):
             self._failed(error)
 
