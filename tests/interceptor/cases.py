@@ -20,8 +20,6 @@ QUICK = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempt
 
 @dataclass
 class Verdict:
-    """A business result."""
-
     status: str
 
 
@@ -74,8 +72,6 @@ class UsesAPool:
 
 @workflow.defn
 class AsksNobody:
-    """Its activity has a name that no worker knows."""
-
     @workflow.run
     async def run(self) -> None:
         await workflow.execute_activity("nobody", start_to_close_timeout=LONG, retry_policy=ONCE)
@@ -83,8 +79,6 @@ class AsksNobody:
 
 @workflow.defn
 class AsksWrongly:
-    """Its activity gets an argument of a wrong type."""
-
     @workflow.run
     async def run(self) -> None:
         await workflow.execute_activity("echo", {"no": "number"}, start_to_close_timeout=LONG, retry_policy=ONCE)
@@ -435,8 +429,6 @@ class TaskTimesOut:
 
 @workflow.defn(sandboxed=False)
 class Overtaken:
-    """A signal arrives while its last task is at work."""
-
     @workflow.run
     async def run(self) -> str:
         await workflow.execute_activity(echo, 1, start_to_close_timeout=LONG)
@@ -451,8 +443,6 @@ class Overtaken:
 
 @workflow.defn(sandboxed=False)
 class Unacknowledged:
-    """Says so before it completes its last task."""
-
     @workflow.run
     async def run(self) -> str:
         await workflow.execute_activity(echo, 1, start_to_close_timeout=LONG)

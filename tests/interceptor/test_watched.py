@@ -139,7 +139,7 @@ def test_repeated_eviction_counts_a_failed_task_once(said: Said, metrics: Metric
 def test_beginning_of_a_run(changes: dict[str, object], expected: int) -> None:
     """A run began when it was started; one that waited on purpose, for a retry or a schedule, with its first task."""
     start = datetime(2026, 1, 2, tzinfo=UTC)
-    facts = {"attempt": 1, "cron_schedule": None, "headers": {}, "workflow_start_time": start}
+    facts: dict[str, object] = {"attempt": 1, "cron_schedule": None, "headers": {}, "workflow_start_time": start}
     info = type("Info", (), {**facts, "start_time": start + timedelta(seconds=5), **changes})
     assert began(cast("workflow.Info", info)) == start + timedelta(seconds=expected)
 
