@@ -11,9 +11,9 @@ async def test_worker_smoke(temporal: Temporal, *, full_size: bool) -> None:
     costs = await measure(temporal.address, 12 if full_size else 1, 150 if full_size else 5)
     print(f"\n{costs.table()}")
     assert all(costs.rounds[config] for config in CONFIGS)
-    assert all(0 < ours < total for ours, total in costs.hooks), "no hook was timed"
+    assert all(own > 0 for own in costs.hooks), "no hook was timed"
     if full_size:
-        ratios = {config: sorted(costs.ratios(config))[6] for config in (OURS, TRACING)}
-        assert sorted(ours / total for ours, total in costs.hooks)[6] <= 0.03
-        assert ratios[OURS] <= 1.10
-        assert ratios[OURS] - 1 < (ratios[TRACING] - 1) / 2
+        assert costs.share() <= 0.03
+        assert sorted(costs.ratios(OURS))[6] <= 1.10
+        # By timers, for the difference of two runs is little more than noise; those of tracing are not ours to time.
+        assert sorted(costs.hooks)[6] < costs.added(TRACING) / 2

@@ -20,8 +20,6 @@ QUICK = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempt
 
 @dataclass
 class Verdict:
-    """A business result."""
-
     status: str
 
 
@@ -45,6 +43,88 @@ async def hang() -> None:
 @activity.defn
 async def later() -> None:
     activity.raise_complete_async()
+
+
+@activity.defn
+async def cancels_itself() -> None:
+    raise asyncio.CancelledError
+
+
+@activity.defn
+async def outlives() -> None:
+    """Work until its workflow has closed, and then end as if it had not."""
+    calls(activity.info().workflow_run_id or "")
+    while not activity.is_cancelled() and CALLS.get("let go") is None:
+        await asyncio.sleep(0.01)
+
+
+@activity.defn
+def double(value: int) -> int:
+    return 2 * value
+
+
+@workflow.defn
+class UsesAPool:
+    @workflow.run
+    async def run(self, value: int) -> int:
+        return await workflow.execute_activity(double, value, start_to_close_timeout=LONG, retry_policy=ONCE)
+
+
+@workflow.defn
+class AsksNobody:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity("nobody", start_to_close_timeout=LONG, retry_policy=ONCE)
+
+
+@workflow.defn
+class AsksWrongly:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity("echo", {"no": "number"}, start_to_close_timeout=LONG, retry_policy=ONCE)
+
+
+@workflow.defn
+class ActivityCancelsItself:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity(cancels_itself, start_to_close_timeout=LONG, retry_policy=ONCE)
+
+
+@workflow.defn
+class FiresAndForgets:
+    def __init__(self) -> None:
+        self.poked = False
+
+    @workflow.run
+    async def run(self) -> str:
+        workflow.start_activity(outlives, start_to_close_timeout=LONG, retry_policy=ONCE)
+        await workflow.wait_condition(lambda: self.poked)
+        return "gone"
+
+    @workflow.signal
+    async def poke(self) -> None:
+        self.poked = True
+
+
+@workflow.defn
+class RefusesUpdates:
+    def __init__(self) -> None:
+        self.done = False
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: self.done)
+        return "done"
+
+    @workflow.update
+    async def change(self, value: int) -> None:
+        self.done = value > 0
+
+    @change.validator
+    def refuse(self, value: int) -> None:
+        if value < 0:
+            raise ValueError("below zero")
 
 
 @workflow.defn
@@ -349,8 +429,6 @@ class TaskTimesOut:
 
 @workflow.defn(sandboxed=False)
 class Overtaken:
-    """A signal arrives while its last task is at work."""
-
     @workflow.run
     async def run(self) -> str:
         await workflow.execute_activity(echo, 1, start_to_close_timeout=LONG)
@@ -361,6 +439,19 @@ class Overtaken:
     @workflow.signal
     async def poke(self) -> None:
         pass
+
+
+@workflow.defn(sandboxed=False)
+class Unacknowledged:
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.execute_activity(echo, 1, start_to_close_timeout=LONG)
+        for say in ON_LAST_TASK:
+            say()
+        return "done"
+
+
+ON_LAST_TASK: list[Callable[[], None]] = []
 
 
 @workflow.defn(sandboxed=False)

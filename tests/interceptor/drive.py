@@ -7,7 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowContinuedAsNewError,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
 from temporalio.worker import Worker
 
 from temporal_slo.servers.process import until
@@ -40,12 +46,15 @@ class Drive:
         self.handles.append(handle)
         return handle
 
-    async def ended(self) -> None:
-        """Wait for all, however they end."""
+    async def ended(self, *, follow_runs: bool = True) -> None:
+        """Wait for all, however they end; without *follow_runs* for the first run of each alone.
+
+        The server lets a run that continues as new wait for a second.
+        """
 
         async def one(handle: Handle) -> None:
-            with suppress(WorkflowFailureError):
-                await handle.result()
+            with suppress(WorkflowFailureError, WorkflowContinuedAsNewError):
+                await handle.result(follow_runs=follow_runs)
 
         async with asyncio.timeout(60):
             await asyncio.gather(*map(one, self.handles))

@@ -4,7 +4,7 @@ import asyncio
 from typing import NoReturn
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowContinuedAsNewError
 from temporalio.worker import ExecuteWorkflowInput, WorkflowInboundInterceptor
 
 from temporal_slo import names
@@ -58,15 +58,16 @@ async def results(client: Client, task_queue: str) -> list[object]:
         await drive.start(cases.CardFails)
         await drive.start(cases.Continues, 1)
         await drive.start(cases.SignalFails, start_signal="poke")
-        await drive.ended()
-    return [await outcome(handle) for handle in drive.handles]
+        await drive.ended(follow_runs=False)
+    return [await outcome(client, handle) for handle in drive.handles]
 
 
-async def outcome(handle: Handle) -> tuple[object, list[str | None]]:
-    """Return how a workflow ended, and what happened in it."""
-    answer = (await asyncio.gather(handle.result(), return_exceptions=True))[0]
-    said = repr(getattr(answer, "cause", answer))
-    return said, [event.WhichOneof("attributes") for event in (await handle.fetch_history()).events]
+async def outcome(client: Client, handle: Handle) -> tuple[object, list[str | None]]:
+    """Return how the first run of a workflow ended, and what happened in it."""
+    answer = (await asyncio.gather(handle.result(follow_runs=False), return_exceptions=True))[0]
+    said = type(answer) if isinstance(answer, WorkflowContinuedAsNewError) else repr(getattr(answer, "cause", answer))
+    first = client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    return said, [event.WhichOneof("attributes") for event in (await first.fetch_history()).events]
 
 
 @pytest.fixture(scope="module")

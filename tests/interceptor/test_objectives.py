@@ -51,7 +51,7 @@ async def test_latency_over_all_runs(connect: Connect, metrics: Metrics, queue: 
     plugin = SLOPlugin(objectives=[objective("slow", "Slow", 1.7), objective("lax", "Slow", 60)])
     client = await connect(plugin)
     drive = Drive(client, queue)
-    async with case_worker(client, queue):
+    async with case_worker(client, queue, workflows=[cases.Slow]):
         handle = await drive.start(cases.Slow, 1, memo={"mine": 0, "yours": {"deep": [1]}})
         await drive.start(cases.Slow, 0)
         await drive.ended()
@@ -88,7 +88,7 @@ async def test_outcomes_against_objectives(
     )
     client = await connect(plugin)
     drive = Drive(client, queue)
-    async with case_worker(client, queue):
+    async with case_worker(client, queue, workflows=[cases.Judged]):
         for status in ("OK", "OK", "OK", "NO", "VOID", "?"):
             await drive.start(cases.Judged, status)
         await drive.ended()
@@ -107,7 +107,7 @@ async def test_retried_attempts_and_children_are_told_apart(connect: Connect, me
     plugin = SLOPlugin(objectives=[objective("retries", "Retries", 60), objective("child", "Child", 60)])
     client = await connect(plugin)
     drive = Drive(client, queue)
-    async with case_worker(client, queue):
+    async with case_worker(client, queue, workflows=[cases.Retries, cases.HandlesChild, cases.Child]):
         await drive.start(cases.Retries, retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)))
         await drive.start(cases.HandlesChild)
         await drive.ended()
@@ -122,7 +122,8 @@ async def test_activities(connect: Connect, metrics: Metrics, queue: str) -> Non
     """Each attempt counts as it ended; the first one's wait is observed, a later one's or a local one's is not."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
-    async with case_worker(client, queue):
+    used = [cases.ActivityFails, cases.LocalActivity, cases.CompletedElsewhere, cases.WaitsForActivity]
+    async with case_worker(client, queue, workflows=used):
         await drive.start(cases.ActivityFails)
         await drive.start(cases.LocalActivity)
         await drive.start(cases.CompletedElsewhere)
@@ -151,7 +152,7 @@ async def test_label_values_are_bounded(connect: Connect, metrics: Metrics, queu
     client = await connect(SLOPlugin(max_label_values=2, labels={"team": "bookings"}))
     drive = Drive(client, queue)
     before = metrics.counts(names.WORKER_BOUNDED).get(("failure_type",), 0)
-    async with case_worker(client, queue):
+    async with case_worker(client, queue, workflows=[cases.FailsAs]):
         for name in ("A", "B", "C", "D"):
             await drive.start(cases.FailsAs, name)
             await drive.ended()
@@ -170,7 +171,7 @@ async def test_prometheus_runtime(temporal: Temporal, queue: str, plain: Client)
         temporal.address, namespace=NAMESPACE, runtime=runtime, plugins=[SLOPlugin(objectives=promised)]
     )
     drive = Drive(client, queue)
-    async with case_worker(client, queue):
+    async with case_worker(client, queue, workflows=[cases.Returns, cases.CardFails]):
         await drive.start(cases.Returns)
         await drive.start(cases.CardFails)
         await drive.ended()

@@ -15,6 +15,8 @@ from .drive import Drive, Handle, case_worker
 from .metrics import Metrics
 
 TASK_TIMEOUT = timedelta(seconds=1)
+AGAIN = [cases.Overtaken, cases.Bug, cases.Unserializable, cases.TooLarge, cases.TaskTimesOut]
+REPLAYED = [cases.Continues, cases.ActivityFails, cases.Waits]
 
 
 async def overtake(handle: Handle) -> None:
@@ -41,7 +43,7 @@ async def test_final_task_executed_again_counts_once(connect: Connect, metrics: 
     """A final task that fails, times out, is overtaken or is refused counts once, with the activity that it saw."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
-    async with case_worker(client, queue):
+    async with case_worker(client, queue, workflows=AGAIN):
         await run_again(drive)
     again = [handle for handle in drive.handles if await _tasks_lost(handle)]
     assert len(again) == 5, "no task was executed again: this test is blind"
@@ -63,7 +65,7 @@ async def test_interceptor_alone_is_only_replay_safe(connect: Connect, metrics: 
     """Without the plugin's runner a final task that is executed again counts again: the reason for the runner."""
     client = await connect(interceptors=[SLOInterceptor(runtime=metrics.runtime)])
     drive = Drive(client, queue)
-    async with case_worker(client, queue):
+    async with case_worker(client, queue, workflows=[cases.Overtaken, cases.AppError]):
         await overtake(await drive.start(cases.Overtaken))
         await drive.start(cases.AppError)
         await drive.ended()
@@ -76,7 +78,7 @@ async def test_replays_count_nothing(connect: Connect, metrics: Metrics, queue: 
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     options = {"max_concurrent_workflow_task_polls": 1} if cache == 0 else {}
-    async with case_worker(client, queue, max_cached_workflows=cache, **options):
+    async with case_worker(client, queue, workflows=REPLAYED, max_cached_workflows=cache, **options):
         for _ in range(6):
             await drive.start(cases.Continues, 1)
             await drive.start(cases.ActivityFails)

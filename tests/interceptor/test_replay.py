@@ -1,5 +1,6 @@
 """Histories with and without the plugin are the same, so that it may come and go."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,14 +13,19 @@ from temporal_slo.interceptor import SLOPlugin
 
 from . import cases
 from .conftest import Connect
-from .drive import WORKFLOWS, Drive, Handle, case_worker
+from .drive import Drive, Handle, case_worker
 from .metrics import Metrics
+
+RECORDED = [
+    *(cases.Returns, cases.AppError, cases.ActivityFails, cases.LocalActivity, cases.HandlesChild, cases.Child),
+    *(cases.Continues, cases.Steps),
+]
 
 
 async def record(client: Client, task_queue: str) -> list[WorkflowHistory]:
     """Return the histories of closed, failed, continued, open and parent workflows."""
     drive = Drive(client, task_queue)
-    async with case_worker(client, task_queue):
+    async with case_worker(client, task_queue, workflows=RECORDED):
         for case in (cases.Returns, cases.AppError, cases.ActivityFails, cases.LocalActivity, cases.HandlesChild):
             await drive.start(case)
         continued = await drive.start(cases.Continues, 1)
@@ -43,12 +49,13 @@ async def test_histories_are_alike_and_replay_both_ways(
     connect: Connect, plain: Client, metrics: Metrics, queue: str
 ) -> None:
     """The plugin adds no event; what was recorded with it replays without it, and the reverse; no replay counts."""
-    without = await record(plain, f"{queue}-without")
-    with_ = await record(await connect(SLOPlugin()), f"{queue}-with")
+    without, with_ = await asyncio.gather(
+        record(plain, f"{queue}-without"), record(await connect(SLOPlugin()), f"{queue}-with")
+    )
     assert list(map(events, with_)) == list(map(events, without))
     counted = metrics.ends(f"{queue}-with")
-    await Replayer(workflows=WORKFLOWS).replay_workflows(each(with_))
-    replayer = Replayer(workflows=WORKFLOWS, plugins=[SLOPlugin()], runtime=metrics.runtime)
+    await Replayer(workflows=RECORDED).replay_workflows(each(with_))
+    replayer = Replayer(workflows=RECORDED, plugins=[SLOPlugin()], runtime=metrics.runtime)
     await replayer.replay_workflows(each([*without, *with_]))
     assert metrics.ends(f"{queue}-with") == counted
     assert not any(labels[1] == "ReplayNamespace" for labels in metrics.counts(names.WORKFLOW_ENDS))
@@ -68,10 +75,10 @@ async def test_comes_and_goes_while_workflows_run(
     clients: list[Client] = [plain, await connect(SLOPlugin())]
     before, after = clients if first == "plugin added" else clients[::-1]
     drive = Drive(before, queue)
-    async with case_worker(before, queue):
+    async with case_worker(before, queue, workflows=[cases.Steps]):
         handle = await drive.start(cases.Steps)
         await step(drive, handle)
-    async with case_worker(after, queue):
+    async with case_worker(after, queue, workflows=[cases.Steps]):
         await handle.signal("step")
         await drive.ended()
     assert await handle.result() == 3

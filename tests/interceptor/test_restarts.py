@@ -19,6 +19,7 @@ from .metrics import Metrics
 SMALL = (30, 3)
 FULL = (200, 16)
 """Workflows, and restarts of the worker."""
+USED = [cases.Waits, cases.CardFails, cases.Continues, cases.Three]
 
 
 async def closed(client: Client, queue: str) -> int:
@@ -55,15 +56,16 @@ async def test_ends_equal_the_servers_over_restarts(
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     unseen = await start(drive, count)
+    few = {"max_concurrent_workflow_tasks": 5, "max_concurrent_activities": 5}
     began = time.monotonic()
     for part in range(1, restarts + 1):
 
         async def enough(part: int = part) -> bool:
             return await closed(client, queue) >= count * part / (restarts + 1)
 
-        async with case_worker(client, queue, max_concurrent_workflow_tasks=5, max_concurrent_activities=5):
+        async with case_worker(client, queue, workflows=USED, **few):
             await until(enough, deadline=60, what="enough closed runs")
-    async with case_worker(client, queue):
+    async with case_worker(client, queue, workflows=USED):
         await drive.ended()
     rows = await drive.rows(count + count // 10)
     seen = metrics.closed(queue)

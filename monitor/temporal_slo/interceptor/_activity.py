@@ -27,13 +27,18 @@ class ActivityInbound(ActivityInboundInterceptor):
     def __init__(self, next: ActivityInboundInterceptor, host: Host) -> None:  # noqa: A002 the SDK's name
         super().__init__(next)
         self._host = host
+        self._labels: tuple[str, str, str] | None = None
+        self._recorder: Recorder | None = None
 
     @property
     def recorder(self) -> Recorder:
         """Where the attempt is counted."""
-        info = activity.info()
-        # Older SDKs know only the namespace of the workflow.
-        return self._host.recorder(getattr(info, "namespace", None) or info.workflow_namespace or NONE)
+        if self._recorder is None:
+            info = activity.info()
+            # Older SDKs know only the namespace of the workflow.
+            namespace = getattr(info, "namespace", None) or info.workflow_namespace or NONE
+            self._recorder = self._host.recorder(namespace)
+        return self._recorder
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401 the SDK's
         """See base class."""
@@ -49,14 +54,16 @@ class ActivityInbound(ActivityInboundInterceptor):
     @harmless("activity_start")
     def _started(self) -> None:
         info = activity.info()
+        self._labels = _labels(info)
         # A later attempt has waited for its back-off too, and a local one for nothing.
         if info.attempt == 1 and not info.is_local:
             waited = info.started_time - info.current_attempt_scheduled_time
-            self.recorder.observe(names.ACTIVITY_SCHEDULE_TO_START, waited, *_labels(info))
+            self.recorder.observe(names.ACTIVITY_SCHEDULE_TO_START, waited, *self._labels)
 
     @harmless("activity_end")
     def _ended(self, error: BaseException | None) -> None:
-        self.recorder.count(names.ACTIVITY_ATTEMPTS, *_labels(activity.info()), *_ending(error))
+        labels = self._labels or _labels(activity.info())
+        self.recorder.count(names.ACTIVITY_ATTEMPTS, *labels, *_ending(error))
 
 
 def _labels(info: activity.Info) -> tuple[str, str, str]:
@@ -70,14 +77,14 @@ def _ending(error: BaseException | None) -> tuple[str, str]:
     if type(error).__name__ == "_CompleteAsyncError":
         return PENDING, NONE
     if isinstance(error, asyncio.CancelledError | CancelledError):
-        return _canceled(activity.cancellation_details())
+        return _canceled(error, activity.cancellation_details())
     return "failed", error_type(error)
 
 
-def _canceled(details: activity.ActivityCancellationDetails | None) -> tuple[str, str]:
+def _canceled(error: BaseException, details: activity.ActivityCancellationDetails | None) -> tuple[str, str]:
     # Raised by the activity itself, without having been asked to: a failure like any other.
     if details is None:
-        return "failed", "CanceledError"
+        return "failed", error_type(error)
     if details.paused or getattr(details, "reset", False):
         return "failed", "ActivityPause" if details.paused else "ActivityReset"
     return ("timed_out", NONE) if details.timed_out else ("canceled", NONE)

@@ -59,14 +59,16 @@ class Host:
     Args:
         options: What the user gave.
         meter: Returns the runtime's meter; called at the first use.
+        suffix: Returns what the names of counters lack; called then too.
 
     Attributes:
         held: What may yet turn out to be rejected.
     """
 
-    def __init__(self, options: Options, meter: Callable[[], MetricMeter]) -> None:
+    def __init__(self, options: Options, meter: Callable[[], MetricMeter], suffix: Callable[[], str] = str) -> None:
         self.options = options
         self._meter = meter
+        self._suffix = suffix
         self.held = Held()
         self._recorders: dict[str, Recorder] = {}
         self._lock = threading.Lock()
@@ -77,7 +79,9 @@ class Host:
         if found is None:
             with self._lock:
                 options = self.options
-                new = Recorder(self._meter(), namespace, options.labels, options.max_label_values)
+                new = Recorder(
+                    self._meter(), namespace, options.labels, options.max_label_values, suffix=self._suffix()
+                )
                 found = self._recorders.setdefault(namespace, new)
         return found
 

@@ -27,6 +27,7 @@ from temporal_slo.interceptor._host import VALUES_MAX, Host, Options
 from temporal_slo.interceptor._outcomes import OutcomeExpression, OutcomeFunction
 from temporal_slo.interceptor._rules import Objective, SpecPath
 from temporal_slo.interceptor._runner import passing_through, watching
+from temporal_slo.interceptor._runtime import counter_suffix
 from temporal_slo.interceptor._workflow import RUN, WorkflowInbound
 
 C = TypeVar("C", WorkerConfig, ReplayerConfig)
@@ -102,7 +103,13 @@ class SLOInterceptor(_Interceptor):
             labels={} if labels is None else labels,
             max_label_values=max_label_values,
         )
-        super().__init__(Host(options, lambda: (runtime or Runtime.default()).metric_meter))
+        super().__init__(
+            Host(
+                options,
+                lambda: (runtime or Runtime.default()).metric_meter,
+                lambda: counter_suffix(runtime) if runtime else "",
+            )
+        )
 
 
 class SLOPlugin(SimplePlugin):
@@ -153,7 +160,9 @@ class SLOPlugin(SimplePlugin):
         if _is_configured(config):
             return config
         runtime = config["client"].service_client.config.runtime or Runtime.default()
-        host = self._hosts.setdefault(runtime, Host(self._options, lambda: runtime.metric_meter))
+        host = self._hosts.setdefault(
+            runtime, Host(self._options, lambda: runtime.metric_meter, lambda: counter_suffix(runtime))
+        )
         if runtime.metric_meter is MetricMeter.noop:
             log.warning(
                 "the runtime has no telemetry, so that no metric is kept; pass runtime=prometheus_runtime(…) to the"

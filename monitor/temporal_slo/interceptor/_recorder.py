@@ -31,9 +31,13 @@ class Recorder:
         namespace: The Temporal namespace.
         labels: Added to every metric; valid.
         limit: Distinct values of a label that each metric may have.
+        suffix: What the names of counters lack.
     """
 
-    def __init__(self, meter: MetricMeter, namespace: str, labels: Mapping[str, str], limit: int) -> None:
+    def __init__(
+        self, meter: MetricMeter, namespace: str, labels: Mapping[str, str], limit: int, *, suffix: str = ""
+    ) -> None:
+        self._suffix = suffix
         self._meter = meter
         self._constant = {**labels, names.NAMESPACE: namespace}
         self._bounded = Bounded(limit, self._replaced)
@@ -53,7 +57,7 @@ class Recorder:
         counter = self._counters.get(key)
         if counter is None:
             final = self._final(family, values)
-            plain = self._meter.create_counter(family.name, family.help)
+            plain = self._meter.create_counter(family.name + self._suffix, family.help)
             counter = plain.with_additional_attributes(self._attributes(family, final))
             # A value that was replaced is bounded again next time, to be counted again.
             if final == values:

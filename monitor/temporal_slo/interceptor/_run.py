@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from temporalio import workflow
@@ -22,6 +22,10 @@ COMPLETED: Final = "completed"
 FAILED: Final = "failed"
 CANCELED: Final = "canceled"
 CONTINUED: Final = "continued_as_new"
+
+COUNTING: Final = frozenset({COMPLETED, FAILED})
+"""What an objective counts, but for these outcomes:"""
+NO_EVENT: Final = frozenset({EXCLUDED, UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Run:
             return
         latency = end.at - self.began
         self.recorder.observe(names.WORKFLOW_LATENCY, latency, *labels, end.status)
-        if end.status not in {COMPLETED, FAILED} or end.retried or end.outcome in {EXCLUDED, UNKNOWN}:
+        if end.status not in COUNTING or end.retried or end.outcome in NO_EVENT:
             return
         kept = end.status == COMPLETED and end.outcome != BAD
         for objective in self._rule.objectives:
@@ -121,11 +125,11 @@ class InterceptedRun(Run):
     @harmless("end")
     def raised(self, error: BaseException) -> None:
         """Count the end, or the failed task, of a run whose code or signal handler has raised."""
-        # Thrown into instances that are garbage-collected, in whatever thread, with another workflow around.
-        if isinstance(error, GeneratorExit) or self._silent():
+        if self._silent():
             return
         if isinstance(error, workflow.ContinueAsNewError):
             self._end(End(CONTINUED, workflow.now()))
+        # Nothing else: a GeneratorExit is thrown into instances that are garbage-collected, in whatever thread.
         elif isinstance(error, Exception | asyncio.CancelledError):
             self._failed(error)
 
@@ -171,7 +175,7 @@ class TaskClock:
 
     def now(self, task_start: datetime) -> datetime:
         """Return the time, by the server's clock."""
-        return task_start.replace(tzinfo=UTC) + self.passed()
+        return task_start + self.passed()
 
 
 def retryable(failure: Failure) -> bool:

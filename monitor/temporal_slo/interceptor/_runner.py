@@ -56,6 +56,9 @@ def _watch(instance: WorkflowInstance, run: WatchedRun) -> WorkflowInstance:
         run.before(act)
         completion = inner(act)
         run.after(act, completion)
+        if run.over:
+            # It refers to the instance, which could else be freed by nothing but a full collection.
+            vars(instance).pop("activate", None)
         return completion
 
     # On the instance, for a wrapper would have to follow the class through every version of the SDK.

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
+from weakref import WeakSet
 
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import __version__
 
 from temporal_slo import names
 from temporal_slo.errors import UsageError
@@ -29,6 +31,8 @@ WORKFLOW_BUCKETS: Final = (
     86400.0,
 )
 """Seconds. The SDK's own end at 10."""
+SUFFIXING: Final = (1, 33)
+"""The first SDK that gives custom counters their `_total`; older ones give it to their own alone."""
 WAIT_BUCKETS: Final = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 
 
@@ -57,7 +61,19 @@ def prometheus_runtime(
         durations_as_seconds=True,
         histogram_bucket_overrides=_buckets(thresholds),
     )
-    return Runtime(telemetry=TelemetryConfig(metrics=config))
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=config))
+    _whole_names.add(runtime)
+    return runtime
+
+
+_whole_names: Final[WeakSet[Runtime]] = WeakSet()
+"""Runtimes made here: those of users may want names without suffixes."""
+
+
+def counter_suffix(runtime: Runtime) -> str:
+    """Return what the names of counters lack in *runtime*: older SDKs append nothing to them."""
+    version = tuple(int(part) for part in __version__.split(".")[:2])
+    return "_total" if runtime in _whole_names and version < SUFFIXING else ""
 
 
 def _buckets(thresholds: Iterable[timedelta]) -> dict[str, list[float]]:

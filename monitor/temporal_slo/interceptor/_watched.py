@@ -1,6 +1,7 @@
 """A run watched from outside its instance: an end is taken from the completion, counted when the server has it."""
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from temporalio import workflow
@@ -21,6 +22,7 @@ from temporal_slo.interceptor._run import CANCELED, COMPLETED, FAILED, End, Run,
 DEADLOCK: Final = "PotentialDeadlock"
 NONDETERMINISM: Final = "NondeterminismError"
 FATAL: Final = "CompletionRejected"
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DEADLOCK_AFTER: Final = timedelta(seconds=2)
 """The SDK fails a workflow task that has not yielded for so long."""
 
@@ -34,15 +36,21 @@ class WatchedRun(Run):
         recorder: Where it is counted.
         held: Holds what the server has perhaps not accepted; None if evictions tell nothing: then all is counted at
             once.
+
+    Attributes:
+        over: Whether its instance is evicted.
     """
 
     def __init__(self, info: workflow.Info, rules: Rules, recorder: Recorder, held: Held | None) -> None:
         super().__init__(info, rules, recorder)
+        self.over = False
         self._held = held
         self._clock = TaskClock()
         self._history = 0
         self._failed = False
+        self._new = True
         self._holding = False
+        self._kinds: list[str | None] = []
         self._pending_end: End | None = None
         self._pending_activities: list[tuple[str, ...]] = []
         self._scheduled: dict[int, tuple[str, str]] = {}
@@ -50,34 +58,49 @@ class WatchedRun(Run):
     @harmless("activation")
     def before(self, activation: WorkflowActivation) -> None:
         """See what the instance is about to be told."""
-        for job in activation.jobs:
-            if job.HasField("remove_from_cache"):
-                self._evicted(job.remove_from_cache.reason)
-                return
+        kinds = self._kinds = [job.WhichOneof("variant") for job in activation.jobs]
+        if "remove_from_cache" in kinds:
+            self.over = True
+            self._evicted(activation.jobs[kinds.index("remove_from_cache")].remove_from_cache.reason)
+            return
         # A query, which a closed run may be asked too, does not always pass for a replay.
-        if activation.is_replaying or all(job.HasField("query_workflow") for job in activation.jobs):
+        if activation.is_replaying or all(kind == "query_workflow" for kind in kinds):
             return
         # What is held of an earlier instance was rejected: a run that has closed has no live task.
-        if self._held:
+        if self._held and (self._new or self._holding):
             self._held.drop(self.info.run_id)
+            self._new = self._holding = False
         # Its history has grown, so the server has accepted the task before; several activations may make a task.
         if activation.history_length > self._history:
-            self._accepted()
+            if self._pending_activities:
+                self._accepted()
             self._history = activation.history_length
             self._clock.restart()
 
     @harmless("completion")
     def after(self, activation: WorkflowActivation, completion: WorkflowActivationCompletion) -> None:
         """See what the instance has made of it."""
+        if self.over:
+            return
         live = not activation.is_replaying
-        for job in activation.jobs:
-            if job.HasField("resolve_activity"):
-                self._resolved(job.resolve_activity, live=live)
+        if "resolve_activity" in self._kinds:
+            for job in activation.jobs:
+                if job.HasField("resolve_activity"):
+                    self._resolved(job.resolve_activity, live=live)
         if completion.HasField("failed"):
             self._failed = True
             self.task_failed(failure_type(completion.failed.failure))
             return
-        for command in completion.successful.commands:
+        self._sent(completion.successful.commands, activation, live=live)
+        if self._held is None:
+            self._count()
+        elif self._pending_activities and self._pending_end is None:
+            # The next task, which shows that this one was accepted, may be a month away.
+            self._holding = True
+            self._held.hold(self.info.run_id, self.info.task_queue, self._accepted)
+
+    def _sent(self, commands: Iterable[WorkflowCommand], activation: WorkflowActivation, *, live: bool) -> None:
+        for command in commands:
             kind = command.WhichOneof("variant")
             if kind in _protocol.SCHEDULES:
                 scheduled = getattr(command, kind)
@@ -86,15 +109,10 @@ class WatchedRun(Run):
             elif kind in _protocol.ENDS and live and self._pending_end is None:
                 # The first that ends the run is the one that core sends.
                 self._pending_end = self._end_of(command, _protocol.ENDS[kind], activation)
-        if self._held is None:
-            self._count()
-        elif self._pending_activities and self._pending_end is None:
-            # The next task, which shows that this one was accepted, may be a month away.
-            self._holding = True
-            self._held.hold(self.info.run_id, self.info.task_queue, self._accepted)
 
     def _end_of(self, command: WorkflowCommand, status: str, activation: WorkflowActivation) -> End:
-        at = self._clock.now(activation.timestamp.ToDatetime())
+        began = activation.timestamp
+        at = self._clock.now(EPOCH + timedelta(seconds=began.seconds, microseconds=began.nanos // 1000))
         if status == COMPLETED:
             return End(status, at, self._outcome_of(command))
         if status == FAILED:
@@ -114,11 +132,11 @@ class WatchedRun(Run):
             return UNKNOWN
 
     def _resolved(self, job: ResolveActivity, *, live: bool) -> None:
-        if job.result.HasField("backoff"):
+        if (status := job.result.WhichOneof("status")) == "backoff":
             return
         type_, queue = self._scheduled.pop(job.seq, (UNKNOWN, self.info.task_queue))
         if live:
-            self._pending_activities.append((self.info.workflow_type, queue, type_, *_ending_of(job.result)))
+            self._pending_activities.append((self.info.workflow_type, queue, type_, *_ending_of(status, job.result)))
 
     def _evicted(self, reason: int) -> None:
         # Only what it holds itself: a query has made another instance of a run that has closed.
@@ -162,11 +180,11 @@ class WatchedRun(Run):
             self.recorder.count(names.ACTIVITY_ENDS, *labels)
 
 
-def _ending_of(result: ActivityResolution) -> tuple[str, str]:
+def _ending_of(status: str | None, result: ActivityResolution) -> tuple[str, str]:
     """Return the outcome and the failure type of an activity."""
-    if result.HasField("completed"):
+    if status == "completed":
         return COMPLETED, NONE
-    if result.HasField("cancelled"):
+    if status == "cancelled":
         return CANCELED, NONE
     failure = result.failed.failure
     timed_out = innermost(failure).HasField("timeout_failure_info")

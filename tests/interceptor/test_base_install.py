@@ -1,0 +1,22 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from temporalio.client import Client
+
+from .conftest import NAMESPACE
+
+SCRIPT = Path(__file__).with_name("base_install.py")
+
+
+def test_runs_with_nothing_but_the_sdk(temporal_address: str, plain: Client, queue: str) -> None:
+    """Where nothing is installed but the SDK a worker counts; who wants more is told what to install."""
+    del plain  # which has registered the namespace
+    command = [sys.executable, "-I", str(SCRIPT), temporal_address, NAMESPACE, queue[-40:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "counted 1 completed good",
+        "OutcomeExpression: needs the package jmespath; pip install 'temporal-slo[spec]'",
+        "spec: needs the package pydantic; pip install 'temporal-slo[spec]'",
+    ]
