@@ -165,6 +165,20 @@ async def test_bad_certificate(  # noqa: PLR0917 fixtures
         assert await parts.poller.poll()
 
 
+async def test_refused_in_other_words(
+    front: Front, pki: Pki, mounted: Mounted, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Credentials that are refused each time for another reason are told of once."""
+    await front.open(pki.server_context())
+    async with watching(tmp_path, mutual(front, mounted)) as (connection, _):
+        mounted.turn(Pki(tmp_path / "other").ca.parent)
+        with caplog.at_level(logging.INFO, LOGGER):
+            assert not await connection.look()
+            await front.close()
+            assert not await connection.look()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 async def test_ahead_of_the_server(front: Front, pki: Pki, mounted: Mounted, tmp_path: Path) -> None:
     """New files that come before the server goes over to them cost no poll, and are taken once it has."""
     await front.open(pki.server_context())
