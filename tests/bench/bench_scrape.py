@@ -27,7 +27,7 @@ from temporal_slo import names
 from temporal_slo.exporter.board import Board
 from temporal_slo.exporter.collector import COUNTERS, collect
 from temporal_slo.exporter.exposition import Renderer
-from temporal_slo.exporter.samples import Durations, Histogram, Labels, Rows
+from temporal_slo.exporter.samples import Durations, Exemplified, Histogram, Labels, Rows, Value
 from temporal_slo.exporter.service import create_app
 from temporal_slo.exporter.snapshot import BUCKETS, ClosedKey, DurationKey, Figures, RunningKey, Snapshot
 
@@ -97,7 +97,7 @@ def by_library(rows: list[Rows]) -> bytes:
 
 
 def _metric(
-    family: names.Family, series: list[tuple[Labels, float | Histogram]]
+    family: names.Family, series: list[tuple[Labels, Value]]
 ) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
     if family.type == "histogram":
         histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
@@ -110,7 +110,7 @@ def _metric(
     cls = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
     number = cls(family.name, family.help, labels=family.labels)
     for labels, value in series:
-        assert not isinstance(value, Histogram)
+        assert not isinstance(value, Histogram | Exemplified)
         number.add_metric(labels, value)
     return number
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import Metric
+from prometheus_client import Metric, samples
 from prometheus_client import exposition as library_text
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.openmetrics import exposition as library_openmetrics
@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
 from temporal_slo.exporter.exposition import OPENMETRICS, TEXT, WANTED_FOR, Exposition, Renderer, Variant
-from temporal_slo.exporter.samples import Durations, Histogram, Labels, Value
+from temporal_slo.exporter.samples import Durations, Exemplar, Exemplified, Histogram, Labels, Value
 from temporal_slo.exporter.snapshot import BUCKETS
 
 PROMETHEUS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -57,8 +57,17 @@ def metric(family: names.Family, series: Mapping[Labels, Value]) -> Metric:
     number = cls(family.name, family.help, labels=family.labels, unit=family.unit)
     for labels, value in series.items():
         assert not isinstance(value, Histogram)
-        number.add_metric(labels, value)
+        if isinstance(value, Exemplified):
+            assert isinstance(number, CounterMetricFamily)
+            number.add_metric(labels, value.value, exemplar=by_the_librarys_name(value.exemplar))
+        else:
+            number.add_metric(labels, value)
     return number
+
+
+def by_the_librarys_name(exemplar: Exemplar) -> samples.Exemplar:
+    """The same exemplar as the library has it; it does not cut one to its length."""
+    return samples.Exemplar({"run_id": exemplar.run_id, "workflow_id": exemplar.workflow_id}, 1.0, exemplar.timestamp)
 
 
 def buckets(value: Histogram) -> list[tuple[str, float]]:
@@ -102,9 +111,19 @@ def histograms(draw: st.DrawFn) -> Histogram:
     return Histogram(Durations(tuple(counts), draw(numbers)), tuple(edges))
 
 
+# Of those that the library writes too: whole, and with both ids.
+ids = st.one_of(st.sampled_from(["ride", 'a"b\\c\nd{e}=,# ', "ü 漢", "\r"]), st.text(min_size=1, max_size=50)).filter(
+    lambda value: "\0" not in value
+)
+exemplified = st.builds(
+    Exemplified, numbers, st.builds(Exemplar, ids, ids, st.floats(0, 4e9, allow_nan=False, allow_infinity=False))
+)
+
+
 def series_of(family: names.Family) -> st.SearchStrategy[dict[Labels, Value]]:
     """Series with hostile labels and numbers; few label sets, so that the next round has some of them again."""
     value: st.SearchStrategy[Value] = histograms() if family.type == "histogram" else numbers
+    value = st.one_of(numbers, exemplified) if family.type == "counter" else value
     labels = st.tuples(*(st.one_of(st.sampled_from(["a", "%"]), values) for _ in family.labels))
     return st.dictionaries(labels, value, max_size=3)
 

@@ -296,10 +296,11 @@ async def test_remote_codec_refuses(answer: httpx.Response) -> None:
     assert rides.undecodable == 1
 
 
-@pytest.mark.parametrize("endpoint", ["codec:8081", "ftp://codec", "http://", "http://a:port", ""])
+@pytest.mark.parametrize("endpoint", ["codec:8081", "ftp://codec", "http://", "http://u:p@a:port", ""])
 def test_bad_endpoint(endpoint: str) -> None:
-    """An endpoint that is no HTTP URL is refused with an example."""
-    with pytest.raises(UsageError, match=r"is no HTTP URL; write for example http://codec:8081/\{namespace\}"):
+    """An endpoint that is no HTTP URL is refused with an example, and not quoted: it may hold a password."""
+    wanted = r"--codec-endpoint: is no HTTP URL; write for example http://codec:8081/\{namespace\}"
+    with pytest.raises(UsageError, match=f"^{wanted}$"):
         RemoteCodec(endpoint, "shop")
 
 

@@ -1,73 +1,31 @@
-"""The exporter's connection to a Temporal server behind mutual TLS."""
+"""The exporter's connection to a Temporal server behind TLS: one-sided, mutual, and with an API key."""
 
-import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from temporal_slo import settings
-from temporal_slo.servers.process import LOOPBACK
 from tests.conftest import Temporal
 
+from .front import HOST, Front, Pki
 from .polling import polling
 
-HOST = "temporal.example"
-
-
-class Pki:
-    """A certificate authority with a server's and a client's certificate, as files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
-        self.ca = folder / "ca.pem"
-        self.certificate, self.key = folder / "client.pem", folder / "client.key"
-        self.authority.cert_pem.write_to_path(str(self.ca))
-        client = self.authority.issue_cert("client.example")
-        client.cert_chain_pems[0].write_to_path(str(self.certificate))
-        client.private_key_pem.write_to_path(str(self.key))
-
-    def server_context(self) -> ssl.SSLContext:
-        """For a server that wants a certificate of each client."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.authority.issue_cert(HOST).configure_cert(context)
-        self.authority.configure_trust(context)
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.set_alpn_protocols(["h2"])
-        return context
+KEY = "api-key-of-the-test"
 
 
 @pytest.fixture
 def pki(tmp_path: Path) -> Pki:
     """Certificates for one test."""
-    return Pki(tmp_path)
+    return Pki(tmp_path / "pki")
 
 
 @pytest.fixture
-async def address(temporal: Temporal, pki: Pki) -> AsyncIterator[str]:
-    """Where TLS is taken off in front of the session's server."""
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection(LOOPBACK, temporal.server.port)
-        await asyncio.gather(pump(reader, upstream_writer), pump(upstream_reader, writer))
-
-    proxy = await asyncio.start_server(forward, LOOPBACK, ssl=pki.server_context())
-    yield f"{LOOPBACK}:{proxy.sockets[0].getsockname()[1]}"
-    proxy.close()
-
-
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy bytes until the sender is done."""
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
+async def front(temporal: Temporal) -> AsyncIterator[Front]:
+    """Where TLS is taken off in front of the session's server, once it is opened."""
+    front = Front(temporal.server.port)
+    yield front
+    await front.close()
 
 
 async def polls(folder: Path, environ: dict[str, str]) -> str | None:
@@ -77,10 +35,25 @@ async def polls(folder: Path, environ: dict[str, str]) -> str | None:
         return parts.poller.snapshot.trouble
 
 
-async def test_mutual_tls(address: str, pki: Pki, tmp_path: Path) -> None:
-    """With the authority's, its own certificate and its key the exporter polls; without them it says UNAVAILABLE."""
+async def test_server_certificate(front: Front, pki: Pki, tmp_path: Path) -> None:
+    """With the server's authority the exporter polls; with another one, or by another name, it says UNAVAILABLE."""
+    await front.open(pki.server_context(mutual=False))
     environ = {
-        "TEMPORAL_ADDRESS": address,
+        "TEMPORAL_ADDRESS": front.address,
+        "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(pki.ca),
+        "TEMPORAL_TLS_SERVER_NAME": HOST,
+    }
+    assert await polls(tmp_path, environ) is None
+    other = {**environ, "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(Pki(tmp_path / "other").ca)}
+    assert (await polls(tmp_path, other) or "").startswith("UNAVAILABLE")
+    assert (await polls(tmp_path, {**environ, "TEMPORAL_TLS_SERVER_NAME": "x.example"}) or "").startswith("UNAVAILABLE")
+
+
+async def test_mutual_tls(front: Front, pki: Pki, tmp_path: Path) -> None:
+    """With the authority's, its own certificate and its key the exporter polls; without them it says UNAVAILABLE."""
+    await front.open(pki.server_context())
+    environ = {
+        "TEMPORAL_ADDRESS": front.address,
         "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(pki.ca),
         "TEMPORAL_TLS_SERVER_NAME": HOST,
         "TEMPORAL_TLS_CLIENT_CERT_PATH": str(pki.certificate),
@@ -89,4 +62,20 @@ async def test_mutual_tls(address: str, pki: Pki, tmp_path: Path) -> None:
     assert await polls(tmp_path, environ) is None
     del environ["TEMPORAL_TLS_CLIENT_CERT_PATH"], environ["TEMPORAL_TLS_CLIENT_KEY_PATH"]
     assert (await polls(tmp_path, environ) or "").startswith("UNAVAILABLE")
-    assert (await polls(tmp_path, {"TEMPORAL_ADDRESS": address}) or "").startswith("UNAVAILABLE")
+    assert (await polls(tmp_path, {"TEMPORAL_ADDRESS": front.address}) or "").startswith("UNAVAILABLE")
+
+
+async def test_api_key(front: Front, pki: Pki, tmp_path: Path) -> None:
+    """Every request carries the API key as a bearer; with another one it is refused, and says so."""
+    front.key = KEY
+    await front.open(pki.server_context(mutual=False))
+    environ = {
+        "TEMPORAL_ADDRESS": front.address,
+        "TEMPORAL_API_KEY": KEY,
+        "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(pki.ca),
+        "TEMPORAL_TLS_SERVER_NAME": HOST,
+    }
+    assert await polls(tmp_path, environ) is None
+    assert front.authorizations
+    assert set(front.authorizations) == {f"Bearer {KEY}"}
+    assert "the token Bearer" in (await polls(tmp_path, {**environ, "TEMPORAL_API_KEY": "another"}) or "")

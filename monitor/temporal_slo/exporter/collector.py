@@ -7,7 +7,7 @@ from temporal_slo import names
 from temporal_slo.exporter.history import GET_HISTORY
 from temporal_slo.exporter.queue_requests import DESCRIBE_TASK_QUEUE, LIST_WORKERS
 from temporal_slo.exporter.run_requests import DESCRIBE_WORKFLOW
-from temporal_slo.exporter.samples import Histogram, Labels, Rows, Sample, Value
+from temporal_slo.exporter.samples import Exemplar, Exemplified, Histogram, Labels, Rows, Sample, Value
 from temporal_slo.exporter.schedule_requests import DESCRIBE_SCHEDULE
 from temporal_slo.exporter.snapshot import Figures, Reading, Snapshot
 from temporal_slo.exporter.state import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
@@ -77,15 +77,19 @@ def _counts(figures: Figures) -> Iterator[Sample]:
     for key, count in figures.started.items():
         yield Sample(names.WORKFLOWS_STARTED, key._asdict(), count)
     for closed, count in figures.closed.items():
-        yield Sample(names.WORKFLOWS_CLOSED, closed._asdict(), count)
+        yield Sample(names.WORKFLOWS_CLOSED, closed._asdict(), _exemplified(count, figures.exemplars.get(closed)))
     for failure, count in figures.failures.items():
-        yield Sample(names.WORKFLOW_FAILURES, failure._asdict(), count)
+        yield Sample(names.WORKFLOW_FAILURES, failure._asdict(), _exemplified(count, figures.exemplars.get(failure)))
     for slo, count in figures.observed_minutes.items():
         yield Sample(names.OBSERVED_MINUTES, {names.SLO: slo}, count)
     for slo, count in figures.overdue_minutes.items():
         yield Sample(names.OVERDUE_MINUTES, {names.SLO: slo}, count)
     for duration, observed in figures.durations.items():
         yield Sample(names.WORKFLOW_DURATION, duration._asdict(), Histogram(observed, figures.edges))
+
+
+def _exemplified(count: int, exemplar: Exemplar | None) -> Value:
+    return Exemplified(count, exemplar) if exemplar else count
 
 
 def _state(figures: Figures) -> Iterator[Sample]:

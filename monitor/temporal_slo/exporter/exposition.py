@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
-from temporal_slo.exporter.samples import Histogram, Labels, Rows, Value
+from temporal_slo.exporter.line import braced, escaped, exemplar_text
+from temporal_slo.exporter.samples import Exemplar, Exemplified, Histogram, Labels, Rows, Value
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -76,11 +77,12 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A family in the exposition: a head for each format, and the samples that they share."""
+    """A family in the exposition: head and samples for each format; the samples differ in exemplars alone."""
 
     text_head: bytes
     openmetrics_head: bytes
     samples: bytes
+    exemplified: bytes
 
 
 class Exposition:
@@ -140,7 +142,7 @@ class Exposition:
     def _parts(self, *, openmetrics: bool) -> Iterator[bytes]:
         for block in self._blocks:
             yield block.openmetrics_head if openmetrics else block.text_head
-            yield block.samples
+            yield block.exemplified if openmetrics else block.samples
         if openmetrics:
             yield b"# EOF\n"
 
@@ -182,18 +184,26 @@ class Renderer:
     ) -> _Block:
         kept = self._kept.get(family, {})
         kind = _HistogramSeries if family.type == "histogram" else _NumberSeries
-        chunks = []
+        chunks: list[bytes] = []
+        exemplars: list[tuple[int, bytes]] = []
         for labels, value in rows:
             series = kept.get(labels) or kind(family, labels)
             fresh[labels] = series
-            chunks.append(series.render(value))
-        return _Block(*_heads(family), b"".join(chunks))
+            if isinstance(value, Exemplified):
+                exemplars.append((len(chunks), series.exemplar(value.exemplar)))
+                chunks.append(series.render(value.value))
+            else:
+                chunks.append(series.render(value))
+        samples = b"".join(chunks)
+        for place, exemplar in exemplars:
+            chunks[place] = chunks[place].removesuffix(b"\n") + exemplar
+        return _Block(*_heads(family), samples, b"".join(chunks) if exemplars else samples)
 
 
 class _Series:
     """One label set of a family, with what it was last rendered to."""
 
-    __slots__ = ("_family", "_labels", "_last", "_rendered", "_template")
+    __slots__ = ("_exemplar", "_exemplar_text", "_family", "_labels", "_last", "_rendered", "_template")
 
     def __init__(self, family: names.Family, labels: Labels) -> None:
         if len(labels) != len(family.labels):
@@ -203,6 +213,16 @@ class _Series:
         self._last: Histogram | None = None
         self._template = ""
         self._rendered = b""
+        self._exemplar: Exemplar | None = None
+        self._exemplar_text = b""
+
+    def exemplar(self, exemplar: Exemplar) -> bytes:
+        """Return what ends the line of this series in OpenMetrics."""
+        if self._family.type != "counter":
+            raise TypeError(f"{self._family.name}: a {self._family.type} has no exemplar here")
+        if exemplar != self._exemplar:
+            self._exemplar, self._exemplar_text = exemplar, _encoded(f"{exemplar_text(exemplar)}\n")
+        return self._exemplar_text
 
     def render(self, value: Value) -> bytes:
         """Return the lines of this series at *value*."""
@@ -210,16 +230,16 @@ class _Series:
 
     def _pairs(self) -> list[tuple[str, str]]:
         # The library writes labels by name, whatever their order in the declaration.
-        return sorted(zip(self._family.labels, map(_escaped, self._labels), strict=True))
+        return sorted(zip(self._family.labels, map(escaped, self._labels), strict=True))
 
 
 class _NumberSeries(_Series):
     __slots__ = ()
 
     def render(self, value: Value) -> bytes:
-        if isinstance(value, Histogram):
+        if isinstance(value, Histogram | Exemplified):
             raise TypeError(f"{self._family.name}: {value!r} does not fit a {self._family.type}")
-        self._template = self._template or f"{self._family.sample}{_braced(self._pairs())} "
+        self._template = self._template or f"{self._family.sample}{braced(self._pairs())} "
         return _encoded(f"{self._template}{_number(value)}\n")
 
 
@@ -242,7 +262,7 @@ class _HistogramSeries(_Series):
     def _lines(self, edges: tuple[float, ...]) -> str:
         # A label value may hold a percent sign, which is none of the template's.
         name, pairs = self._family.name, [(label, value.replace("%", "%%")) for label, value in self._pairs()]
-        plain = _braced(pairs)
+        plain = braced(pairs)
         before = "".join(f'{label}="{value}",' for label, value in pairs if label < "le")
         after = "".join(f',{label}="{value}"' for label, value in pairs if label > "le")
         buckets = [f'{name}_bucket{{{before}le="{le}"{after}}} %s\n' for le in (*map(_float, edges), "+Inf")]
@@ -262,17 +282,8 @@ def _heads(family: names.Family) -> tuple[bytes, bytes]:
     unit = f"# UNIT {family.name} {family.unit}\n" if family.unit else ""
     return (
         _encoded(f"# HELP {family.sample} {text}\n# TYPE {family.sample} {family.type}\n"),
-        _encoded(f"# HELP {family.name} {_escaped(family.help)}\n# TYPE {family.name} {family.type}\n{unit}"),
+        _encoded(f"# HELP {family.name} {escaped(family.help)}\n# TYPE {family.name} {family.type}\n{unit}"),
     )
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _braced(pairs: Iterable[tuple[str, str]]) -> str:
-    inside = ",".join([f'{name}="{value}"' for name, value in pairs])
-    return f"{{{inside}}}" if inside else ""
 
 
 def _number(value: float) -> str:

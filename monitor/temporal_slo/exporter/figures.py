@@ -32,6 +32,7 @@ def figures(state: State, now: int) -> Figures:
         started=dict(state.started),
         failures=dict(state.failures),
         others=dict(state.others),
+        exemplars=dict(state.exemplars),
         waiting=state.waiting,
         covered_until=_covered_until(state),
         audited_until=state.positions[AUDIT].position / SECOND if AUDIT in state.positions else None,

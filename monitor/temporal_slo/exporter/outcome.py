@@ -289,7 +289,6 @@ def _url(endpoint: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL()
     if url.scheme not in {"http", "https"} or not url.host:
-        raise UsageError(
-            f"codec endpoint {endpoint}", "is no HTTP URL", "write for example http://codec:8081/{namespace}"
-        )
+        # It is not quoted: a URL may hold a password.
+        raise UsageError("--codec-endpoint", "is no HTTP URL", "write for example http://codec:8081/{namespace}")
     return endpoint.rstrip("/")

@@ -30,7 +30,28 @@ class Histogram(NamedTuple):
     edges: tuple[float, ...]
 
 
-Value = float | Histogram
+class Exemplar(NamedTuple):
+    """The run that a counter counted last.
+
+    Attributes:
+        workflow_id: As its application named it: anything.
+        run_id: As the server named it.
+        timestamp: When the run closed, Unix time in seconds.
+    """
+
+    workflow_id: str
+    run_id: str
+    timestamp: float
+
+
+class Exemplified(NamedTuple):
+    """A counter's value with an exemplar, for the format that has them."""
+
+    value: float
+    exemplar: Exemplar
+
+
+Value = float | Histogram | Exemplified
 Labels = tuple[str, ...]
 Rows = tuple[Family, Iterable[tuple[Labels, Value]]]
 """A family and its series: label values in the order of `Family.labels`, and the value."""

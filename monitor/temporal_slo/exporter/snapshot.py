@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from temporal_slo.exporter.samples import Durations, Sample
+from temporal_slo.exporter.samples import Durations, Exemplar, Sample
 
 BUCKETS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0)
 """Upper edges of the duration buckets, in seconds: from an interactive call to a workflow of a day."""
@@ -77,6 +77,7 @@ class Figures:
         overdue_minutes: Those of them that were overdue.
         others: Counters of the exporter itself.
         edges: Upper edges of the duration buckets, in seconds.
+        exemplars: The newest run of each series whose runs went wrong.
         waiting: Closed runs that wait for their close event.
         covered_until: Close time up to which all was read but for `uncovered`, Unix time in seconds.
         audited_until: Close time up to which the server's count was compared with ours, Unix time in seconds.
@@ -96,6 +97,7 @@ class Figures:
     started: Mapping[RunningKey, int] = field(default_factory=dict)
     failures: Mapping[FailureKey, int] = field(default_factory=dict)
     others: Mapping[str, int] = field(default_factory=dict)
+    exemplars: Mapping[ClosedKey | FailureKey, Exemplar] = field(default_factory=dict)
     waiting: int = 0
     covered_until: float | None = None
     audited_until: float | None = None

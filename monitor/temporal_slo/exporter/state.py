@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from temporal_slo.exporter.samples import Exemplar
 from temporal_slo.exporter.snapshot import BUCKETS, ClosedKey, FailureKey, RunningKey
 from temporal_slo.exporter.visibility import PAUSED, Run
+from temporal_slo.names import OUTCOME_BAD
 
 SECOND: Final = 1_000_000
 """Microseconds, the unit of every time and duration here."""
@@ -203,6 +205,9 @@ class State:
         overdue: When open runs are overdue, as the spec has it.
         promises: Whose budget closed runs may spend, as the spec has it.
         watched: Workflow types of the spec, with the outcomes that a completed run may have.
+        exemplars: The newest run of each series whose runs went wrong, of those that were counted since the process
+            began: no ledger keeps them.
+        tell_ids: Whether there are any; False where ids are not to leave the exporter.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -220,6 +225,8 @@ class State:
     overdue: tuple[OverdueRule, ...] = ()
     promises: tuple[Promise, ...] = ()
     watched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exemplars: dict[ClosedKey | FailureKey, Exemplar] = field(default_factory=dict)
+    tell_ids: bool = True
 
     def counted(self, run: Run, verdict: Verdict) -> Counted:
         """Return *run* as it is to be counted."""
@@ -248,6 +255,8 @@ class State:
             histogram.duration += counted.run.duration
             if counted.verdict.failure_type:
                 self.failures[counted.failure] += 1
+            if self.tell_ids:
+                self._exemplify(counted)
         self.started.update(change.started)
         self.others.update(change.others)
         self.waiting += len(change.pending) - len(change.settled)
@@ -255,6 +264,15 @@ class State:
         self.positions.update(change.positions)
         self.gaps = self.gaps if change.gaps is None else change.gaps
         self._apply_minutes(change)
+
+    def _exemplify(self, counted: Counted) -> None:
+        run, (_, outcome, failure_type) = counted.run, counted.verdict
+        closed = run.close_time / SECOND
+        keys = (counted.key, counted.failure) if failure_type else (counted.key,) if outcome == OUTCOME_BAD else ()
+        for key in keys:
+            # Close events come in any order; Prometheus refuses an exemplar that is older than the one it has.
+            if key not in self.exemplars or self.exemplars[key].timestamp <= closed:
+                self.exemplars[key] = Exemplar(run.workflow_id, run.run_id, closed)
 
     def _apply_open(self, change: Change) -> None:
         for run in change.opened:

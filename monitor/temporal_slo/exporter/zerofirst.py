@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from temporal_slo.exporter.samples import Durations, Histogram
+from temporal_slo.exporter.samples import Durations, Exemplified, Histogram
 
 HOLD: Final = 120.0
 """Seconds after which a series is let go though no scrape has served its zero."""
@@ -106,11 +106,14 @@ class ZeroFirst(Generic[K, V]):
 
 
 def zero_of(value: V) -> V:
-    """Return the zero of a number, or a histogram like *value* without observations.
+    """Return the zero of a number, or a histogram like *value* without observations; it has no exemplar.
 
     Raises:
         TypeError: It is neither.
     """
+    if isinstance(value, Exemplified):
+        # An exemplar that is there before its increment would be of nothing.
+        return zero_of(value.value)  # type: ignore[return-value] # where V has exemplars it has plain numbers too
     if isinstance(value, Histogram):
         return value._replace(observed=zero_of(value.observed))
     if isinstance(value, Durations):

@@ -194,6 +194,27 @@ EXPORTER_RELOAD_TIMESTAMP: Final = Family(
     (),
     "seconds",
 )
+EXPORTER_CREDENTIALS_SUCCESSFUL: Final = Family(
+    f"{PREFIX}_exporter_credentials_last_reload_successful",
+    "gauge",
+    "1 if the certificates and keys for Temporal are those that were read last, 0 if these were bad or not answered to "
+    "and the exporter goes on with those of before.",
+    (),
+)
+EXPORTER_CREDENTIALS_TIMESTAMP: Final = Family(
+    f"{PREFIX}_exporter_credentials_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When the certificates and keys for Temporal that are in use were taken into use, in Unix time.",
+    (),
+    "seconds",
+)
+EXPORTER_CERTIFICATE_EXPIRY: Final = Family(
+    f"{PREFIX}_exporter_client_certificate_expiry_timestamp_seconds",
+    "gauge",
+    "When the client certificate in use ends, in Unix time; absent if there is none, or its end cannot be read.",
+    (),
+    "seconds",
+)
 EXPORTER_BUILD_INFO: Final = Family(
     f"{PREFIX}_exporter_build_info",
     "gauge",

@@ -1,7 +1,8 @@
 """A Prometheus server as a child process."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class Prometheus:
         targets: Job name to `host:port`.
         port: Wanted port; another is taken if it is in use.
         scrape_interval: Time between two scrapes of a target, as Prometheus writes durations.
+        options: Further options of the program.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Prometheus:
         port: int = 0,
         *,
         scrape_interval: str = "1s",
+        options: Sequence[str] = (),
     ) -> None:
         self.port = free_port(port)
         self.url = f"http://{LOOPBACK}:{self.port}"
@@ -44,6 +47,7 @@ class Prometheus:
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'prometheus'}",
             f"--web.listen-address={LOOPBACK}:{self.port}",
+            *options,
         ]
         self.child = Child("Prometheus", command, folder / "prometheus.log")
         self._http = httpx.AsyncClient(base_url=self.url)
@@ -77,6 +81,17 @@ class Prometheus:
         answer = await self._http.get("/api/v1/query", params={"query": promql})
         answer.raise_for_status()
         return [(frozenset(row["metric"].items()), row) for row in answer.json()["data"]["result"]]
+
+    async def exemplars(self, promql: str, since: float) -> list[dict[str, Any]]:
+        """Return the exemplars from *since*, Unix time in seconds, until now of the series that *promql* selects.
+
+        Each as Prometheus has it, with `labels`, `value` and `timestamp`; it keeps none without its feature
+        `exemplar-storage`.
+        """
+        wanted = {"query": promql, "start": str(since), "end": str(time.time())}
+        answer = await self._http.get("/api/v1/query_exemplars", params=wanted)
+        answer.raise_for_status()
+        return [exemplar for series in answer.json()["data"] for exemplar in series["exemplars"]]
 
     async def value(self, promql: str) -> float | None:
         """Evaluate *promql* now and return its only value, or None if it has none."""
