@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 from temporal_slo import names
@@ -76,6 +77,9 @@ class Backfill:
         show: Is told how far it has come.
         page_size: Rows of a page.
         clocks: What it knows of time.
+
+    Attributes:
+        judge: As given, to adopt another spec.
     """
 
     name: Final = "backfill"
@@ -114,9 +118,14 @@ class Backfill:
         Raises:
             VisibilityError: It is held up.
         """
-        for trouble in self._trouble.values():
+        for trouble in self.troubles:
             raise VisibilityError("UNAVAILABLE", trouble)
         return () if self._done is None else tuple(_samples(self._done))
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What holds it up now."""
+        return tuple(self._trouble.values())
 
     async def run(self) -> None:
         """Read and count all that was asked for, and return."""
@@ -153,7 +162,7 @@ class Backfill:
                 progress = self._done.progress if self._done else progress
                 continue
             act = reader.second_look if done else reader.page
-            after = await self._try("reading", lambda act=act: act(self._now()), past)
+            after = await self._try("reading", partial(act, self._now()), past)
             progress = after or progress
             failures = 0 if after else failures + 1
             if failures:
