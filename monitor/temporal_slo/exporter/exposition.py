@@ -187,7 +187,7 @@ class Renderer:
             series = kept.get(labels) or kind(family, labels)
             fresh[labels] = series
             chunks.append(series.render(value))
-        return _Block(*_heads(family), b"".join(chunks))
+        return _Block(*heads(family), b"".join(chunks))
 
 
 class _Series:
@@ -210,7 +210,7 @@ class _Series:
 
     def _pairs(self) -> list[tuple[str, str]]:
         # The library writes labels by name, whatever their order in the declaration.
-        return sorted(zip(self._family.labels, map(_escaped, self._labels), strict=True))
+        return sorted(zip(self._family.labels, map(escaped, self._labels), strict=True))
 
 
 class _NumberSeries(_Series):
@@ -219,8 +219,8 @@ class _NumberSeries(_Series):
     def render(self, value: Value) -> bytes:
         if isinstance(value, Histogram):
             raise TypeError(f"{self._family.name}: {value!r} does not fit a {self._family.type}")
-        self._template = self._template or f"{self._family.sample}{_braced(self._pairs())} "
-        return _encoded(f"{self._template}{_number(value)}\n")
+        self._template = self._template or f"{self._family.sample}{braced(self._pairs())} "
+        return encoded(f"{self._template}{number(value)}\n")
 
 
 class _HistogramSeries(_Series):
@@ -235,14 +235,14 @@ class _HistogramSeries(_Series):
         elif last == value and _same_sign(last.observed.total, value.observed.total):
             return self._rendered
         # Nothing is kept of a value that is refused.
-        self._rendered = _encoded(template % self._figures(value))
+        self._rendered = encoded(template % self._figures(value))
         self._last, self._template = value, template
         return self._rendered
 
     def _lines(self, edges: tuple[float, ...]) -> str:
         # A label value may hold a percent sign, which is none of the template's.
         name, pairs = self._family.name, [(label, value.replace("%", "%%")) for label, value in self._pairs()]
-        plain = _braced(pairs)
+        plain = braced(pairs)
         before = "".join(f'{label}="{value}",' for label, value in pairs if label < "le")
         after = "".join(f',{label}="{value}"' for label, value in pairs if label > "le")
         buckets = [f'{name}_bucket{{{before}le="{le}"{after}}} %s\n' for le in (*map(_float, edges), "+Inf")]
@@ -252,30 +252,34 @@ class _HistogramSeries(_Series):
         counts = value.observed.counts
         if len(counts) != len(value.edges) + 1:
             raise ValueError(f"{self._family.name}: {len(counts)} counts for {len(value.edges)} edges and one above")
-        cumulative = [*map(_number, accumulate(counts))]
+        cumulative = [*map(number, accumulate(counts))]
         return (*cumulative, cumulative[-1], _float(value.observed.total))
 
 
-def _heads(family: names.Family) -> tuple[bytes, bytes]:
+def heads(family: names.Family) -> tuple[bytes, bytes]:
+    """Return what stands before the samples of *family*, in the text format and in OpenMetrics."""
     # Plain text escapes no quotes in a help and calls a counter by its sample; OpenMetrics does, and does not.
     text = family.help.replace("\\", r"\\").replace("\n", r"\n")
     unit = f"# UNIT {family.name} {family.unit}\n" if family.unit else ""
     return (
-        _encoded(f"# HELP {family.sample} {text}\n# TYPE {family.sample} {family.type}\n"),
-        _encoded(f"# HELP {family.name} {_escaped(family.help)}\n# TYPE {family.name} {family.type}\n{unit}"),
+        encoded(f"# HELP {family.sample} {text}\n# TYPE {family.sample} {family.type}\n"),
+        encoded(f"# HELP {family.name} {escaped(family.help)}\n# TYPE {family.name} {family.type}\n{unit}"),
     )
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """Return a label value, or a help of OpenMetrics, as it is written between quotes."""
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _braced(pairs: Iterable[tuple[str, str]]) -> str:
+def braced(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return labels as they stand behind a name."""
     inside = ",".join([f'{name}="{value}"' for name, value in pairs])
     return f"{{{inside}}}" if inside else ""
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a number as prometheus_client writes it."""
     if type(value) is int and 0 <= value < _PLAIN_INTEGERS:
         return f"{value}.0"
     return _float(value)
@@ -290,7 +294,8 @@ def _same_sign(one: float, other: float) -> bool:
     return copysign(1.0, one) == copysign(1.0, other)
 
 
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """Return *text* as bytes."""
     # Half a surrogate pair has no bytes; a lone one, out of some JSON, must not cost the whole exposition.
     return text.encode("utf-8", "replace")
 
