@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from temporal_slo import names
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter.backfill_command import write
-from temporal_slo.exporter.history_file import HEARTBEAT, PastFamily, PastSeries, Window, counter_suffix, sampled
+from temporal_slo.exporter.history_file import HEARTBEAT, RARE, PastFamily, PastSeries, Window, counter_suffix, sampled
 from temporal_slo.exporter.history_file import write as write_families
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.state import MINUTE, SECOND
@@ -27,15 +27,19 @@ STEP = 60_000
 LAST = re.compile(r"^(\w+)(\{.*\}) (\S+) (\d+\.\d{3})$")
 
 
-@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 9)), max_size=20), st.sampled_from([1, 2, 7]))
-def test_sampled(steps: list[tuple[int, int]], factor: int) -> None:
+@given(
+    st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 9)), max_size=20),
+    st.sampled_from([1, 2, 7]),
+    st.sampled_from([HEARTBEAT, RARE]),
+)
+def test_sampled(steps: list[tuple[int, int]], factor: int, heartbeat: int) -> None:
     """A sample tells what had happened by then, a change has one on either side, and none is far from the next."""
     changes, moment, total = list[tuple[int, int]](), 0, 0
     for wait, count in steps:
         moment, total = moment + wait * 1000, total + count
         changes.append((moment, total))
     window = Window(0, moment + 12_345, factor * STEP)
-    samples = list(sampled(iter(changes), 0, window))
+    samples = list(sampled(iter(changes), 0, window, heartbeat))
     assert bool(samples) == bool(changes)
     times = [at for at, _ in samples]
     assert times == sorted(set(times))
@@ -44,7 +48,7 @@ def test_sampled(steps: list[tuple[int, int]], factor: int) -> None:
             assert at % window.step == 0
         assert value == max([total for moment, total in changes if moment <= at or at == window.end], default=0)
     for (at, value), (then, after) in pairwise(samples):
-        assert then - at <= max(HEARTBEAT, window.step)
+        assert then - at <= max(heartbeat, window.step)
         assert value == after or then - at <= window.step
     assert not samples or (samples[0][1], times[-1], samples[-1][1]) == (0, window.end, total)
 

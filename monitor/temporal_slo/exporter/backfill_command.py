@@ -16,7 +16,7 @@ from temporal_slo import names, settings
 from temporal_slo.durations import format_duration
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter import past_series, schema
-from temporal_slo.exporter.history_file import OPTION, PastFamily, Tally, Window, replaced
+from temporal_slo.exporter.history_file import BLOCKS, OPTION, PastFamily, Tally, Window, replaced
 from temporal_slo.exporter.history_file import write as write_families
 from temporal_slo.exporter.opening import PROGRAM, open_engine
 from temporal_slo.exporter.past_series import Part
@@ -145,4 +145,4 @@ def _told(connection: Connection, parts: Sequence[Part], path: Path, tally: Tall
             continue
         back = f"{datetime.fromtimestamp(reached / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
         lines.append(f"{part.namespace}: read back to {back}" + (f", {waiting} runs still wait" if waiting else ""))
-    return "\n".join([*lines, f"next: promtool tsdb create-blocks-from openmetrics {path} DATA-FOLDER"])
+    return "\n".join([*lines, f"next: promtool tsdb create-blocks-from {BLOCKS} openmetrics {path} DATA-FOLDER"])

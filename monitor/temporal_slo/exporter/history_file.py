@@ -17,6 +17,12 @@ V = TypeVar("V")
 HEARTBEAT: Final = 240_000
 """Milliseconds between two samples of a value that stays: Prometheus takes a series for gone after five minutes."""
 
+RARE: Final = 3_600_000
+"""The same for a series of many lines, where one in each hour must do: sums over hours and days need no more."""
+
+BLOCKS: Final = "--max-block-duration=256h"
+"""Without it promtool reads the whole file once for every two hours in it."""
+
 OPTION: Final = "--openmetrics"
 
 
@@ -65,25 +71,28 @@ class Tally(NamedTuple):
     samples: int = 0
 
 
-def sampled(changes: Iterable[tuple[int, V]], zero: V, window: Window) -> Iterator[tuple[int, V]]:
+def sampled(
+    changes: Iterable[tuple[int, V]], zero: V, window: Window, heartbeat: int = HEARTBEAT
+) -> Iterator[tuple[int, V]]:
     """Yield the samples of a counter: at 0 before its first change, around each change, and often enough between.
 
     Args:
         changes: A moment in milliseconds, rising, and the value from just before it on.
         zero: What it begins at.
         window: When there are samples.
+        heartbeat: Milliseconds between two samples at most, or a step if that is longer.
     """
     last, value = 0, zero
     for moment, group in groupby(changes, lambda change: window.sample(change[0])):
         if not last:
             last = _before(moment, window)
             yield last, zero
-        for between in _between(last, moment, window):
+        for between in _between(last, moment, window, heartbeat):
             yield between, value
         last, value = moment, list(group)[-1][1]
         yield last, value
     if last:
-        for between in _between(last, window.end, window):
+        for between in _between(last, window.end, window, heartbeat):
             yield between, value
         if last < window.end:
             yield window.end, value
@@ -93,9 +102,9 @@ def _before(moment: int, window: Window) -> int:
     return (moment - 1) // window.step * window.step
 
 
-def _between(last: int, moment: int, window: Window) -> Iterator[int]:
+def _between(last: int, moment: int, window: Window, heartbeat: int) -> Iterator[int]:
     """Yield times after *last* and before *moment*, the sample just before that among them."""
-    stride = max(HEARTBEAT // window.step, 1) * window.step
+    stride = max(heartbeat // window.step, 1) * window.step
     before = _before(moment, window)
     yield from range(_before(last + 1, window) + stride, before, stride)
     if before > last:

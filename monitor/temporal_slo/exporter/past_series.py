@@ -12,6 +12,7 @@ from temporal_slo import names
 from temporal_slo.exporter import schema
 from temporal_slo.exporter.exposition import number
 from temporal_slo.exporter.history_file import (
+    RARE,
     PastFamily,
     PastSeries,
     Window,
@@ -86,7 +87,7 @@ def _durations(connection: Connection, part: Part) -> Iterator[PastSeries]:
     keys = names.WORKFLOW_TYPE, names.STATUS, names.OUTCOME
     bounds = [*(number(edge / 1000) for edge in part.edges), "+Inf"]
     for labels, rows in _by_series(connection, part, keys):
-        samples = sampled(_buckets(rows, part.edges), (0,) * len(bounds), part.window)
+        samples = sampled(_buckets(rows, part.edges), (0,) * len(bounds), part.window, RARE)
         lines = ((moment, (*values, values[-1])) for moment, values in samples)
         yield PastSeries(histogram_suffixes(labels, bounds), lines)
 
