@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
@@ -242,6 +242,7 @@ async def test_tokens(site: Site) -> None:
 
 
 @settings(max_examples=30, deadline=None)
+@example(offsets=[(1000, 0)] * 7, cuts=[(6, True), (9, False)], page=2)
 @given(
     offsets=st.lists(st.tuples(st.sampled_from([1, 1000]), st.integers(0, 5)), min_size=1, max_size=25),
     cuts=st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=8),

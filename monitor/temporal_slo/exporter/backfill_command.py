@@ -18,7 +18,7 @@ from temporal_slo.errors import UsageError
 from temporal_slo.exporter import past_series, schema
 from temporal_slo.exporter.history_file import BLOCKS, OPTION, PastFamily, Tally, Window, replaced
 from temporal_slo.exporter.history_file import write as write_families
-from temporal_slo.exporter.opening import PROGRAM, open_engine
+from temporal_slo.exporter.opening import PROGRAM, open_engine, told
 from temporal_slo.exporter.past_series import Part
 
 Further = Callable[[Connection, Sequence[Part]], Iterable[PastFamily]]
@@ -85,9 +85,8 @@ def reading(url: str) -> Iterator[Connection]:
             _check(connection)
             yield connection
     except DBAPIError as error:
-        reason = " ".join(str(error.orig).split())
         # Without the cause, whose text may have the password.
-        raise UsageError("--ledger", f"cannot be read: {reason}", remedy) from None
+        raise UsageError("--ledger", f"cannot be read: {told(engine, error)}", remedy) from None
     finally:
         engine.dispose()
 
