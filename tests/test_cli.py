@@ -26,7 +26,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         (
             "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', 'demo', 'worker', "
-            "'load'); see 'temporal-slo --help'"
+            "'load', 'backfill'); see 'temporal-slo --help'"
         ),
     ),
     "unknown option": (

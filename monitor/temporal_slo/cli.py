@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
     _add_worker(_command(commands, "worker", _worker, "run the worker of the reference application"))
     _add_load(_command(commands, "load", _load, "start bookings of the reference application"))
+    _add_backfill(_command(commands, "backfill", _backfill, "write the ledger's past as a file for Prometheus"))
     return parser
 
 
@@ -249,6 +250,27 @@ def _load(args: argparse.Namespace, context: Context) -> int:
     )
     tally = _run(command.load(_connection(args, context), chosen))
     print(tally or "stopped before it began", file=context.stdout)
+    return OK
+
+
+def _add_backfill(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--openmetrics", metavar="FILE", required=True, help="the file to write, which is not there yet"
+    )
+    parser.add_argument("--ledger", metavar="URL", help=f"as the exporter has it; default {settings.DEFAULT_LEDGER}")
+    parser.add_argument("--temporal-namespace", metavar="NAME", help="the only one to write; default: all there are")
+    parser.add_argument(
+        "--label", metavar="NAME=VALUE", action="append", default=[], help="label of the target; several"
+    )
+    parser.add_argument("--since", metavar="DURATION", help="how far back, for example 30d; default: all there is")
+    parser.add_argument("--step", metavar="DURATION", default="1m", help="between two samples; default %(default)s")
+
+
+def _backfill(args: argparse.Namespace, context: Context) -> int:
+    from temporal_slo.exporter import backfill_command  # noqa: PLC0415 needs the monitor extra, which workers lack
+
+    given = {name: getattr(args, name) for name in ("openmetrics", "ledger", "temporal_namespace", "since", "step")}
+    print(backfill_command.write(given, args.label, context.environ), file=context.stdout)
     return OK
 
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,17 +84,19 @@ class Site:
 
 
 @asynccontextmanager
-async def seeded(folder: Path, rows: int, newest: int) -> AsyncIterator[Site]:
+async def seeded(
+    folder: Path, rows: int, newest: int, step: int = STEP, options: Sequence[str] = ()
+) -> AsyncIterator[Site]:
     """A server with *rows* closed runs, the newest closed at *newest*, in microseconds."""
     folder.mkdir()
-    server = TemporalServer(folder, durable=True, options=OPTIONS)
+    server = TemporalServer(folder, durable=True, options=[*OPTIONS, *options])
     try:
         client = await server.ready()
         await ensure_namespace(client, NAMESPACE)
         client = Client(client.service_client, namespace=NAMESPACE)
         about = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
         site = Site(server, folder / "temporal.db", client, about.namespace_info.id)
-        await site.fill(site.closed(rows, newest))
+        await site.fill(site.closed(rows, newest, step))
         site.rows = rows
         yield site
     finally:

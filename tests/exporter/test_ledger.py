@@ -198,7 +198,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer": (
         newer,
         (
-            "--ledger: its schema is 99, newer than the 2 of this program; "
+            "--ledger: its schema is 99, newer than the 3 of this program; "
             "use the newer temporal-slo, or give another ledger"
         ),
     ),

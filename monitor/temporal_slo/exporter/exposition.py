@@ -197,7 +197,7 @@ class Renderer:
         samples = b"".join(chunks)
         for place, exemplar in exemplars:
             chunks[place] = chunks[place].removesuffix(b"\n") + exemplar
-        return _Block(*_heads(family), samples, b"".join(chunks) if exemplars else samples)
+        return _Block(*heads(family), samples, b"".join(chunks) if exemplars else samples)
 
 
 class _Series:
@@ -221,7 +221,7 @@ class _Series:
         if self._family.type != "counter":
             raise TypeError(f"{self._family.name}: a {self._family.type} has no exemplar here")
         if exemplar != self._exemplar:
-            self._exemplar, self._exemplar_text = exemplar, _encoded(f"{exemplar_text(exemplar)}\n")
+            self._exemplar, self._exemplar_text = exemplar, encoded(f"{exemplar_text(exemplar)}\n")
         return self._exemplar_text
 
     def render(self, value: Value) -> bytes:
@@ -240,7 +240,7 @@ class _NumberSeries(_Series):
         if isinstance(value, Histogram | Exemplified):
             raise TypeError(f"{self._family.name}: {value!r} does not fit a {self._family.type}")
         self._template = self._template or f"{self._family.sample}{braced(self._pairs())} "
-        return _encoded(f"{self._template}{_number(value)}\n")
+        return encoded(f"{self._template}{number(value)}\n")
 
 
 class _HistogramSeries(_Series):
@@ -255,7 +255,7 @@ class _HistogramSeries(_Series):
         elif last == value and _same_sign(last.observed.total, value.observed.total):
             return self._rendered
         # Nothing is kept of a value that is refused.
-        self._rendered = _encoded(template % self._figures(value))
+        self._rendered = encoded(template % self._figures(value))
         self._last, self._template = value, template
         return self._rendered
 
@@ -272,21 +272,23 @@ class _HistogramSeries(_Series):
         counts = value.observed.counts
         if len(counts) != len(value.edges) + 1:
             raise ValueError(f"{self._family.name}: {len(counts)} counts for {len(value.edges)} edges and one above")
-        cumulative = [*map(_number, accumulate(counts))]
+        cumulative = [*map(number, accumulate(counts))]
         return (*cumulative, cumulative[-1], _float(value.observed.total))
 
 
-def _heads(family: names.Family) -> tuple[bytes, bytes]:
+def heads(family: names.Family) -> tuple[bytes, bytes]:
+    """Return what stands before the samples of *family*, in the text format and in OpenMetrics."""
     # Plain text escapes no quotes in a help and calls a counter by its sample; OpenMetrics does, and does not.
     text = family.help.replace("\\", r"\\").replace("\n", r"\n")
     unit = f"# UNIT {family.name} {family.unit}\n" if family.unit else ""
     return (
-        _encoded(f"# HELP {family.sample} {text}\n# TYPE {family.sample} {family.type}\n"),
-        _encoded(f"# HELP {family.name} {escaped(family.help)}\n# TYPE {family.name} {family.type}\n{unit}"),
+        encoded(f"# HELP {family.sample} {text}\n# TYPE {family.sample} {family.type}\n"),
+        encoded(f"# HELP {family.name} {escaped(family.help)}\n# TYPE {family.name} {family.type}\n{unit}"),
     )
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a number as prometheus_client writes it."""
     if type(value) is int and 0 <= value < _PLAIN_INTEGERS:
         return f"{value}.0"
     return _float(value)
@@ -301,7 +303,8 @@ def _same_sign(one: float, other: float) -> bool:
     return copysign(1.0, one) == copysign(1.0, other)
 
 
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """Return *text* as bytes."""
     # Half a surrogate pair has no bytes; a lone one, out of some JSON, must not cost the whole exposition.
     return text.encode("utf-8", "replace")
 

@@ -1,7 +1,7 @@
 """The ledger: what the mirror knows, on disk, so that a killed exporter neither loses nor doubles a run."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, select, update
 
@@ -10,6 +10,8 @@ from temporal_slo.exporter import reading, retention, rows, schema
 from temporal_slo.exporter.reading import Place, Waiting
 from temporal_slo.exporter.state import MINUTES, Change, State
 from temporal_slo.exporter.store import Store
+
+T = TypeVar("T")
 
 
 class Ledger:
@@ -126,6 +128,14 @@ class Ledger:
         table = schema.exposed
         query = select(table.c.series).where(table.c.namespace == namespace, table.c.epoch == self._epoch)
         return await self._run(lambda connection: set(connection.scalars(query)))
+
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do *work* in one transaction: for what has tables of its own.
+
+        Raises:
+            LedgerError: It failed. Whether it was written is then to be read again.
+        """
+        return await self._run(work)
 
     def _write(self, connection: Connection, namespace: str, change: Change, now: int) -> None:
         whose = {"namespace": namespace}

@@ -31,26 +31,28 @@ class PacedVisibility:
         inner: Answers the requests.
         budget: Paces them.
         requests: Counts them.
+        bulk: Lets every other request go ahead.
     """
 
-    def __init__(self, inner: Visibility, budget: Budget, requests: Requests) -> None:
+    def __init__(self, inner: Visibility, budget: Budget, requests: Requests, *, bulk: bool = False) -> None:
         self._inner = inner
         self._budget = budget
         self._requests = requests
+        self._bulk = bulk
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
         """Closed runs, newest close first."""
-        async with turn(LIST_WORKFLOWS, self._budget, self._requests):
+        async with turn(LIST_WORKFLOWS, self._budget, self._requests, bulk=self._bulk):
             return await self._inner.closed(size, token, until)
 
     async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
         """Running runs, newest start first."""
-        async with turn(LIST_WORKFLOWS, self._budget, self._requests):
+        async with turn(LIST_WORKFLOWS, self._budget, self._requests, bulk=self._bulk):
             return await self._inner.running(size, token, paused=paused)
 
     async def count(self, since: int, until: int) -> int:
         """How many runs closed from *since* until before *until*."""
-        async with turn(COUNT_WORKFLOWS, self._budget, self._requests):
+        async with turn(COUNT_WORKFLOWS, self._budget, self._requests, bulk=self._bulk):
             return await self._inner.count(since, until)
 
 
@@ -61,16 +63,18 @@ class PacedHistory:
         inner: Answers the requests.
         budget: Paces them.
         requests: Counts them.
+        bulk: Lets every other request go ahead.
     """
 
-    def __init__(self, inner: History, budget: Budget, requests: Requests) -> None:
+    def __init__(self, inner: History, budget: Budget, requests: Requests, *, bulk: bool = False) -> None:
         self._inner = inner
         self._budget = budget
         self._requests = requests
+        self._bulk = bulk
 
     async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
         """Return the event that closed a run; None if it is gone."""
-        async with turn(GET_HISTORY, self._budget, self._requests):
+        async with turn(GET_HISTORY, self._budget, self._requests, bulk=self._bulk):
             return await self._inner.close_event(workflow_id, run_id)
 
 
@@ -125,9 +129,9 @@ class PacedProblems:
 
 
 @asynccontextmanager
-async def turn(api: str, budget: Budget, requests: Requests) -> AsyncIterator[None]:
+async def turn(api: str, budget: Budget, requests: Requests, *, bulk: bool = False) -> AsyncIterator[None]:
     """Wait for a turn in *budget*, and count the one request that the body makes."""
-    async with budget.slot():
+    async with budget.slot(bulk=bulk):
         try:
             yield
         except VisibilityError as error:

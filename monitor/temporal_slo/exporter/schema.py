@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
 
-VERSION: Final = 2
+VERSION: Final = 3
 APPLICATION_ID: Final = 0x54534C4F
 """Marks a SQLite file as ours: "TSLO"."""
 
@@ -96,3 +96,27 @@ bad_runs: Final = _table(
 
 exposed: Final = _table("exposed", {**_EPOCH, "series": Text}, {})
 """Counter series that were let go from the 0 at which each begins."""
+
+past: Final = _table(
+    "past",
+    NAMESPACE,
+    {"position": BigInteger, "runs": BigInteger, "gone": BigInteger, "unknown": BigInteger, "swept": Integer},
+)
+"""How far down was read what closed before counting began: all after `position`, and what `past_runs` has of it.
+
+`swept` is 1 when the youngest of it was read a second time.
+"""
+
+past_runs: Final = _table("past_runs", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger})
+"""Runs of the past that are counted or pending, as long as they can be read again."""
+
+past_pending: Final = _table(
+    "past_pending",
+    {**NAMESPACE, "run_id": Text},
+    {**_RUN, "status": Text, "close_time": BigInteger, "duration": BigInteger},
+)
+"""Runs of the past that wait for their close event to be counted."""
+Index("past_pending_order", past_pending.c.namespace, past_pending.c.close_time, past_pending.c.run_id)
+
+past_last_minute: Final = _table("past_last_minute", {**NAMESPACE, **_CLOSED}, {"count": BigInteger})
+"""Runs of the past that closed in the very minute in which counting began; `closed_minutes` has both together."""

@@ -1,0 +1,147 @@
+"""The command `temporal-slo backfill`: the ledger's past as a file that Prometheus can take in."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from temporal_slo import names, settings
+from temporal_slo.durations import format_duration
+from temporal_slo.errors import UsageError
+from temporal_slo.exporter import past_series, schema
+from temporal_slo.exporter.history_file import BLOCKS, OPTION, PastFamily, Tally, Window, replaced
+from temporal_slo.exporter.history_file import write as write_families
+from temporal_slo.exporter.opening import PROGRAM, open_engine, told
+from temporal_slo.exporter.past_series import Part
+
+Further = Callable[[Connection, Sequence[Part]], Iterable[PastFamily]]
+"""Gives families beside the base ones: what recording rules would have made of them."""
+
+LABEL: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+OURS: Final = frozenset({*names.WORKFLOWS_CLOSED.labels, *names.WORKFLOW_DURATION.labels, "le"})
+MINUTE: Final = timedelta(minutes=1)
+MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def write(
+    given: Mapping[str, str | None],
+    labels: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    clock: Callable[[], float] = time.time,
+    further: Further = lambda *_: (),
+) -> str:
+    """Write the file, and return what is to be told of it.
+
+    Args:
+        given: Options by name; None for those that were not given.
+        labels: Of the target, as `name=value`.
+        environ: The process's environment.
+        clock: Unix time in seconds.
+        further: Families beside the base ones.
+
+    Raises:
+        UsageError: An option is wrong, the file is there or cannot be written, or there is no past to write.
+    """
+    url = given["ledger"] or environ.get(f"{settings.PREFIX}LEDGER") or settings.DEFAULT_LEDGER
+    path, target = Path(str(given["openmetrics"])), _labels(labels)
+    step = settings.duration(str(given["step"]), "--step")
+    if step % MINUTE:
+        raise UsageError("--step", f"{format_duration(step)} is not whole minutes", "write for example 1m or 5m")
+    since = settings.duration(given["since"], "--since") if given["since"] else None
+    begin = 0 if since is None else int((clock() - since.total_seconds()) * 1000)
+    with reading(url) as connection, replaced(path) as file:
+        parts = list(_parts(connection, given["temporal_namespace"], target, begin, step // MILLISECOND))
+        base = past_series.families(connection, parts)
+        tally = write_families(file, (family for some in (base, further(connection, parts)) for family in some))
+        if not tally.samples:
+            raise UsageError(OPTION, "the ledger has no past to write", "run temporal-slo exporter with --since")
+        return _told(connection, parts, path, tally)
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Connection]:
+    """Give a connection that sees the ledger as it is at one moment; an exporter may go on writing it.
+
+    Raises:
+        UsageError: There is no ledger, or it cannot be read, or is of another version.
+    """
+    remedy = "give the ledger of the exporter"
+    _refuse_missing(url, remedy)
+    engine = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same
+            _check(connection)
+            yield connection
+    except DBAPIError as error:
+        # Without the cause, whose text may have the password.
+        raise UsageError("--ledger", f"cannot be read: {told(engine, error)}", remedy) from None
+    finally:
+        engine.dispose()
+
+
+def _refuse_missing(url: str, remedy: str) -> None:
+    """Refuse a SQLite file that is not there: opening it would make one."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return
+    path = parsed.database or ""
+    if parsed.get_backend_name() == "sqlite" and not Path(path).is_file():
+        raise UsageError("--ledger", f"{path!r} is not a file", remedy)
+
+
+def _check(connection: Connection) -> None:
+    about = {row.key: row.value for row in connection.execute(select(schema.ledger))}
+    if about.get("program") != PROGRAM or about.get("schema") != str(schema.VERSION):
+        raise UsageError(
+            "--ledger",
+            f"is not one of schema {schema.VERSION}",
+            "run temporal-slo exporter of this version on it once, which renews it",
+        )
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not LABEL.fullmatch(name) or name in OURS or name in labels:
+            what = f"{text!r} is no label of a target, or is there twice"
+            raise UsageError("--label", what, "write for example job=temporal-slo")
+        labels[name] = value
+    return labels
+
+
+def _parts(
+    connection: Connection, namespace: str | None, target: Mapping[str, str], begin: int, step: int
+) -> Iterator[Part]:
+    begun = past_series.begun(connection)
+    if namespace is not None and namespace not in begun:
+        raise UsageError("--temporal-namespace", f"the ledger knows no {namespace!r}", "name one that was watched")
+    for name, lowest in sorted(begun.items()):
+        if namespace in {None, name}:
+            labels = {**target, names.NAMESPACE: name}
+            yield Part(name, lowest, Window(begin, lowest // 1000, step), labels, past_series.edges(connection, name))
+
+
+def _told(connection: Connection, parts: Sequence[Part], path: Path, tally: Tally) -> str:
+    lines = [f"{path}: {tally.series} series, {tally.samples} samples"]
+    for part in parts:
+        waiting, reached = past_series.unfinished(connection, part.namespace)
+        if reached is None:
+            lines.append(f"{part.namespace}: no backfill has begun; run temporal-slo exporter with --since")
+            continue
+        back = f"{datetime.fromtimestamp(reached / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
+        lines.append(f"{part.namespace}: read back to {back}" + (f", {waiting} runs still wait" if waiting else ""))
+    return "\n".join([*lines, f"next: promtool tsdb create-blocks-from {BLOCKS} openmetrics {path} DATA-FOLDER"])

@@ -1,0 +1,59 @@
+"""An exporter that backfills, in a process of its own that a test can kill."""
+
+import asyncio
+import logging
+import sys
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.envconfig import ClientConnectConfig
+
+from temporal_slo.exporter.backfill import Backfill
+from temporal_slo.exporter.history import TemporalHistory
+from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.outcome import OutcomeReader, converter_decode, load_converter
+from temporal_slo.exporter.paced import PacedHistory, PacedVisibility
+from temporal_slo.exporter.settler import Judge
+from temporal_slo.exporter.state import State
+from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, TemporalVisibility
+from temporal_slo.exporter.wiring import Parts
+from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
+
+from .polling import parts_of
+
+
+def backfill_of(parts: Parts, ledger: Ledger, client: Client, page_size: int = PAGE_SIZE_MAX) -> Backfill:
+    """A backfill of all that there is, within the budgets of *parts*."""
+    budgets, requests = parts.gauge.budgets, parts.gauge.requests
+    visibility = TemporalVisibility(client, parts.namespace)
+    history = TemporalHistory(client, parts.namespace)
+    decode = converter_decode(load_converter(DEFAULT_CONVERTER, "test"), parts.namespace)
+    return Backfill(
+        parts.namespace,
+        parts.mirror,
+        ledger,
+        PacedVisibility(visibility, budgets["visibility"], requests, bulk=True),
+        PacedHistory(history, budgets["history"], requests, bulk=True),
+        judge=Judge(OutcomeReader({}, decode), (), State()),
+        since=None,
+        page_size=page_size,
+    )
+
+
+async def main(address: str, namespace: str, url: str, page_size: str, rate: str) -> None:
+    """Poll and backfill until killed."""
+    logging.basicConfig(level=logging.INFO)
+    connection: ClientConnectConfig = {"target_host": address, "namespace": namespace}
+    settings = ExporterSettings(
+        connection, url, ("127.0.0.1", 0), timedelta(seconds=1), visibility_rate=float(rate), history_rate=1000
+    )
+    ledger = Ledger(url)
+    parts = await parts_of(settings, ledger)
+    client = await Client.connect(**connection, lazy=True)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(parts.run())
+        tasks.create_task(backfill_of(parts, ledger, client, int(page_size)).run())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

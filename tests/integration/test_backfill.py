@@ -1,0 +1,254 @@
+"""The backfill on real servers: killed, limited, and its file in a real Prometheus."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest
+from temporalio.service import RPCError
+
+from temporal_slo import names
+from temporal_slo.exporter.backfill_command import write
+from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.history_file import BLOCKS
+from temporal_slo.exporter.state import SECOND
+from temporal_slo.exporter.visibility import STATUS_NAMES
+from temporal_slo.servers.process import Child, until
+from temporal_slo.servers.prometheus import Prometheus
+from tests.bench.seeding import NAMESPACE, Site, seeded
+from tests.conftest import Temporal
+
+from .backfilling import backfill_of
+from .polling import polling
+
+DAYS = 8
+DAY = 24 * 3600
+LIMIT = ("--dynamic-config-value", "frontend.namespaceRPS.visibility=10")
+KILLS = 3
+POLITE = "4"
+REFUSAL = "the backfill waits, reading fails: RESOURCE_EXHAUSTED"
+
+Counts = Counter[tuple[int, str]]
+"""Runs by day of Unix time and status."""
+
+
+@dataclass
+class Stored:
+    """A server with runs of a week, which answers 10 requests of visibility a second, and what it counts."""
+
+    site: Site
+    folder: Path
+    rows: int
+    page: int
+    counts: Counts = field(default_factory=Counter)
+
+    @contextmanager
+    def backfilling(self, ledger: Path, rate: str = POLITE) -> Iterator[Child]:
+        """A process that polls and backfills."""
+        address, url = self.site.server.address, f"sqlite:///{ledger}"
+        own = ("-m", "tests.integration.backfilling", address, NAMESPACE, url, str(self.page), rate)
+        child = Child("backfill", [sys.executable, *own], ledger.with_suffix(".log"))
+        try:
+            yield child
+        finally:
+            child.kill()
+
+    async def complete(self, ledger: Path, child: Child, deadline: float = 300) -> None:
+        """Wait until the backfill has read all."""
+
+        async def read() -> bool:
+            child.check()
+            return progress(ledger)[1] < self.site_oldest
+
+        await until(read, deadline=deadline, what="the end of the backfill")
+
+    @property
+    def site_oldest(self) -> int:
+        """A close time below all."""
+        return int((time.time() - (DAYS + 2) * DAY) * SECOND)
+
+
+def progress(ledger: Path) -> tuple[int, int]:
+    """Runs read, and the close time that is reached; as if at the end of time before the first."""
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+        return connection.execute("SELECT runs, position FROM past").fetchone() or (0, sys.maxsize)
+    return 0, sys.maxsize
+
+
+def counted(ledger: Path) -> Counts:
+    """What the ledger has."""
+    query = "SELECT minute / 1440, status, sum(count) FROM closed_minutes GROUP BY 1, 2"
+    with closing(sqlite3.connect(ledger)) as connection:
+        return Counter({(day, status): count for day, status, count in connection.execute(query)})
+
+
+async def server_counts(site: Site) -> Counts:
+    """The server's own count of each day."""
+    counts, budget = Counts(), Budget(4, 1)
+    today = int(time.time()) // DAY
+    for day in range(today - DAYS - 1, today + 1):
+        since, end = (datetime.fromtimestamp(moment * DAY, UTC).isoformat() for moment in (day, day + 1))
+        async with budget.slot():
+            answer = await site.client.count_workflows(
+                f"CloseTime >= '{since}' AND CloseTime < '{end}' GROUP BY ExecutionStatus"
+            )
+        counts.update({(day, STATUS_NAMES[str(group.group_values[0])]): group.count for group in answer.groups})
+    return counts
+
+
+@pytest.fixture(scope="module")
+async def stored(tmp_path_factory: pytest.TempPathFactory, full_size: bool) -> AsyncIterator[Stored]:  # noqa: FBT001 - a fixture
+    """A server whose runs closed over a week."""
+    folder = tmp_path_factory.mktemp("backfill")
+    rows, page = (100_000, 1000) if full_size else (3_000, 200)
+    step = DAYS * DAY * SECOND // rows
+    async with seeded(folder / "server", rows, int((time.time() - 60) * SECOND), step, LIMIT) as site:
+        yield Stored(site, folder, rows, page, await server_counts(site))
+
+
+@pytest.fixture(scope="module")
+async def killed(stored: Stored) -> Path:
+    """The ledger of a backfill that was killed several times, each time just after a page, and then went on."""
+    ledger = stored.folder / "killed.db"
+    for _ in range(KILLS):
+        before = progress(ledger)[0]
+        with stored.backfilling(ledger) as child:
+
+            async def further(child: Child = child, before: int = before) -> bool:
+                child.check()
+                return progress(ledger)[0] > before
+
+            await until(further, deadline=60, what="a page")
+    assert 0 < progress(ledger)[0] < stored.rows
+    with stored.backfilling(ledger) as child:
+        await stored.complete(ledger, child)
+    return ledger
+
+
+@pytest.mark.sized
+async def test_equals_the_server(stored: Stored, killed: Path) -> None:
+    """Killed in the middle again and again, the ledger has what the server counts, for each day and status."""
+    assert stored.counts.total() == stored.rows
+    assert counted(killed) == stored.counts
+    with closing(sqlite3.connect(killed)) as connection:
+        assert connection.execute("SELECT count(*) FROM closed_totals").fetchone() == (0,)
+    print(f"backfill: {stored.rows} runs over {DAYS} days, killed {KILLS} times: as the server counts them")
+
+
+@pytest.mark.sized
+async def test_polite(stored: Stored) -> None:
+    """While it backfills, a client that uses half of the server's limit is refused nothing."""
+    ledger, budget, codes = stored.folder / "polite.db", Budget(5, 1), Counter[str]()
+    request = CountWorkflowExecutionsRequest(namespace=NAMESPACE, query="ExecutionStatus = 'Running'")
+    with stored.backfilling(ledger) as child:
+        done = asyncio.create_task(stored.complete(ledger, child))
+        began = time.monotonic()
+        while not done.done():
+            async with budget.slot():
+                try:
+                    await stored.site.client.workflow_service.count_workflow_executions(request)
+                    codes["OK"] += 1
+                except RPCError as error:
+                    codes[error.status.name] += 1
+        await done
+    print(f"backfill beside a client: {dict(codes)} in {time.monotonic() - began:.1f} s, {stored.rows} runs read")
+    assert set(codes) == {"OK"}
+    assert codes["OK"] > 10
+    assert counted(ledger) == stored.counts
+
+
+async def test_refused(stored: Stored) -> None:
+    """A backfill that the server refuses again and again rests, goes on, and counts each run once."""
+    ledger, answered = stored.folder / "refused.db", 0
+    with stored.backfilling(ledger, "1000") as child:
+        # Somebody else takes all that the server gives until the backfill is refused something too.
+        while REFUSAL not in child.log.read_text():
+            child.check()
+            with suppress(RPCError):
+                await stored.site.client.count_workflows("ExecutionStatus = 'Running'")
+                answered += 1
+        await stored.complete(ledger, child)
+    assert answered > 0
+    assert counted(ledger) == stored.counts
+
+
+def blocks(programs: dict[str, Path], text: Path, data: Path) -> None:
+    """Make blocks of an OpenMetrics file."""
+    command = [programs["promtool"], "tsdb", "create-blocks-from", BLOCKS, "openmetrics", text, data]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=600)
+
+
+@pytest.mark.sized
+async def test_prometheus(stored: Stored, killed: Path, programs: dict[str, Path], tmp_path: Path) -> None:
+    """Prometheus takes the file in, and tells for each day what closed; where live counting begins nothing is false."""
+    text, live = tmp_path / "past.txt", tmp_path / "live.txt"
+    given = {"openmetrics": str(text), "ledger": f"sqlite:///{killed}", "temporal_namespace": NAMESPACE, "since": None}
+    print(write({"step": "1m", **given}, ["job=temporal-slo", "instance=h:1"], {}))
+    lines = [line for line in text.read_text().splitlines() if line.startswith(names.WORKFLOWS_CLOSED.sample)]
+    series, _, end = lines[-1].rsplit(" ", 2)
+    after = [f"{series} {max(count, 0)} {float(end) + 15 * (count + 6)}" for count in range(-5, 8)]
+    live.write_text("\n".join(["# TYPE temporal_slo_workflows_closed counter", *after, "# EOF\n"]))
+    for file in (text, live):
+        blocks(programs, file, tmp_path / "prometheus")
+    prometheus = Prometheus(programs["prometheus"], tmp_path, {})
+    try:
+        await prometheus.ready()
+        await holds(prometheus, stored, series, float(end))
+    finally:
+        await prometheus.close()
+        prometheus.child.stop()
+
+
+async def holds(prometheus: Prometheus, stored: Stored, series: str, end: float) -> None:
+    """Compare what Prometheus tells with the server's counts."""
+    closed_, begin = names.WORKFLOWS_CLOSED.sample, f"{end:.3f}"
+    for day in range(int(end) // DAY - DAYS, int(end) // DAY + 1):
+        total = await prometheus.value(f"sum({closed_} @ {min((day + 1) * DAY, end):.3f})") or 0
+        before = await prometheus.value(f"sum({closed_} @ {day * DAY})") or 0
+        assert total - before == sum(count for (at, _), count in stored.counts.items() if at == day)
+    days = f"[{DAYS + 1}d] @ {begin}"
+    for labels, value in (await prometheus.query(f"sum by (status) (increase({closed_}{days}))")).items():
+        truth = sum(count for (_, status), count in stored.counts.items() if status == dict(labels)["status"])
+        assert value == pytest.approx(truth, rel=0.002)
+    durations = await prometheus.value(f"sum({names.WORKFLOW_DURATION.name}_bucket{{le='+Inf'}} @ {begin})")
+    assert durations == stored.rows
+    (past,) = (await prometheus.query(f"{series} @ {begin}")).values()
+    (whole,) = (await prometheus.query(f"increase({series}[{DAYS + 1}d] @ {end + 15 * 13:.3f})")).values()
+    assert whole == pytest.approx(past + 7, abs=0.5)
+
+
+async def test_close_events(temporal: Temporal, tmp_path: Path) -> None:
+    """Runs of the past that are counted by their close event are: one that somebody terminated is no reset."""
+    client = await temporal.namespace("past-events")
+    for number in range(3):
+        handle = await client.start_workflow("Nobody", id=f"past-{number}", task_queue="past-nobody")
+        await handle.terminate()
+
+    async def visible() -> bool:
+        return (await client.count_workflows("ExecutionStatus = 'Terminated'")).count == 3
+
+    await until(visible, deadline=30, what="three terminated runs")
+    async with polling(tmp_path, temporal.connection("past-events")) as parts:
+        await parts.poller.poll()
+        ledger = parts.settler._ledger  # noqa: SLF001 - what the parts share
+        backfill = backfill_of(parts, ledger, client)
+        task = asyncio.create_task(backfill.run())
+
+        async def complete() -> bool:
+            return any(s.family is names.BACKFILL_COMPLETE and s.value for s in await backfill.read(0))
+
+        await until(complete, deadline=60, what="the end of the backfill")
+        assert counted(tmp_path / "polling.db") == {(int(time.time()) // DAY, "terminated"): 3}
+        assert {sample.family: sample.value for sample in await backfill.read(0)}[names.BACKFILL_GONE] == 0
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
