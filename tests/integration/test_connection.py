@@ -281,7 +281,6 @@ async def test_key_is_not_told(front: Front, pki: Pki, tmp_path: Path, caplog: p
     # What takes headers apart here, in the place of a server, notes each of them.
     logged = [record.getMessage() for record in caplog.records if not record.name.startswith("hpack")]
     assert "[hidden]" in str(refused.value)
-    assert any("[hidden]" in line for line in logged)
     assert not [text for text in (*texts, *logged) if FIRST in text or SECOND in text]
 
 
