@@ -144,6 +144,11 @@ EXPORTER_OPTIONS: Final = {
     "namespace-filter": ("PATTERN", settings.DEFAULT_NAMESPACE_FILTER, "which of all namespaces, for example 'shop-*'"),
     "poll-interval": ("DURATION", settings.DEFAULT_POLL_INTERVAL, "time from one poll of visibility to the next"),
     "spec": ("PATH", "none", f"SLO specs: files or folders, several divided by {os.pathsep!r}"),
+    "since": (
+        "DURATION",
+        "none",
+        "also count what closed before, so far back, for example 30d; 'retention' for all there is",
+    ),
     "sources": (
         "NAME=DURATION,…",
         settings.DEFAULT_SOURCES,
@@ -158,6 +163,7 @@ EXPORTER_OPTIONS: Final = {
 EXPORTER_FLAGS: Final = {
     "all-namespaces": "watch all Temporal namespaces that are registered, and look for new ones every minute",
     "fail-fast": "end with exit code 2 if a first poll fails, instead of waiting",
+    "redact-ids": "expose no exemplars, so that no id of a workflow leaves the exporter but by its log",
     "debug-anywhere": "answer /debug/poll to whoever asks, not to this machine alone",
 }
 
@@ -177,7 +183,9 @@ def _exporter(args: argparse.Namespace, context: Context) -> int:
     flags = [flag for flag in EXPORTER_FLAGS if getattr(args, flag.replace("-", "_"))]
     if args.all_namespaces and args.temporal_namespace is not None:
         raise UsageError("--all-namespaces", "contradicts --temporal-namespace", "give one of them")
-    chosen = settings.exporter(_connection(args, context), given, context.environ, flags)
+    chosen = settings.exporter(
+        _connection(args, context), given, context.environ, flags, lambda: _connection(args, context)
+    )
     from temporal_slo.exporter.service import serve  # noqa: PLC0415 needs the monitor extra, which workers lack
 
     _run(serve(chosen))

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +22,9 @@ DEFAULT_VISIBILITY_RATE: Final = 4.0
 DEFAULT_HISTORY_RATE: Final = 50.0
 DEFAULT_LEDGER: Final = "sqlite:///temporal-slo.db"
 DEFAULT_NAMESPACE_FILTER: Final = "*"
+RETENTION: Final = timedelta.max
+"""As far back as the server remembers."""
+
 DEFAULT_SOURCES: Final = "task_queues=30s,task_problems=1m,schedules=1m,retry_storms=2m"
 DEFAULT_LISTEN: Final = "127.0.0.1:9464"
 DEFAULT_POLL_INTERVAL: Final = "15s"
@@ -49,6 +52,9 @@ class ExporterSettings:
         all_namespaces: Watch those that there are.
         namespace_filter: Pattern, as of file names, that they must fit.
         debug_anywhere: Answer `/debug/poll` to whoever asks.
+        reconnect: Reads the connection's settings again, for certificates and keys that change.
+        redact_ids: Let no id of a run leave the exporter.
+        since: How far back to count what closed before counting began; None for not at all.
         sources: Time between two readings of each source beside visibility that is read.
     """
 
@@ -67,6 +73,9 @@ class ExporterSettings:
     all_namespaces: bool = False
     namespace_filter: str = DEFAULT_NAMESPACE_FILTER
     debug_anywhere: bool = False
+    reconnect: Callable[[], ClientConnectConfig] | None = None
+    redact_ids: bool = False
+    since: timedelta | None = None
     sources: Mapping[str, timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -100,9 +109,11 @@ def connection(
             f"TLS file {error.filename}", f"cannot be read: {error.strerror}", "correct the path or its permissions"
         ) from error
     except RuntimeError as error:
+        # What is wrong in a file is told with the line that it stands in, which may be the one with the API key.
+        what, _, _ = str(error).partition("\n")
         raise UsageError(
-            "Temporal configuration", str(error), "correct temporal.toml, TEMPORAL_PROFILE or the TEMPORAL_* variable"
-        ) from error
+            "Temporal configuration", what, "correct temporal.toml, TEMPORAL_PROFILE or the TEMPORAL_* variable"
+        ) from None
     _check_tls(config)
     # An empty option is a mistake, an unset variable most of the time, and not the same as none.
     config["target_host"] = config.get("target_host") or DEFAULT_ADDRESS if address is None else address
@@ -183,6 +194,7 @@ def exporter(
     given: Mapping[str, str | None],
     environ: Mapping[str, str],
     flags: Collection[str] = (),
+    reconnect: Callable[[], ClientConnectConfig] | None = None,
 ) -> ExporterSettings:
     """Return the exporter's settings: options over `TEMPORAL_SLO_*` variables over defaults.
 
@@ -191,6 +203,7 @@ def exporter(
         given: Options by name, `poll-interval` for one; None for those that were not given.
         environ: The process's environment.
         flags: Names of the switches that were given.
+        reconnect: Reads *connect* again.
 
     Raises:
         UsageError: One of them is malformed, or two contradict one another.
@@ -219,8 +232,17 @@ def exporter(
         all_namespaces=every,
         namespace_filter=pattern[0],
         debug_anywhere="debug-anywhere" in flags,
+        reconnect=reconnect,
+        redact_ids="redact-ids" in flags,
+        since=_since(*pick("since", "")),
         sources=_sources(*pick("sources", "")),
     )
+
+
+def _since(text: str, where: str) -> timedelta | None:
+    if not text:
+        return None
+    return RETENTION if text == "retention" else duration(text, where)
 
 
 def _sources(text: str, where: str) -> dict[str, timedelta]:

@@ -17,7 +17,6 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.service import RPCError
 
 from temporal_slo import names, settings
-from temporal_slo.exporter.board import Board
 from temporal_slo.exporter.certificate import expiry
 from temporal_slo.exporter.connection import Connection
 from temporal_slo.exporter.ledger import Ledger
@@ -85,12 +84,11 @@ async def watching(folder: Path, environ: dict[str, str]) -> AsyncIterator[tuple
     load = partial(settings.connection, None, None, None, environ)
     config = load()
     url = f"sqlite:///{folder / 'ledger.db'}"
-    made = ExporterSettings(config, url, ("127.0.0.1", 0), timedelta(seconds=1), visibility_rate=1000)
+    made = ExporterSettings(config, url, ("127.0.0.1", 0), timedelta(seconds=1), visibility_rate=1000, reconnect=load)
     ledger = Ledger(url)
     try:
-        connection = await Connection.to(config, load)
-        common = Common(made, ledger, Board(ledger), connection.client)
-        yield connection, await wire(common, made.namespaces[0], ())
+        common = await Common.of(made, ledger)
+        yield common.connection, await wire(common, made.namespaces[0], ())
     finally:
         ledger.close()
 

@@ -68,7 +68,8 @@ async def running(
     ledger = Ledger(url)
     client = await Client.connect(**connection)
     board = Recorded(ledger)
-    fleet = Fleet(Common(settings, ledger, board, client), Specs(()), listing(client) if pattern else None)
+    common = replace(await Common.of(settings, ledger), board=board, client=client)
+    fleet = Fleet(common, Specs(()), listing(client) if pattern else None)
     await fleet.prepare()
     task = asyncio.create_task(fleet.run())
     try:

@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -108,7 +108,8 @@ async def _serve(settings: ExporterSettings, specs: Specs, ledger: Ledger, liste
     watched = "all Temporal namespaces" if settings.all_namespaces else ", ".join(settings.namespaces)
     log.info("serving /metrics of %s on %s:%d", watched, host, port)
     app = create_app(common.board, fleet.told, debug_anywhere=settings.debug_anywhere)
-    await _run(app, listener, fleet, follow(specs, fleet.adopt, common.board.renew))
+    following = follow(specs, fleet.adopt, common.board.renew), common.connection.follow()
+    await _run(app, listener, fleet, following)
 
 
 async def _check(settings: ExporterSettings, fleet: Fleet) -> None:
@@ -130,17 +131,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(app: FastAPI, listener: socket.socket, fleet: Fleet, following: Coroutine[Any, Any, None]) -> None:
-    """Watch, follow the specs and serve until cancelled, or until one of them ends.
+async def _run(
+    app: FastAPI, listener: socket.socket, fleet: Fleet, following: Iterable[Coroutine[Any, Any, None]]
+) -> None:
+    """Watch, follow what may change and serve until cancelled, or until one of them ends.
 
-    The first two never return: one that ends has crashed, and an exporter that no longer polls must not go on
+    All but the last never return: one that ends has crashed, and an exporter that no longer polls must not go on
     answering as if all were well.
     """
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_DEADLINE
     )
     server = _Server(config)
-    working = [asyncio.create_task(fleet.run()), asyncio.create_task(following)]
+    working = [asyncio.create_task(fleet.run()), *map(asyncio.create_task, following)]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await asyncio.wait([*working, serving], return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from temporalio.converter import DataConverter
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter import sources
 from temporal_slo.exporter.audit import Auditor
+from temporal_slo.exporter.backfill import Backfill
+from temporal_slo.exporter.bar import Bar
 from temporal_slo.exporter.board import Board, Own
 from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.connection import Connection
 from temporal_slo.exporter.history import TemporalHistory
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.mirror import Mirror
@@ -38,11 +42,12 @@ from temporal_slo.exporter.state import EDGES, SECOND, OverdueRule, Promise, Sta
 from temporal_slo.exporter.traced import Trace, TracedVisibility
 from temporal_slo.exporter.visibility import TemporalVisibility
 from temporal_slo.names import OUTCOME_NONE
-from temporal_slo.settings import ExporterSettings
+from temporal_slo.settings import RETENTION, ExporterSettings
 from temporal_slo.spec.events import broken
 from temporal_slo.spec.model import Spec, latency_thresholds, overdue_slos, slos_of, spec_outcomes, watched_types
 
 HISTORY_CONCURRENCY: Final = 8
+PROGRESS_INTERVAL: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,15 @@ class Common:
     ledger: Ledger
     board: Board
     client: Client
+    connection: Connection
+    bar: Bar
 
     @classmethod
     async def of(cls, settings: ExporterSettings, ledger: Ledger, own: Own = tuple) -> Self:
         """Return it with a client that connects at its first request, and a board that also tells what *own* does."""
-        client = await Client.connect(**settings.connection, lazy=True)
-        return cls(settings, ledger, Board(ledger, own), client)
+        connection = await Connection.to(settings.connection, settings.reconnect)
+        board = Board(ledger, lambda: (*own(), *connection.samples()))
+        return cls(settings, ledger, board, connection.client, connection, Bar(sys.stderr))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class Parts:
     mirror: Mirror
     judge: Judge
     settings: ExporterSettings
+    backfill: Backfill | None
 
     def adopt(self, specs: tuple[Spec, ...]) -> None:
         """Go by *specs* from now on.
@@ -85,6 +94,8 @@ class Parts:
         reader = outcome_reader(self.settings, self.namespace, specs)
         self.judge.adopt(reader, outcomes)
         self.gauge.reader = reader if outcomes else None
+        if self.backfill:
+            self.backfill.judge.adopt(outcome_reader(self.settings, self.namespace, specs), outcomes)
         go_by(specs, self.namespace, self.mirror.state)
         sources.adopt(self.watches, specs, self.namespace)
 
@@ -93,6 +104,8 @@ class Parts:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.poller.run())
             tasks.create_task(self.settler.run())
+            if self.backfill:
+                tasks.create_task(self.backfill.run())
             for watch in self.watches:
                 tasks.create_task(watch.run())
 
@@ -126,6 +139,7 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
     outcomes = spec_outcomes(specs, namespace)
     reader = outcome_reader(settings, namespace, specs)
     state = await ledger.load(namespace)
+    state.tell_ids = not settings.redact_ids
     go_by(specs, namespace, state)
     await board.join(namespace)
     budgets = sources.budgets(settings, HISTORY_CONCURRENCY)
@@ -137,11 +151,31 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
     judge = Judge(reader, outcomes, state)
     mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
     watches = sources.watches(settings, site)
+    backfill = _backfill(common, site, mirror) if settings.since else None
+    if backfill:
+        watches = (*watches, Watch(namespace, backfill, PROGRESS_INTERVAL))
     gauge = Gauge(requests, budgets, watches, reader if outcomes else None)
     audit = Auditor(namespace, mirror, ledger, visibility).audit
     poller = Poller(namespace, mirror, gauge, board.put, audit=audit, trace=trace, interval=settings.poll_interval)
     settler = Settler(namespace, mirror, ledger, history, judge=judge)
-    return Parts(namespace, poller, settler, watches, gauge, trace, mirror, judge, settings)
+    return Parts(namespace, poller, settler, watches, gauge, trace, mirror, judge, settings, backfill)
+
+
+def _backfill(common: Common, site: sources.Site, mirror: Mirror) -> Backfill:
+    settings, namespace = common.settings, site.namespace
+    visibility, history = TemporalVisibility(site.client, namespace), TemporalHistory(site.client, namespace)
+    # Of its own: results of old that cannot be read must not stop the reading of new ones.
+    judge = Judge(outcome_reader(settings, namespace, site.specs), spec_outcomes(site.specs, namespace), State())
+    return Backfill(
+        namespace,
+        mirror,
+        common.ledger,
+        PacedVisibility(visibility, site.budgets["visibility"], site.requests, bulk=True),
+        PacedHistory(history, site.budgets["history"], site.requests, bulk=True),
+        judge=judge,
+        since=None if settings.since == RETENTION else settings.since,
+        show=common.bar,
+    )
 
 
 def go_by(specs: tuple[Spec, ...], namespace: str, state: State) -> None:
