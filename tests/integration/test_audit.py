@@ -29,8 +29,7 @@ async def test_audit(temporal: Temporal, tmp_path: Path) -> None:
     client = await temporal.namespace("audit")
     async with polling(tmp_path, temporal.connection("audit")) as parts:
         # Its own clock would make the test wait for an hour.
-        mirror, audit = parts.poller._mirror, parts.poller._audit  # noqa: SLF001
-        assert audit
+        mirror, audit = parts.poller._mirror, parts.poller._between[-1]  # noqa: SLF001
         now = int(time.time() * SECOND)
         await mirror.poll(now)
         for _ in range(RUNS):

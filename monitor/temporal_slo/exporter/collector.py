@@ -80,6 +80,8 @@ def _counts(figures: Figures) -> Iterator[Sample]:
         yield Sample(names.WORKFLOWS_CLOSED, closed._asdict(), _exemplified(count, figures.exemplars.get(closed)))
     for failure, count in figures.failures.items():
         yield Sample(names.WORKFLOW_FAILURES, failure._asdict(), _exemplified(count, figures.exemplars.get(failure)))
+    for slo, since in figures.measured_since.items():
+        yield Sample(names.LATENCY_MEASURED_SINCE, {names.SLO: slo}, since)
     for slo, count in figures.observed_minutes.items():
         yield Sample(names.OBSERVED_MINUTES, {names.SLO: slo}, count)
     for slo, count in figures.overdue_minutes.items():

@@ -32,6 +32,9 @@ def figures(state: State, now: int) -> Figures:
         started=dict(state.started),
         failures=dict(state.failures),
         others=dict(state.others),
+        measured_since={
+            slo: state.measured[edge] / SECOND for slo, edge in state.latencies.items() if edge in state.measured
+        },
         exemplars=dict(state.exemplars),
         waiting=state.waiting,
         covered_until=_covered_until(state),

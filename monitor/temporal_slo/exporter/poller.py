@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 Publish = Callable[[Snapshot], Awaitable[None]]
 Gauge = Callable[[Snapshot], Snapshot]
-Audit = Callable[[int], Awaitable[None]]
+Between = Callable[[int], Awaitable[None]]
 
 
 class Poller:
@@ -35,7 +35,7 @@ class Poller:
         mirror: What is polled.
         gauge: Puts what requests there were into a snapshot.
         publish: Gets a snapshot after every poll.
-        audit: Is given its turn when a poll is complete and nothing is left to catch up on.
+        between: Are given their turn when a poll is complete and nothing is left to catch up on.
         trace: Is told when a poll begins.
         interval: Time from one complete poll to the next; what was passed over is read in what is left of it.
         clock: Unix time in seconds.
@@ -52,7 +52,7 @@ class Poller:
         gauge: Gauge,
         publish: Publish,
         *,
-        audit: Audit | None = None,
+        between: Sequence[Between] = (),
         trace: Trace | None = None,
         interval: timedelta,
         clock: Callable[[], float] = time.time,
@@ -61,7 +61,7 @@ class Poller:
         self._mirror = mirror
         self._gauge = gauge
         self._publish = publish
-        self._audit = audit
+        self._between = between
         self._trace = trace or Trace()
         self._interval = interval.total_seconds()
         self._clock = clock
@@ -79,8 +79,8 @@ class Poller:
             complete = await self.poll() and await self._catch_up(began + self._interval)
             failures = 0 if complete else failures + 1
             self._tell_change(before)
-            if complete and self._audit:
-                await self._audit(self._now())
+            for act in self._between if complete else ():
+                await act(self._now())
             rest = max(began + self._interval - self._clock(), 0.0)
             await self._sleep(backoff(failures, random.random()) if failures else rest)  # noqa: S311 no secret
 

@@ -97,6 +97,9 @@ bad_runs: Final = _table(
 exposed: Final = _table("exposed", {**_EPOCH, "series": Text}, {})
 """Counter series that were let go from the 0 at which each begins."""
 
+measured: Final = _table("measured", {**NAMESPACE, "edge": BigInteger}, {"since": BigInteger})
+"""Latency thresholds, in milliseconds, and the close time from which durations have an edge there."""
+
 past: Final = _table(
     "past",
     NAMESPACE,

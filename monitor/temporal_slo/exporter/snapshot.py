@@ -77,6 +77,7 @@ class Figures:
         overdue_minutes: Those of them that were overdue.
         others: Counters of the exporter itself.
         edges: Upper edges of the duration buckets, in seconds.
+        measured_since: Close time from which the threshold of each latency SLO is measured, Unix time in seconds.
         exemplars: The newest run of each series whose runs went wrong.
         waiting: Closed runs that wait for their close event.
         covered_until: Close time up to which all was read but for `uncovered`, Unix time in seconds.
@@ -97,6 +98,7 @@ class Figures:
     started: Mapping[RunningKey, int] = field(default_factory=dict)
     failures: Mapping[FailureKey, int] = field(default_factory=dict)
     others: Mapping[str, int] = field(default_factory=dict)
+    measured_since: Mapping[str, float] = field(default_factory=dict)
     exemplars: Mapping[ClosedKey | FailureKey, Exemplar] = field(default_factory=dict)
     waiting: int = 0
     covered_until: float | None = None

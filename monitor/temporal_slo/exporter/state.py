@@ -204,6 +204,8 @@ class State:
         minutes: Minutes that are judged, by SLO.
         overdue: When open runs are overdue, as the spec has it.
         promises: Whose budget closed runs may spend, as the spec has it.
+        latencies: The threshold of each latency SLO, in milliseconds.
+        measured: Since when each of them is measured.
         watched: Workflow types of the spec, with the outcomes that a completed run may have.
         exemplars: The newest run of each series whose runs went wrong, of those that were counted since the process
             began: no ledger keeps them.
@@ -224,6 +226,8 @@ class State:
     edges: tuple[int, ...] = EDGES
     overdue: tuple[OverdueRule, ...] = ()
     promises: tuple[Promise, ...] = ()
+    latencies: Mapping[str, int] = field(default_factory=dict)
+    measured: Mapping[int, int] = field(default_factory=dict)
     watched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exemplars: dict[ClosedKey | FailureKey, Exemplar] = field(default_factory=dict)
     tell_ids: bool = True

@@ -22,6 +22,7 @@ from temporal_slo.exporter.budget import Budget
 from temporal_slo.exporter.connection import Connection
 from temporal_slo.exporter.history import TemporalHistory
 from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.exporter.measured import Measured
 from temporal_slo.exporter.mirror import Mirror
 from temporal_slo.exporter.outcome import (
     BAD,
@@ -44,7 +45,15 @@ from temporal_slo.exporter.visibility import TemporalVisibility
 from temporal_slo.names import OUTCOME_NONE
 from temporal_slo.settings import RETENTION, ExporterSettings
 from temporal_slo.spec.events import broken
-from temporal_slo.spec.model import Spec, latency_thresholds, overdue_slos, slos_of, spec_outcomes, watched_types
+from temporal_slo.spec.model import (
+    Latency,
+    Spec,
+    latency_thresholds,
+    overdue_slos,
+    slos_of,
+    spec_outcomes,
+    watched_types,
+)
 
 HISTORY_CONCURRENCY: Final = 8
 PROGRESS_INTERVAL: Final = timedelta(seconds=1)
@@ -155,8 +164,9 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
     if backfill:
         watches = (*watches, Watch(namespace, backfill, PROGRESS_INTERVAL))
     gauge = Gauge(requests, budgets, watches, reader if outcomes else None)
-    audit = Auditor(namespace, mirror, ledger, visibility).audit
-    poller = Poller(namespace, mirror, gauge, board.put, audit=audit, trace=trace, interval=settings.poll_interval)
+    auditor, measured = Auditor(namespace, mirror, ledger, visibility), Measured(namespace, ledger, state)
+    between = (measured.note, auditor.audit)
+    poller = Poller(namespace, mirror, gauge, board.put, between=between, trace=trace, interval=settings.poll_interval)
     settler = Settler(namespace, mirror, ledger, history, judge=judge)
     return Parts(namespace, poller, settler, watches, gauge, trace, mirror, judge, settings, backfill)
 
@@ -187,6 +197,11 @@ def go_by(specs: tuple[Spec, ...], namespace: str, state: State) -> None:
         )
         for slo, overdue in overdue_slos(specs, namespace)
     )
+    state.latencies = {
+        slo.name: round(slo.sli.threshold.total_seconds() * 1000)
+        for slo in slos_of(specs, namespace)
+        if isinstance(slo.sli, Latency)
+    }
     state.promises = tuple(
         Promise(slo.name, slo.workflow, slo.task_queue, is_broken)
         for slo in slos_of(specs, namespace)

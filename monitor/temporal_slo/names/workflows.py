@@ -60,6 +60,14 @@ WORKFLOWS_OVERDUE: Final = Family(
     "Workflow runs that were open for longer than the SLO's max_age at the last complete poll.",
     (NAMESPACE, WORKFLOW_TYPE, SLO),
 )
+LATENCY_MEASURED_SINCE: Final = Family(
+    f"{PREFIX}_latency_measured_since_timestamp_seconds",
+    "gauge",
+    "Close time from which the threshold of a latency SLO is measured, in Unix time: runs that closed before were "
+    "counted when it was another, and do not tell how many met it.",
+    (NAMESPACE, SLO),
+    "seconds",
+)
 OBSERVED_MINUTES: Final = Family(
     f"{PREFIX}_observed_minutes",
     "counter",
