@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from fractions import Fraction
+from typing import Annotated, Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import jmespath
@@ -16,11 +17,17 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from temporal_slo.durations import parse_duration
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 REFUSED: Final = "refused"
 """The type of the errors that already say what is wrong and what to do."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 # Nine digits after the point say more than any period can hold events.
 _DECIMAL: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smhd])")
+WHOLE: Final = 100
+"""The whole of a percentage."""
 _WHOLE: Final = re.compile(r"\d{1,9}")
 _EXPRESSION_MAX: Final = 200
 """JMESPath parses and evaluates by recursion: no expression this short exhausts Python's stack."""
@@ -36,6 +43,33 @@ def show(value: object) -> str:
     """Return *value* as a message quotes it: on one line, and not at full length if that is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+
+
+def one_of(words: Sequence[str], joint: str = "or") -> str:
+    """Return *words* as a sentence lists them."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {joint} {words[-1]}"
+
+
+class Fixed(Mapping[K, V]):
+    """A mapping that cannot be changed, so that a spec has a hash."""
+
+    def __init__(self, items: Mapping[K, V]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: K) -> V:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
 
 
 def distinct(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -86,16 +120,49 @@ def _paragraph(text: str) -> str:
     return text.strip()
 
 
-def _percent(value: object) -> Decimal:
+def _decimal(value: object, form: str) -> Decimal:
     text = _written(value)
     if not _DECIMAL.fullmatch(text):
-        raise refusal(f"{show(text)} is not a decimal number", "write percent without a sign, for example 99.5")
-    number = Decimal(text)
-    if number == 100:  # noqa: PLR2004 - the whole of a percentage
+        raise refusal(f"{show(text)} is not a decimal number", form)
+    return Decimal(text)
+
+
+def _objective(value: object) -> Decimal:
+    number = _decimal(value, "write percent without a sign, for example 99.5")
+    if number == WHOLE:
         raise refusal("an objective of 100 leaves no error budget", "write less, for example 99.9")
-    if not 0 < number < 100:  # noqa: PLR2004 - the whole of a percentage
-        raise refusal(f"{text} is not between 0 and 100", "write percent, for example 99.5")
+    if not 0 < number < WHOLE:
+        raise refusal(f"{number:f} is not between 0 and 100", "write percent, for example 99.5")
     return number
+
+
+def _percent(value: object) -> Decimal:
+    number = _decimal(value, "write percent without a sign, for example 2.5")
+    if not 0 < number <= WHOLE:
+        raise refusal(f"{number:f} is not a percentage above 0", "write at most 100, for example 2.5")
+    return number
+
+
+def _confidence(value: object) -> Decimal:
+    number = _decimal(value, "write for example 0.95")
+    if not Decimal("0.5") < number < 1:
+        raise refusal(f"{number:f} is not between 0.5 and 1", "write for example 0.95")
+    return number
+
+
+def _rate(value: object) -> Fraction:
+    if isinstance(value, Fraction):
+        return value
+    text = _written(value)
+    found = _RATE.fullmatch(text)
+    if not found:
+        raise refusal(
+            f"{show(text)} is not a rate", "write a number of events a second, minute, hour or day, for example 20/h"
+        )
+    number = Fraction(found[1])
+    if not number:
+        raise refusal(f"{show(text)} is no event at all", "write a rate above 0, or remove it")
+    return number / (parse_duration(f"1{found[2]}") // timedelta(seconds=1))
 
 
 def span(value: object) -> timedelta:
@@ -115,6 +182,12 @@ def _count(value: object) -> int:
     if not _WHOLE.fullmatch(text):
         raise refusal(f"{show(text)} is not a whole number from 0 to 999999999", "write digits, for example 2")
     return int(text)
+
+
+def _at_least_one(number: int) -> int:
+    if not number:
+        raise refusal("0 is not enough", "write 1 or more")
+    return number
 
 
 def _switch(value: object) -> bool:
@@ -166,9 +239,13 @@ Name = Annotated[str, AfterValidator(_name)]
 Line = Annotated[str, AfterValidator(_line)]
 Lines = Annotated[tuple[Line, ...], AfterValidator(distinct)]
 Paragraph = Annotated[str, AfterValidator(_paragraph)]
+Objective = Annotated[Decimal, BeforeValidator(_objective)]
 Percent = Annotated[Decimal, BeforeValidator(_percent)]
+Confidence = Annotated[Decimal, BeforeValidator(_confidence)]
+Rate = Annotated[Fraction, BeforeValidator(_rate)]
 Span = Annotated[timedelta, BeforeValidator(span)]
 Count = Annotated[int, BeforeValidator(_count)]
+Positive = Annotated[int, BeforeValidator(_count), AfterValidator(_at_least_one)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Expression = Annotated[str, AfterValidator(_expression)]
