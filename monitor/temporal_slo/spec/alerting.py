@@ -8,16 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from temporal_slo.spec.base import Part
-from temporal_slo.spec.values import (
-    Confidence,
-    Fixed,
-    Name,
-    Percent,
-    Positive,
-    Span,
-    Switch,
-    refusal,
-)
+from temporal_slo.spec.scalars import Confidence, Name, Percent, Positive, Span, Switch
+from temporal_slo.spec.values import Fixed, refusal
 
 Severity = Literal["page", "ticket"]
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Context, Decimal
 from typing import Final
 
+from temporal_slo.spec.figures import plain
 from temporal_slo.spec.model import Calendar, Period, Slo, Spec, Tier
 from temporal_slo.spec.values import WHOLE
 
@@ -35,12 +36,6 @@ def factor(tier: Tier, period: Period) -> Decimal:
     millisecond = timedelta(milliseconds=1)
     spent = tier.budget * (length(period) // millisecond)
     return plain(_DIGITS.divide(spent, Decimal(WHOLE) * (tier.long // millisecond)))
-
-
-def plain(number: Decimal) -> Decimal:
-    """Return *number* without trailing zeros and without an exponent."""
-    short = number.normalize()
-    return short.quantize(Decimal(1)) if short == short.to_integral_value() else short
 
 
 def tiers_of(spec: Spec, slo: Slo) -> tuple[Tier, ...]:

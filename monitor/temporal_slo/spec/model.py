@@ -5,7 +5,15 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from temporal_slo.spec.alerting import (
     Alerting,
@@ -18,19 +26,10 @@ from temporal_slo.spec.alerting import (
     TierAlert,
 )
 from temporal_slo.spec.base import Part
-from temporal_slo.spec.slis import (
-    ActivitySuccess,
-    Latency,
-    Overdue,
-    ScheduleToStart,
-    Sli,
-    SliKinds,
-    Success,
-    WorkerSli,
-    chosen,
-)
-from temporal_slo.spec.values import (
-    WHOLE,
+from temporal_slo.spec.scalars import (
+    FILLED,
+    LINE,
+    SPAN,
     Expression,
     Line,
     Lines,
@@ -39,11 +38,20 @@ from temporal_slo.spec.values import (
     Paragraph,
     Rate,
     Zone,
-    filled,
-    refusal,
-    show,
-    span,
 )
+from temporal_slo.spec.slis import (
+    ActivitySuccess,
+    Latency,
+    OneKind,
+    Overdue,
+    ScheduleToStart,
+    Sli,
+    SliKinds,
+    Success,
+    WorkerSli,
+    chosen,
+)
+from temporal_slo.spec.values import WHOLE, filled, refusal, show, span
 
 __all__ = [
     "ActivitySuccess",
@@ -55,6 +63,7 @@ __all__ = [
     "Outcome",
     "Overdue",
     "Period",
+    "PeriodKey",
     "Prometheus",
     "ScheduleToStart",
     "ServerCauses",
@@ -66,6 +75,7 @@ __all__ = [
     "Success",
     "Tier",
     "TierAlert",
+    "WindowsKey",
     "WorkerSli",
     "latency_thresholds",
     "overdue_slos",
@@ -132,6 +142,9 @@ def _types(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+_LINES = {"type": "array", "items": LINE, "minItems": 1, "uniqueItems": True}
+
+
 class Slo(Part):
     """One promise.
 
@@ -149,11 +162,13 @@ class Slo(Part):
 
     name: Name = Field(examples=["booking-success"])
     description: Paragraph = Field(default="", examples=["A booking that we accept is confirmed."])
-    workflow: Annotated[Lines, BeforeValidator(_types), AfterValidator(filled)] = Field(examples=["[BookRideWorkflow]"])
+    workflow: Annotated[
+        Lines, BeforeValidator(_types), AfterValidator(filled), WithJsonSchema({"anyOf": [LINE, _LINES]})
+    ] = Field(examples=["[BookRideWorkflow]"])
     task_queue: Line | None = Field(default=None, examples=["booking-tasks"])
     objective: Objective = Field(examples=["99.5"])
     outcome: Outcome | None = Field(default=None, examples=["{from: status, good: [CONFIRMED], bad: [FAILED]}"])
-    sli: Annotated[Sli, BeforeValidator(chosen)] = Field(examples=["{latency: {threshold: 2m}}"])
+    sli: Annotated[Sli, BeforeValidator(chosen), OneKind()] = Field(examples=["{latency: {threshold: 2m}}"])
     expected_rate: Rate | None = Field(default=None, examples=["20/h"])
     alerting: Alerting = Field(default=Alerting(), examples=["{page: true, ticket: true}"])
 
@@ -195,6 +210,10 @@ def _distinct_tiers(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
     return tiers
 
 
+PeriodKey = Annotated[Annotated[timedelta, WithJsonSchema(SPAN)] | Calendar, BeforeValidator(_period)]
+WindowsKey = Annotated[tuple[Tier, ...], AfterValidator(filled), AfterValidator(_distinct_tiers), FILLED]
+
+
 class Spec(Part):
     """One file: the promises of one service in one Temporal namespace.
 
@@ -214,13 +233,13 @@ class Spec(Part):
     service: Name = Field(examples=["volteryde"])
     temporal_namespace: Line = Field(examples=["volteryde-dev"])
     owner: Line = Field(examples=["bookings-team"])
-    period: Annotated[Period, BeforeValidator(_period)] = Field(examples=["30d"])
-    windows: Annotated[tuple[Tier, ...], AfterValidator(filled), AfterValidator(_distinct_tiers)] | None = Field(
+    period: PeriodKey = Field(examples=["30d"])
+    windows: WindowsKey | None = Field(
         default=None, examples=["[{name: page-quick, severity: page, long: 1h, short: 5m, budget: 2}]"]
     )
     prometheus: Prometheus = Field(default=Prometheus(), examples=["{retention: 60d}"])
     causes: Causes = Field(default=Causes(), examples=["{backlog_age: 5m}"])
-    slos: Annotated[tuple[Slo, ...], AfterValidator(filled)] = Field(
+    slos: Annotated[tuple[Slo, ...], AfterValidator(filled), FILLED] = Field(
         examples=[
             "[{name: booking-latency, workflow: BookRideWorkflow, objective: 99, sli: {latency: {threshold: 2m}}}]"
         ]

@@ -3,10 +3,13 @@
 from datetime import timedelta
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from temporal_slo.spec.base import Part
-from temporal_slo.spec.values import Count, Lines, Span, distinct, filled, one_of, refusal, show
+from temporal_slo.spec.scalars import DISTINCT, FILLED, Count, Lines, Span
+from temporal_slo.spec.values import distinct, filled, one_of, refusal, show
 
 WAIT_EDGES: Final = tuple(
     timedelta(milliseconds=edge)
@@ -28,10 +31,10 @@ class Success(Part):
 
     kind: ClassVar[str] = "success"
 
-    bad: Annotated[tuple[BadEvent, ...], AfterValidator(filled), AfterValidator(distinct)] = Field(
+    bad: Annotated[tuple[BadEvent, ...], AfterValidator(filled), AfterValidator(distinct), FILLED, DISTINCT] = Field(
         examples=["[failed, timed_out]"]
     )
-    excluded: Annotated[tuple[ExcludedEvent, ...], AfterValidator(distinct)] = Field(
+    excluded: Annotated[tuple[ExcludedEvent, ...], AfterValidator(distinct), DISTINCT] = Field(
         default=(), examples=["[canceled, terminated]"]
     )
 
@@ -69,6 +72,7 @@ class Overdue(Part):
     tolerate: Count = Field(default=0, examples=["2"])
 
 
+ActivityTypes = Annotated[Lines, AfterValidator(filled), FILLED]
 ActivityEnd = Literal["failed", "timed_out", "canceled"]
 
 
@@ -81,8 +85,10 @@ class ActivitySuccess(Part):
     """
 
     kind: ClassVar[str] = "activity_success"
-    activities: Annotated[Lines, AfterValidator(filled)] | None = Field(default=None, examples=["[charge_wallet]"])
-    bad: Annotated[tuple[ActivityEnd, ...], AfterValidator(filled), AfterValidator(distinct)] = Field(
+    activities: ActivityTypes | None = Field(
+        default=None, examples=["[charge_wallet]"]
+    )
+    bad: Annotated[tuple[ActivityEnd, ...], AfterValidator(filled), AfterValidator(distinct), FILLED, DISTINCT] = Field(
         default=("failed", "timed_out"), examples=["[failed, timed_out]"]
     )
 
@@ -97,7 +103,9 @@ class ScheduleToStart(Part):
 
     kind: ClassVar[str] = "schedule_to_start"
     threshold: Span = Field(examples=["5s"])
-    activities: Annotated[Lines, AfterValidator(filled)] | None = Field(default=None, examples=["[charge_wallet]"])
+    activities: ActivityTypes | None = Field(
+        default=None, examples=["[charge_wallet]"]
+    )
 
 
 Sli = Success | Latency | Overdue | ActivitySuccess | ScheduleToStart
@@ -113,6 +121,13 @@ class SliKinds(Part):
     overdue: Overdue | None = Field(default=None, examples=["{max_age: 15m}"])
     activity_success: ActivitySuccess | None = Field(default=None, examples=["{activities: [charge_wallet]}"])
     schedule_to_start: ScheduleToStart | None = Field(default=None, examples=["{threshold: 5s}"])
+
+
+class OneKind:
+    """Stands in the JSON Schema for what is written: the key tells which kind it is."""
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(SliKinds.__pydantic_core_schema__) | {"minProperties": 1, "maxProperties": 1}
 
 
 def chosen(value: object) -> object:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
-from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from temporal_slo.durations import parse_duration
@@ -29,7 +28,7 @@ _RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smhd])")
 WHOLE: Final = 100
 """The whole of a percentage."""
 _WHOLE: Final = re.compile(r"\d{1,9}")
-_EXPRESSION_MAX: Final = 200
+EXPRESSION_MAX: Final = 200
 """JMESPath parses and evaluates by recursion: no expression this short exhausts Python's stack."""
 _SHOWN_MAX: Final = 60
 
@@ -96,7 +95,8 @@ def _written(value: object) -> str:
     raise PydanticKnownError("string_type")
 
 
-def _name(text: str) -> str:
+def name(text: str) -> str:
+    """Refuse what is not a name."""
     if not _NAME.fullmatch(text):
         raise refusal(
             f"{show(text)} is not a name", "write at most 63 lower-case letters, digits and hyphens, a letter first"
@@ -104,7 +104,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
+    """Refuse what is not one line of text."""
     if not text.strip():
         raise refusal("is empty", "write a text")
     if text != text.strip():
@@ -114,7 +115,8 @@ def _line(text: str) -> str:
     return text
 
 
-def _paragraph(text: str) -> str:
+def paragraph(text: str) -> str:
+    """Refuse control characters."""
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text if char not in "\n\t"):
         raise refusal(f"{show(text)} holds a control character", "remove it")
     return text.strip()
@@ -127,7 +129,8 @@ def _decimal(value: object, form: str) -> Decimal:
     return Decimal(text)
 
 
-def _objective(value: object) -> Decimal:
+def objective(value: object) -> Decimal:
+    """Read percent of good events, or refuse it."""
     number = _decimal(value, "write percent without a sign, for example 99.5")
     if number == WHOLE:
         raise refusal("an objective of 100 leaves no error budget", "write less, for example 99.9")
@@ -136,21 +139,24 @@ def _objective(value: object) -> Decimal:
     return number
 
 
-def _percent(value: object) -> Decimal:
+def percent(value: object) -> Decimal:
+    """Read a percentage, or refuse it."""
     number = _decimal(value, "write percent without a sign, for example 2.5")
     if not 0 < number <= WHOLE:
         raise refusal(f"{number:f} is not a percentage above 0", "write at most 100, for example 2.5")
     return number
 
 
-def _confidence(value: object) -> Decimal:
+def confidence(value: object) -> Decimal:
+    """Read how sure something is to be, or refuse it."""
     number = _decimal(value, "write for example 0.95")
     if not Decimal("0.5") < number < 1:
         raise refusal(f"{number:f} is not between 0.5 and 1", "write for example 0.95")
     return number
 
 
-def _rate(value: object) -> Fraction:
+def rate(value: object) -> Fraction:
+    """Read events per second, or refuse it."""
     if isinstance(value, Fraction):
         return value
     text = _written(value)
@@ -177,20 +183,23 @@ def span(value: object) -> timedelta:
         raise refusal(what, "write whole numbers, each with a unit of ms, s, m, h, d or w") from error
 
 
-def _count(value: object) -> int:
+def count(value: object) -> int:
+    """Read a whole number, or refuse it."""
     text = _written(value)
     if not _WHOLE.fullmatch(text):
         raise refusal(f"{show(text)} is not a whole number from 0 to 999999999", "write digits, for example 2")
     return int(text)
 
 
-def _at_least_one(number: int) -> int:
+def at_least_one(number: int) -> int:
+    """Refuse 0."""
     if not number:
         raise refusal("0 is not enough", "write 1 or more")
     return number
 
 
-def _switch(value: object) -> bool:
+def switch(value: object) -> bool:
+    """Read true or false, or refuse it."""
     if isinstance(value, bool):
         return value
     text = _written(value)
@@ -199,7 +208,8 @@ def _switch(value: object) -> bool:
     return text == "true"
 
 
-def _zone(text: str) -> str:
+def zone(text: str) -> str:
+    """Refuse a time zone that is not known."""
     try:
         ZoneInfo(text)
     except (OSError, ValueError, LookupError) as error:
@@ -210,19 +220,18 @@ def _zone(text: str) -> str:
     return text
 
 
-def _expression(text: str) -> str:
+def expression(text: str) -> str:
+    """Refuse what is not a JMESPath expression."""
     remedy = "write where in the workflow's result the outcome stands, for example status or booking.state"
-    if len(text) > _EXPRESSION_MAX:
-        raise refusal(
-            f"a JMESPath expression of {len(text)} characters is too long", f"write at most {_EXPRESSION_MAX}"
-        )
+    if len(text) > EXPRESSION_MAX:
+        raise refusal(f"a JMESPath expression of {len(text)} characters is too long", f"write at most {EXPRESSION_MAX}")
     try:
         parsed = jmespath.compile(text).parsed
     except (JMESPathError, ValueError, RecursionError) as error:
         raise refusal(f"{show(text)} is not a JMESPath expression", remedy) from error
-    for name in _functions(parsed):
-        if name not in Functions.FUNCTION_TABLE:
-            raise refusal(f"JMESPath has no function {show(name)}", remedy)
+    for called in _functions(parsed):
+        if called not in Functions.FUNCTION_TABLE:
+            raise refusal(f"JMESPath has no function {show(called)}", remedy)
     return text
 
 
@@ -233,19 +242,3 @@ def _functions(node: Mapping[str, Any]) -> Iterator[str]:
     for child in node["children"]:
         if isinstance(child, dict):
             yield from _functions(child)
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Line = Annotated[str, AfterValidator(_line)]
-Lines = Annotated[tuple[Line, ...], AfterValidator(distinct)]
-Paragraph = Annotated[str, AfterValidator(_paragraph)]
-Objective = Annotated[Decimal, BeforeValidator(_objective)]
-Percent = Annotated[Decimal, BeforeValidator(_percent)]
-Confidence = Annotated[Decimal, BeforeValidator(_confidence)]
-Rate = Annotated[Fraction, BeforeValidator(_rate)]
-Span = Annotated[timedelta, BeforeValidator(span)]
-Count = Annotated[int, BeforeValidator(_count)]
-Positive = Annotated[int, BeforeValidator(_count), AfterValidator(_at_least_one)]
-Switch = Annotated[bool, BeforeValidator(_switch)]
-Zone = Annotated[str, AfterValidator(_zone)]
-Expression = Annotated[str, AfterValidator(_expression)]
