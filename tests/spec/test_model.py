@@ -22,7 +22,7 @@ from temporal_slo.spec.model import (
     watched_types,
 )
 
-GOOD = Path(__file__).parents[1] / "specs" / "good"
+GOOD = Path(__file__).parents[1] / "specs" / "good" / "volteryde.yaml"
 NAMESPACE = "volteryde-dev"
 
 

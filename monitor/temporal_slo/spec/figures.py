@@ -1,12 +1,21 @@
 """Numbers as people read them."""
 
+from datetime import timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Final
 
+from temporal_slo.durations import format_duration
+
 _SHORT: Final = Context(prec=3)
 _WHOLE_FROM: Final = 100
 """From here on digits behind the point tell nothing."""
+
+
+def lasting(span: timedelta) -> str:
+    """Return *span* as specs have it: 30 days are 30d to people, not four weeks and two days."""
+    days = span // timedelta(days=1)
+    return f"{days}d" if span == timedelta(days=days) else format_duration(span)
 
 
 def plain(number: Decimal) -> Decimal:

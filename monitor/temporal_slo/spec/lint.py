@@ -9,10 +9,9 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from temporal_slo.durations import format_duration
 from temporal_slo.spec import traffic
 from temporal_slo.spec.burn import DEFAULT_TIERS, enabled, factor, length
-from temporal_slo.spec.figures import figure
+from temporal_slo.spec.figures import figure, lasting
 from temporal_slo.spec.model import Calendar, Latency, Period, PeriodKey, Prometheus, Slo, Tier, WindowsKey, WorkerSli
 from temporal_slo.spec.slis import WAIT_EDGES, ScheduleToStart
 from temporal_slo.spec.tree import Place
@@ -91,8 +90,7 @@ def _slo(place: Place, slo: Slo, header: _Header) -> Iterator[Lint]:
     yield from _ledger_knows(place, slo, header.period)
     yield from _ends_in_time(place, slo, header.period)
     tiers = enabled(header.tiers, slo)
-    for tier in tiers:
-        yield from _can_fire(place, slo, tier, header.period)
+    yield from _can_fire(place, slo, tiers, header.period)
     for key, text, warning in traffic.lint(slo, tiers, header.period):
         yield Lint((*place, *key), text, warning)
 
@@ -107,15 +105,15 @@ def _tiers_are_known(place: Place, slo: Slo, tiers: tuple[Tier, ...]) -> Iterato
 
 def _is_measured(place: Place, slo: Slo) -> Iterator[Lint]:
     if isinstance(slo.sli, ScheduleToStart) and slo.sli.threshold not in WAIT_EDGES:
-        edges = one_of([format_duration(edge) for edge in WAIT_EDGES])
-        text = f"{format_duration(slo.sli.threshold)} is between the buckets that workers count in; write {edges}"
+        edges = one_of([lasting(edge) for edge in WAIT_EDGES])
+        text = f"{lasting(slo.sli.threshold)} is between the buckets that workers count in; write {edges}"
         yield Lint((*place, "sli", slo.sli.kind, "threshold"), text)
 
 
 def _ledger_knows(place: Place, slo: Slo, period: Period) -> Iterator[Lint]:
     if isinstance(period, Calendar) and isinstance(slo.sli, WorkerSli):
         text = (
-            f"{slo.sli.kind} is worker metrics, which have no ledger, and calendar periods are kept by it; "
+            f"{slo.sli.kind} comes from worker metrics, which have no ledger, and calendar periods are kept by it; "
             "move the SLO into a file with a rolling period, for example 30d"
         )
         yield Lint((*place, "sli", slo.sli.kind), text)
@@ -130,27 +128,29 @@ def _ends_in_time(place: Place, slo: Slo, period: Period) -> Iterator[Lint]:
         yield Lint((*place, "sli", slo.sli.kind, "threshold"), text, warning=True)
 
 
-def _can_fire(place: Place, slo: Slo, tier: Tier, period: Period) -> Iterator[Lint]:
-    times = factor(tier, period)
-    if times * slo.budget >= 1:
+def _can_fire(place: Place, slo: Slo, tiers: tuple[Tier, ...], period: Period) -> Iterator[Lint]:
+    never = [tier for tier in tiers if factor(tier, period) * slo.budget >= 1]
+    for tier in never:
         text = (
-            f"the tier {tier.name} can never fire, for {figure(Fraction(times))} times a budget of "
+            f"the tier {tier.name} can never fire, for {figure(Fraction(factor(tier, period)))} times a budget of "
             f"{figure(Fraction(slo.budget * 100))} % is not less than all events; write alerting: "
             f"{{tiers: {{{tier.name}: {{enabled: false}}}}}}, or a higher objective"
         )
-        yield Lint((*place, "objective"), text)
+        # It is a mistake if nothing at all wakes somebody who expects to be woken.
+        others = any(other.severity == tier.severity for other in tiers if other not in never)
+        yield Lint((*place, "objective"), text, warning=others)
 
 
 def _too_easy(place: Place, tier: Tier, period: Period) -> Iterator[Lint]:
     if tier.long > length(period):
-        looks = f"the tier {tier.name} looks back {format_duration(tier.long)}"
+        looks = f"the tier {tier.name} looks back {lasting(tier.long)}"
         text = f"{looks}, longer than the period of {_shown(period)}; write windows that are shorter"
         # The default tiers are nobody's mistake.
         yield Lint(place, text, warning=place == ("period",))
     elif (times := factor(tier, period)) < 1:
         text = (
             f"the tier {tier.name} fires at {figure(Fraction(times))} times the rate that spends the budget in "
-            f"{_shown(period)}, so while all is well; write windows with more budget in it, or a shorter long window"
+            f"{_shown(period)}, when all is well; write windows with more budget in that tier, or a shorter long window"
         )
         yield Lint(place, text, warning=True)
 
@@ -164,11 +164,11 @@ def _forgotten(period: Period, tiers: tuple[Tier, ...], prometheus: Prometheus |
     what, longest = max(spans.items(), key=lambda item: item[1], default=("", timedelta()))
     if retention and retention < longest:
         text = (
-            f"is {format_duration(retention)}, and {what} {format_duration(longest)}; "
-            f"give Prometheus --storage.tsdb.retention.time={format_duration(longest)} or more, or look back less"
+            f"is {lasting(retention)}, and {what} {lasting(longest)}; "
+            f"give Prometheus --storage.tsdb.retention.time={lasting(longest)} or more, or look back less"
         )
         yield Lint(("prometheus", "retention"), text)
 
 
 def _shown(period: Period) -> str:
-    return "a month" if isinstance(period, Calendar) else format_duration(period)
+    return "a month" if isinstance(period, Calendar) else lasting(period)

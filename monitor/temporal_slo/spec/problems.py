@@ -31,7 +31,7 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "server": model.ServerCauses,
 }
 """The model that stands under each key; under `tiers`, below the name of each tier."""
-_WANTED: Final = {"tuple_type": "a list", "model_type": "a mapping"}
+_WANTED: Final = {"tuple_type": "a list", "model_type": "a mapping", "mapping_type": "a mapping"}
 
 
 def explain(error: ErrorDetails) -> str:

@@ -85,9 +85,7 @@ class ActivitySuccess(Part):
     """
 
     kind: ClassVar[str] = "activity_success"
-    activities: ActivityTypes | None = Field(
-        default=None, examples=["[charge_wallet]"]
-    )
+    activities: ActivityTypes | None = Field(default=None, examples=["[charge_wallet]"])
     bad: Annotated[tuple[ActivityEnd, ...], AfterValidator(filled), AfterValidator(distinct), FILLED, DISTINCT] = Field(
         default=("failed", "timed_out"), examples=["[failed, timed_out]"]
     )
@@ -103,9 +101,7 @@ class ScheduleToStart(Part):
 
     kind: ClassVar[str] = "schedule_to_start"
     threshold: Span = Field(examples=["5s"])
-    activities: ActivityTypes | None = Field(
-        default=None, examples=["[charge_wallet]"]
-    )
+    activities: ActivityTypes | None = Field(default=None, examples=["[charge_wallet]"])
 
 
 Sli = Success | Latency | Overdue | ActivitySuccess | ScheduleToStart

@@ -5,9 +5,8 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Final
 
-from temporal_slo.durations import format_duration
 from temporal_slo.spec.burn import factor, length
-from temporal_slo.spec.figures import figure
+from temporal_slo.spec.figures import figure, lasting
 from temporal_slo.spec.model import Calendar, Overdue, Period, Slo, Tier
 from temporal_slo.spec.tree import Place
 
@@ -47,7 +46,7 @@ def _budget(slo: Slo, rate: Fraction, period: Period) -> Iterator[Found]:
     if allowed >= FAILURES_MIN:
         return
     kind = "minutes" if isinstance(slo.sli, Overdue) else "expected events"
-    span = "a month" if isinstance(period, Calendar) else format_duration(period)
+    span = "a month" if isinstance(period, Calendar) else lasting(period)
     leaves = f"leaves {figure(allowed)} bad ones of the {figure(events)} {kind} in {span}"
     remedy = "write a lower objective or a longer period, or promise for several workflows together"
     if allowed < 1:
@@ -62,8 +61,8 @@ def _starves(slo: Slo, tier: Tier, rate: Fraction) -> Iterator[Found]:
         fed = timedelta(minutes=-(-EVENTS_MIN // (rate * 60)))
         key: Place = ("expected_rate",) if slo.expected_rate else ("sli",)
         text = (
-            f"the tier {tier.name} has {figure(events)} events in its short window of {format_duration(tier.short)}, "
-            f"and is often empty, so alerts come and go; write windows whose short one is {format_duration(fed)} "
+            f"the tier {tier.name} has {figure(events)} events in its short window of {lasting(tier.short)}, "
+            f"and is often empty, so alerts come and go; write windows whose short one is {lasting(fed)} "
             f"or longer, or alerting: {{tiers: {{{tier.name}: {{enabled: false}}}}}}"
         )
         yield key, text, True
@@ -75,7 +74,7 @@ def _needs_too_many(slo: Slo, tier: Tier, rate: Fraction) -> Iterator[Found]:
     if guard and guard.mode != "none" and events < guard.min_failures:
         text = (
             f"wants {guard.min_failures} failures, and the tier {tier.name} has {figure(events)} events in "
-            f"{format_duration(tier.long)}; write fewer, or alerting: {{tiers: {{{tier.name}: {{enabled: false}}}}}}"
+            f"{lasting(tier.long)}; write fewer, or alerting: {{tiers: {{{tier.name}: {{enabled: false}}}}}}"
         )
         yield ("alerting", "low_traffic"), text, True
 
@@ -88,7 +87,7 @@ def _one_failure(slo: Slo, tiers: tuple[Tier, ...], rate: Fraction, period: Peri
         needed = _events(rate, tier.long) * Fraction(factor(tier, period)) * Fraction(slo.budget)
         if tier.severity == "page" and needed < 1:
             text = (
-                f"one failure among the {figure(_events(rate, tier.long))} events of {format_duration(tier.long)} "
+                f"one failure among the {figure(_events(rate, tier.long))} events of {lasting(tier.long)} "
                 f"sets off the tier {tier.name}; write alerting: {{low_traffic: {{mode: confidence}}}}"
             )
             yield ("expected_rate",), text, True

@@ -143,7 +143,7 @@ def percent(value: object) -> Decimal:
     """Read a percentage, or refuse it."""
     number = _decimal(value, "write percent without a sign, for example 2.5")
     if not 0 < number <= WHOLE:
-        raise refusal(f"{number:f} is not a percentage above 0", "write at most 100, for example 2.5")
+        raise refusal(f"{number:f} is not above 0 and at most 100", "write percent, for example 2.5")
     return number
 
 
