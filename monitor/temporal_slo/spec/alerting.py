@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from temporal_slo.spec.base import Part
-from temporal_slo.spec.scalars import Confidence, Name, Percent, Positive, Span, Switch
+from temporal_slo.spec.scalars import NAME, Adds, Confidence, Name, Percent, Positive, Span, Switch
 from temporal_slo.spec.values import Fixed, refusal
 
 Severity = Literal["page", "ticket"]
@@ -86,7 +86,7 @@ class Alerting(Part):
     page: Switch = Field(default=True, examples=["true"])
     ticket: Switch = Field(default=True, examples=["true"])
     low_traffic: LowTraffic | None = Field(default=None, examples=["{mode: confidence}"])
-    tiers: Annotated[Mapping[Name, TierAlert], AfterValidator(Fixed)] = Field(
+    tiers: Annotated[Mapping[Name, TierAlert], AfterValidator(Fixed), Adds("propertyNames", NAME)] = Field(
         default=Fixed({}), examples=["{page-quick: {enabled: false}}"]
     )
 

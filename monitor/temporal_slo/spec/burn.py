@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Context, Decimal
+from fractions import Fraction
 from typing import Final
 
 from temporal_slo.spec.figures import plain
@@ -34,8 +35,8 @@ def factor(tier: Tier, period: Period) -> Decimal:
         Exact, or to nine digits where it does not come out even: 14.4 for 2 % of 30 days' budget in an hour.
     """
     millisecond = timedelta(milliseconds=1)
-    spent = tier.budget * (length(period) // millisecond)
-    return plain(_DIGITS.divide(spent, Decimal(WHOLE) * (tier.long // millisecond)))
+    true = Fraction(tier.budget) / WHOLE * (length(period) // millisecond) / (tier.long // millisecond)
+    return plain(_DIGITS.divide(Decimal(true.numerator), Decimal(true.denominator)))
 
 
 def tiers_of(spec: Spec, slo: Slo) -> tuple[Tier, ...]:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Final
 
 from temporal_slo.durations import format_duration
+from temporal_slo.spec.values import EXACT
 
 _SHORT: Final = Context(prec=3)
 _WHOLE_FROM: Final = 100
@@ -20,8 +21,8 @@ def lasting(span: timedelta) -> str:
 
 def plain(number: Decimal) -> Decimal:
     """Return *number* without trailing zeros, and without an exponent if it is large."""
-    short = number.normalize()
-    return short.quantize(Decimal(1)) if short == short.to_integral_value() else short
+    short = EXACT.normalize(number)
+    return short.quantize(Decimal(1), context=EXACT) if short == short.to_integral_value() else short
 
 
 def figure(number: Fraction) -> str:

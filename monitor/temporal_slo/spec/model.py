@@ -51,7 +51,7 @@ from temporal_slo.spec.slis import (
     WorkerSli,
     chosen,
 )
-from temporal_slo.spec.values import WHOLE, filled, refusal, show, span
+from temporal_slo.spec.values import EXACT, WHOLE, filled, refusal, show, span
 
 __all__ = [
     "ActivitySuccess",
@@ -90,7 +90,12 @@ PERIOD_MAX = timedelta(days=400)
 
 
 class Calendar(Part):
-    """A period that begins anew with each calendar month of a time zone."""
+    """A period that begins anew with each calendar month of a time zone.
+
+    Attributes:
+        calendar: What it begins anew with.
+        timezone: Whose midnight that is, as the IANA names it.
+    """
 
     calendar: Literal["month"] = Field(examples=["month"])
     timezone: Zone = Field(examples=["Africa/Accra"])
@@ -175,7 +180,7 @@ class Slo(Part):
     @property
     def budget(self) -> Decimal:
         """The share of events that may be bad, exact: 0.005 for an objective of 99.5."""
-        return (WHOLE - self.objective) / WHOLE
+        return EXACT.divide(EXACT.subtract(Decimal(WHOLE), self.objective), Decimal(WHOLE))
 
     # Checks between fields are field validators: those run although other fields are refused.
 

@@ -17,6 +17,7 @@ _TEXT: Final = ["string", "number", "boolean"]
 _NUMBER: Final = {"type": ["number", "string"], "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"}
 _COUNT: Final = {"type": ["integer", "string"], "pattern": "^[0-9]{1,9}$"}
 LINE: Final[dict[str, Any]] = {"type": _TEXT, "pattern": r"^\S(.*\S)?$"}
+NAME: Final[dict[str, Any]] = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"}
 SPAN: Final[dict[str, Any]] = {"type": "string", "pattern": "^([0-9]+(ms|[wdhms]))+$"}
 
 
@@ -34,9 +35,7 @@ class Adds:
 FILLED: Final = Adds("minItems", 1)
 DISTINCT: Final = Adds("uniqueItems", True)  # noqa: FBT003 the keyword's value
 
-Name = Annotated[
-    str, AfterValidator(values.name), WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"})
-]
+Name = Annotated[str, AfterValidator(values.name), WithJsonSchema(NAME)]
 Line = Annotated[str, AfterValidator(values.line), WithJsonSchema(LINE)]
 Lines = Annotated[tuple[Line, ...], AfterValidator(values.distinct), DISTINCT]
 Paragraph = Annotated[str, AfterValidator(values.paragraph), WithJsonSchema({"type": _TEXT})]

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -25,6 +25,8 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 # Nine digits after the point say more than any period can hold events.
 _DECIMAL: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smhd])")
+EXACT: Final = Context(prec=60)
+"""More digits than a spec can hold: what callers round to is no business of ours."""
 WHOLE: Final = 100
 """The whole of a percentage."""
 _WHOLE: Final = re.compile(r"\d{1,9}")
