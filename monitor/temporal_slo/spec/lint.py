@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from temporal_slo.names import TASK_QUEUE, WORKFLOW_DURATION
 from temporal_slo.spec import traffic
 from temporal_slo.spec.burn import DEFAULT_TIERS, enabled, factor, length
 from temporal_slo.spec.figures import figure, lasting
@@ -108,6 +109,12 @@ def _is_measured(place: Place, slo: Slo) -> Iterator[Lint]:
         edges = one_of([lasting(edge) for edge in WAIT_EDGES])
         text = f"{lasting(slo.sli.threshold)} is between the buckets that workers count in; write {edges}"
         yield Lint((*place, "sli", slo.sli.kind, "threshold"), text)
+    if isinstance(slo.sli, Latency) and slo.task_queue and TASK_QUEUE not in WORKFLOW_DURATION.labels:
+        text = (
+            "durations are not known by task queue, so alerts count the runs of every task queue; "
+            "write a workflow type of their own for these runs, and remove task_queue"
+        )
+        yield Lint((*place, "task_queue"), text, warning=True)
 
 
 def _ledger_knows(place: Place, slo: Slo, period: Period) -> Iterator[Lint]:
