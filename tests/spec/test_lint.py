@@ -128,6 +128,9 @@ def test_lints_are_not_hidden(tmp_path: Path) -> None:
     assert "page-quick can never fire" in second
     with pytest.raises(SpecError, match="can never fire"):
         load([path])
+    path.write_text(f"owner: shop-team\n{path.read_text()}")
+    (left,) = read([path]).problems
+    assert "page-quick can never fire" in left
     assert read([path]).specs == ()
 
 

@@ -10,7 +10,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -37,6 +36,7 @@ from temporal_slo.spec.scalars import (
     Objective,
     Paragraph,
     Rate,
+    Stands,
     Zone,
 )
 from temporal_slo.spec.slis import (
@@ -167,9 +167,9 @@ class Slo(Part):
 
     name: Name = Field(examples=["booking-success"])
     description: Paragraph = Field(default="", examples=["A booking that we accept is confirmed."])
-    workflow: Annotated[
-        Lines, BeforeValidator(_types), AfterValidator(filled), WithJsonSchema({"anyOf": [LINE, _LINES]})
-    ] = Field(examples=["[BookRideWorkflow]"])
+    workflow: Annotated[Lines, BeforeValidator(_types), AfterValidator(filled), Stands({"anyOf": [LINE, _LINES]})] = (
+        Field(examples=["[BookRideWorkflow]"])
+    )
     task_queue: Line | None = Field(default=None, examples=["booking-tasks"])
     objective: Objective = Field(examples=["99.5"])
     outcome: Outcome | None = Field(default=None, examples=["{from: status, good: [CONFIRMED], bad: [FAILED]}"])
@@ -215,7 +215,7 @@ def _distinct_tiers(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
     return tiers
 
 
-PeriodKey = Annotated[Annotated[timedelta, WithJsonSchema(SPAN)] | Calendar, BeforeValidator(_period)]
+PeriodKey = Annotated[Annotated[timedelta, Stands(SPAN)] | Calendar, BeforeValidator(_period)]
 WindowsKey = Annotated[tuple[Tier, ...], AfterValidator(filled), AfterValidator(_distinct_tiers), FILLED]
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler, PlainValidator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -21,7 +21,17 @@ NAME: Final[dict[str, Any]] = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,6
 SPAN: Final[dict[str, Any]] = {"type": "string", "pattern": "^([0-9]+(ms|[wdhms]))+$"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Stands:
+    """Stands in the JSON Schema for what it annotates. Pydantic's own would let older versions write into *schema*."""
+
+    schema: dict[str, Any]
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return dict(self.schema)
+
+
+@dataclass(frozen=True, eq=False)
 class Adds:
     """Adds a keyword to the JSON Schema of what it annotates."""
 
@@ -35,42 +45,42 @@ class Adds:
 FILLED: Final = Adds("minItems", 1)
 DISTINCT: Final = Adds("uniqueItems", True)  # noqa: FBT003 the keyword's value
 
-Name = Annotated[str, AfterValidator(values.name), WithJsonSchema(NAME)]
-Line = Annotated[str, AfterValidator(values.line), WithJsonSchema(LINE)]
+Name = Annotated[str, AfterValidator(values.name), Stands(NAME)]
+Line = Annotated[str, AfterValidator(values.line), Stands(LINE)]
 Lines = Annotated[tuple[Line, ...], AfterValidator(values.distinct), DISTINCT]
-Paragraph = Annotated[str, AfterValidator(values.paragraph), WithJsonSchema({"type": _TEXT})]
+Paragraph = Annotated[str, AfterValidator(values.paragraph), Stands({"type": _TEXT})]
 Objective = Annotated[
     Decimal,
     BeforeValidator(values.objective),
-    WithJsonSchema(_NUMBER | {"exclusiveMinimum": 0, "exclusiveMaximum": values.WHOLE}),
+    Stands(_NUMBER | {"exclusiveMinimum": 0, "exclusiveMaximum": values.WHOLE}),
 ]
 Percent = Annotated[
     Decimal,
     BeforeValidator(values.percent),
-    WithJsonSchema(_NUMBER | {"exclusiveMinimum": 0, "maximum": values.WHOLE}),
+    Stands(_NUMBER | {"exclusiveMinimum": 0, "maximum": values.WHOLE}),
 ]
 Confidence = Annotated[
     Decimal,
     BeforeValidator(values.confidence),
-    WithJsonSchema(_NUMBER | {"exclusiveMinimum": 0.5, "exclusiveMaximum": 1}),
+    Stands(_NUMBER | {"exclusiveMinimum": 0.5, "exclusiveMaximum": 1}),
 ]
 Rate = Annotated[
     Fraction,
-    BeforeValidator(values.rate),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?/[smhd]$"}),
+    PlainValidator(values.rate),  # older pydantic does not know fractions
+    Stands({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?/[smhd]$"}),
 ]
-Span = Annotated[timedelta, BeforeValidator(values.span), WithJsonSchema(SPAN)]
-Count = Annotated[int, BeforeValidator(values.count), WithJsonSchema(_COUNT | {"minimum": 0})]
+Span = Annotated[timedelta, BeforeValidator(values.span), Stands(SPAN)]
+Count = Annotated[int, BeforeValidator(values.count), Stands(_COUNT | {"minimum": 0})]
 Positive = Annotated[
     int,
     BeforeValidator(values.count),
     AfterValidator(values.at_least_one),
-    WithJsonSchema(_COUNT | {"minimum": 1}),
+    Stands(_COUNT | {"minimum": 1}),
 ]
-Switch = Annotated[bool, BeforeValidator(values.switch), WithJsonSchema({"type": "boolean"})]
-Zone = Annotated[str, AfterValidator(values.zone), WithJsonSchema({"type": "string"})]
+Switch = Annotated[bool, BeforeValidator(values.switch), Stands({"type": "boolean"})]
+Zone = Annotated[str, AfterValidator(values.zone), Stands({"type": "string"})]
 Expression = Annotated[
     str,
     AfterValidator(values.expression),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": values.EXPRESSION_MAX}),
+    Stands({"type": "string", "minLength": 1, "maxLength": values.EXPRESSION_MAX}),
 ]
