@@ -100,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_exporter(_command(commands, "exporter", _exporter, "serve visibility as Prometheus metrics"))
     _add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
+    _add_paths(_command(commands, "validate", _validate, "check SLO specs, and tell every problem by file and line"))
+    _command(commands, "schema", _schema, "print the JSON Schema of SLO specs, for editors")
     _add_worker(_command(commands, "worker", _worker, "run the worker of the reference application"))
     _add_load(_command(commands, "load", _load, "start bookings of the reference application"))
     _add_backfill(_command(commands, "backfill", _backfill, "write the ledger's past as a file for Prometheus"))
@@ -211,6 +213,23 @@ def _demo(args: argparse.Namespace, context: Context) -> int:
         specs=Path("deploy/slos"),
     )
     asyncio.run(demo.run(chosen, lambda line: print(line, file=context.stdout, flush=True)))
+    return OK
+
+
+def _add_paths(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="a file, or a folder of *.yaml and *.yml")
+
+
+def _validate(args: argparse.Namespace, context: Context) -> int:
+    from temporal_slo.spec import command  # noqa: PLC0415 needs the spec extra, which most workers lack
+
+    return OK if command.validate(args.paths, context.stdout) else USAGE
+
+
+def _schema(_: argparse.Namespace, context: Context) -> int:
+    from temporal_slo.spec import command  # noqa: PLC0415 as above
+
+    command.schema(context.stdout)
     return OK
 
 

@@ -41,7 +41,7 @@ def test_mistakes_are_whole() -> None:
     """There is a file for each expectation, no mistake is there twice, and pydantic's words appear nowhere."""
     expected = {path.stem: path.read_text() for path in (SPECS / "bad").glob("*.txt")}
     assert set(expected) == {path.stem for path in BAD}
-    assert len(expected) >= 25
+    assert len(expected) >= 100
     assert len({text.replace(stem, "") for stem, text in expected.items()}) == len(expected)
     for line in "".join(expected.values()).splitlines():
         assert not {"Input", "Value error", "Field required", "pydantic"} & {line, *line.split(": ")}
@@ -57,7 +57,8 @@ def test_every_key_is_refused_somewhere() -> None:
 def test_good() -> None:
     """A good file is one spec, and naming it twice, also through its folder, changes nothing."""
     assert len(load([GOOD])) == 1
-    assert load([GOOD, GOOD.parent, GOOD]) == load([GOOD])
+    assert set(load([GOOD, GOOD.parent, GOOD])) == set(load([GOOD.parent]))
+    assert len(load([GOOD, GOOD.parent, GOOD])) == len(list(GOOD.parent.iterdir()))
     assert load([]) == ()
 
 

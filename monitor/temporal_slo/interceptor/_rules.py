@@ -186,9 +186,12 @@ def _chosen(specs: "Sequence[Spec]", slos: Sequence[str] | None) -> "list[tuple[
 
 
 def _latency(spec: "Spec", slo: "Slo") -> list[_Scoped]:
-    threshold = getattr(slo.sli, "threshold", None)
-    if threshold is None:
+    from temporal_slo.spec.slis import Latency  # noqa: PLC0415 needs the spec extra, which is there if there is a spec
+
+    # Not whatever has a threshold: waits for a worker have one too.
+    if not isinstance(slo.sli, Latency):
         return []
+    threshold = slo.sli.threshold
     return [
         _Scoped(Objective(slo=slo.name, workflow=type_, threshold=threshold), spec.temporal_namespace, slo.task_queue)
         for type_ in slo.workflow

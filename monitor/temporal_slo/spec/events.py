@@ -5,14 +5,14 @@ from datetime import timedelta
 from typing import Final
 
 from temporal_slo.names import OUTCOME_BAD, OUTCOME_GOOD, OUTCOME_NONE
-from temporal_slo.spec.model import Latency, Overdue, Success
+from temporal_slo.spec.slis import Latency, Sli, Success
 
 COMPLETED: Final = "completed"
 BAD_STATUSES: Final = frozenset({"failed", "timed_out"})
 """Ends that are not well, for latency: how soon a run was cancelled or terminated tells nothing."""
 
 
-def broken(sli: Success | Latency | Overdue) -> Callable[[str, str, int], bool] | None:
+def broken(sli: Sli) -> Callable[[str, str, int], bool] | None:
     """Return what tells by status, outcome and duration in microseconds whether a closed run is a bad event of *sli*.
 
     Returns:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from temporal_slo.errors import UsageError
+from temporal_slo.spec.lint import lint
 from temporal_slo.spec.model import Outcome, Spec
 from temporal_slo.spec.problems import explain
 from temporal_slo.spec.tree import Finding, Place, Tree, UnreadableError, read_tree
@@ -46,9 +47,28 @@ class _File:
         """Return where *place* is, as the problems of other places refer to it."""
         return f"{self.path}:{self.tree.lines[place]}"
 
-    def problems(self) -> list[str]:
-        """Return what was found, from the top to the bottom of the file."""
-        return [_one_line(self.path, finding) for finding in sorted(self.findings, key=lambda f: f.line or 0)]
+    def told(self, *, warnings: bool) -> Iterator[str]:
+        """Yield the mistakes or the warnings, from the top to the bottom of the file."""
+        for finding in sorted(self.findings, key=lambda f: f.line or 0):
+            if finding.warning == warnings:
+                yield _one_line(self.path, finding)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What files say.
+
+    Attributes:
+        specs: Of the files in which nothing is wrong.
+        files: How many were read.
+        problems: Every mistake, one line each, as `SpecError` has them.
+        warnings: What may be meant so, in the same form.
+    """
+
+    specs: tuple[Spec, ...]
+    files: int
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def load(paths: Sequence[Path]) -> tuple[Spec, ...]:
@@ -60,14 +80,21 @@ def load(paths: Sequence[Path]) -> tuple[Spec, ...]:
     Raises:
         SpecError: Some cannot be read, are not specs, or contradict one another.
     """
+    found = read(paths)
+    if found.problems:
+        raise SpecError(found.problems)
+    return found.specs
+
+
+def read(paths: Sequence[Path]) -> Reading:
+    """Read specs as `load` does, and return what is wrong with them instead of raising it."""
     files = _files(paths)
     across = _Across()
     for file in files:
         across.check(file)
-    problems = [problem for file in files for problem in file.problems()]
-    if problems:
-        raise SpecError(problems)
-    return tuple(file.spec for file in files if file.spec)
+    problems, warnings = (tuple(line for file in files for line in file.told(warnings=w)) for w in (False, True))
+    fine = tuple(file.spec for file in files if file.spec and not any(file.told(warnings=False)))
+    return Reading(fine, len(files), problems, warnings)
 
 
 def _files(paths: Sequence[Path]) -> list[_File]:
@@ -108,6 +135,8 @@ def _read(path: Path) -> _File:
         file.spec = Spec.model_validate(file.tree.data)
     except ValidationError as error:
         file.findings += _translated(error, file.tree)
+    if isinstance(file.tree.data, dict):
+        file.findings += _linted(file.tree.data, file.tree)
     return file
 
 
@@ -136,13 +165,23 @@ def _unreadable(error: OSError) -> UnreadableError:
 
 def _translated(error: ValidationError, tree: Tree) -> Iterator[Finding]:
     for detail in error.errors(include_url=False):
-        place = detail["loc"]
-        # What pydantic adds is not in the file: a missing key, or the item of a list that was written as one word.
-        while place not in tree.lines:
-            place = place[:-1]
+        place = _written(detail["loc"], tree)
         if not any(place[:depth] in tree.refused for depth in range(len(place) + 1)):
             shown = detail["loc"] if detail["type"] == "missing" else place
             yield Finding(tree.lines[place], shown, explain(detail))
+
+
+def _linted(data: dict[str, Any], tree: Tree) -> Iterator[Finding]:
+    for found in lint(data):
+        place = _written(found.place, tree)
+        yield Finding(tree.lines[place], place, found.text, found.warning)
+
+
+def _written(place: Place, tree: Tree) -> Place:
+    # What a model adds is not in the file: a missing key, or the item of a list that was written as one word.
+    while place not in tree.lines:
+        place = place[:-1]
+    return place
 
 
 class _Across:
@@ -204,7 +243,8 @@ def _meaning(written: object) -> object:
 def _one_line(path: Path, finding: Finding) -> str:
     where = str(path) if finding.line is None else f"{path}:{finding.line}"
     dotted = "".join(_step(part) for part in finding.place).removeprefix(".")
-    return " ".join(f"{where}: {dotted}{': ' if dotted else ''}{finding.text}".split())
+    mark = "warning: " if finding.warning else ""
+    return " ".join(f"{where}: {mark}{dotted}{': ' if dotted else ''}{finding.text}".split())
 
 
 def _step(part: str | int) -> str:

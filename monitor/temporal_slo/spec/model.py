@@ -2,56 +2,106 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from temporal_slo.spec.values import (
-    Count,
+from temporal_slo.spec.alerting import (
+    Alerting,
+    Causes,
+    LowTraffic,
+    Prometheus,
+    ServerCauses,
+    Severity,
+    Tier,
+    TierAlert,
+)
+from temporal_slo.spec.base import Part
+from temporal_slo.spec.scalars import (
+    FILLED,
+    LINE,
+    SPAN,
     Expression,
     Line,
     Lines,
     Name,
+    Objective,
     Paragraph,
-    Percent,
-    Span,
-    Switch,
+    Rate,
+    Stands,
     Zone,
-    distinct,
-    filled,
-    refusal,
-    show,
-    span,
 )
+from temporal_slo.spec.slis import (
+    ActivitySuccess,
+    Latency,
+    OneKind,
+    Overdue,
+    ScheduleToStart,
+    Sli,
+    SliKinds,
+    Success,
+    WorkerSli,
+    chosen,
+)
+from temporal_slo.spec.values import EXACT, WHOLE, filled, refusal, show, span
+
+__all__ = [
+    "ActivitySuccess",
+    "Alerting",
+    "Calendar",
+    "Causes",
+    "Latency",
+    "LowTraffic",
+    "Outcome",
+    "Overdue",
+    "Period",
+    "PeriodKey",
+    "Prometheus",
+    "ScheduleToStart",
+    "ServerCauses",
+    "Severity",
+    "Sli",
+    "SliKinds",
+    "Slo",
+    "Spec",
+    "Success",
+    "Tier",
+    "TierAlert",
+    "WindowsKey",
+    "WorkerSli",
+    "latency_thresholds",
+    "overdue_slos",
+    "slos_of",
+    "spec_outcomes",
+    "watched_types",
+]
 
 PERIOD_MIN = timedelta(hours=1)
 PERIOD_MAX = timedelta(days=400)
 """What the ledger keeps."""
 
 
-class _Model(BaseModel):
-    """A part of the spec. The example of a field is what an error shows as its remedy."""
+class Calendar(Part):
+    """A period that begins anew with each calendar month of a time zone.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Calendar(_Model):
-    """A period that begins anew with each calendar month of a time zone."""
+    Attributes:
+        calendar: What it begins anew with.
+        timezone: Whose midnight that is, as the IANA names it.
+    """
 
     calendar: Literal["month"] = Field(examples=["month"])
     timezone: Zone = Field(examples=["Africa/Accra"])
 
 
-class Outcome(_Model):
+class Outcome(Part):
     """How a completed run's business outcome is read from its result.
 
     Attributes:
@@ -77,69 +127,11 @@ class Outcome(_Model):
         return self
 
 
-BadEvent = Literal["failed", "timed_out", "canceled", "terminated", "bad_outcome"]
-ExcludedEvent = Literal["failed", "timed_out", "canceled", "terminated"]
+Period = timedelta | Calendar
+"""Rolling, or by the calendar."""
 
 
-class Success(_Model):
-    """Good is a closed run that is not bad.
-
-    Attributes:
-        bad: Statuses, and `bad_outcome`, that break the promise.
-        excluded: Statuses that are no event at all.
-    """
-
-    bad: Annotated[tuple[BadEvent, ...], AfterValidator(filled), AfterValidator(distinct)] = Field(
-        examples=["[failed, timed_out]"]
-    )
-    excluded: Annotated[tuple[ExcludedEvent, ...], AfterValidator(distinct)] = Field(
-        default=(), examples=["[canceled, terminated]"]
-    )
-
-    @model_validator(mode="after")
-    def _tells_apart(self) -> Self:
-        for status in self.excluded:
-            if status in self.bad:
-                raise refusal(f"puts {show(status)} into both bad and excluded", "keep it in one of them")
-        return self
-
-
-class Latency(_Model):
-    """Good is a run that closed well within the threshold."""
-
-    threshold: Span = Field(examples=["2m"])
-
-
-class Overdue(_Model):
-    """Good is a minute in which no more than `tolerate` runs were open for longer than `max_age`."""
-
-    max_age: Span = Field(examples=["15m"])
-    tolerate: Count = Field(default=0, examples=["2"])
-
-
-class SliKinds(_Model):
-    """What may stand under `sli`: exactly one of these."""
-
-    success: Success | None = Field(default=None, examples=["{bad: [failed, timed_out]}"])
-    latency: Latency | None = Field(default=None, examples=["{threshold: 2m}"])
-    overdue: Overdue | None = Field(default=None, examples=["{max_age: 15m}"])
-
-
-class LowTraffic(_Model):
-    """What guards an SLO with few events from alerts on one failure."""
-
-    mode: Literal["none", "min_failures", "confidence"] = Field(examples=["confidence"])
-
-
-class Alerting(_Model):
-    """Who is told when the budget burns."""
-
-    page: Switch = Field(default=True, examples=["true"])
-    ticket: Switch = Field(default=True, examples=["true"])
-    low_traffic: LowTraffic | None = Field(default=None, examples=["{mode: confidence}"])
-
-
-def _period(value: object) -> timedelta | Calendar:
+def _period(value: object) -> Period:
     # Told apart here and not by pydantic's union, which would complain once for each of its types.
     if isinstance(value, Calendar):
         return value
@@ -151,21 +143,14 @@ def _period(value: object) -> timedelta | Calendar:
     return rolling
 
 
-def _sli(value: object) -> object:
-    if isinstance(value, Success | Latency | Overdue):
-        return value
-    kinds = SliKinds.model_validate(value)
-    given = [getattr(kinds, kind) for kind in kinds.model_fields_set]
-    if len(given) != 1:
-        raise refusal(f"holds {len(given)} kinds of SLI", "write exactly one of success, latency and overdue")
-    return given[0]
-
-
 def _types(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-class Slo(_Model):
+_LINES = {"type": "array", "items": LINE, "minItems": 1, "uniqueItems": True}
+
+
+class Slo(Part):
     """One promise.
 
     Attributes:
@@ -176,26 +161,42 @@ class Slo(_Model):
         objective: Percent of good events, with the digits that were written.
         outcome: How the result is read, or None if only the status counts.
         sli: What a good event is.
+        expected_rate: Events per second, or None if nobody knows; mistakes that only traffic shows need it.
         alerting: Who is told.
     """
 
     name: Name = Field(examples=["booking-success"])
     description: Paragraph = Field(default="", examples=["A booking that we accept is confirmed."])
-    workflow: Annotated[Lines, BeforeValidator(_types), AfterValidator(filled)] = Field(examples=["[BookRideWorkflow]"])
+    workflow: Annotated[Lines, BeforeValidator(_types), AfterValidator(filled), Stands({"anyOf": [LINE, _LINES]})] = (
+        Field(examples=["[BookRideWorkflow]"])
+    )
     task_queue: Line | None = Field(default=None, examples=["booking-tasks"])
-    objective: Percent = Field(examples=["99.5"])
+    objective: Objective = Field(examples=["99.5"])
     outcome: Outcome | None = Field(default=None, examples=["{from: status, good: [CONFIRMED], bad: [FAILED]}"])
-    sli: Annotated[Success | Latency | Overdue, BeforeValidator(_sli)] = Field(examples=["{latency: {threshold: 2m}}"])
+    sli: Annotated[Sli, BeforeValidator(chosen), OneKind()] = Field(examples=["{latency: {threshold: 2m}}"])
+    expected_rate: Rate | None = Field(default=None, examples=["20/h"])
     alerting: Alerting = Field(default=Alerting(), examples=["{page: true, ticket: true}"])
+
+    @property
+    def budget(self) -> Decimal:
+        """The share of events that may be bad, exact: 0.005 for an objective of 99.5."""
+        return EXACT.divide(EXACT.subtract(Decimal(WHOLE), self.objective), Decimal(WHOLE))
 
     # Checks between fields are field validators: those run although other fields are refused.
 
     @field_validator("sli")
     @classmethod
-    def _outcome_is_known(cls, sli: Success | Latency | Overdue, info: ValidationInfo) -> Success | Latency | Overdue:
+    def _outcome_is_known(cls, sli: Sli, info: ValidationInfo) -> Sli:
         if isinstance(sli, Success) and "bad_outcome" in sli.bad and info.data.get("outcome", sli) is None:
             raise refusal("counts bad_outcome, but the SLO has no outcome", "add outcome, or remove bad_outcome")
         return sli
+
+    @field_validator("expected_rate")
+    @classmethod
+    def _rate_is_not_known(cls, rate: Rate | None, info: ValidationInfo) -> Rate | None:
+        if isinstance(info.data.get("sli"), Overdue):
+            raise refusal("overdue counts minutes, of which there is always one a minute", "remove it")
+        return rate
 
     @field_validator("alerting")
     @classmethod
@@ -206,15 +207,44 @@ class Slo(_Model):
         return alerting
 
 
-class Spec(_Model):
-    """One file: the promises of one service in one Temporal namespace."""
+def _distinct_tiers(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+    names = [tier.name for tier in tiers]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise refusal(f"holds two tiers named {show(name)}", "give one of them another name")
+    return tiers
+
+
+PeriodKey = Annotated[Annotated[timedelta, Stands(SPAN)] | Calendar, BeforeValidator(_period)]
+WindowsKey = Annotated[tuple[Tier, ...], AfterValidator(filled), AfterValidator(_distinct_tiers), FILLED]
+
+
+class Spec(Part):
+    """One file: the promises of one service in one Temporal namespace.
+
+    Attributes:
+        version: Of this format.
+        service: Whose promises these are.
+        temporal_namespace: Where its workflows run.
+        owner: The team that is told.
+        period: What the objectives are over: the last days, or the calendar month.
+        windows: Burn tiers in place of the default ones, or None for those.
+        prometheus: What is known of the Prometheus that evaluates the rules.
+        causes: Thresholds of the alerts that tell why a promise may break.
+        slos: The promises.
+    """
 
     version: Literal["temporal-slo/v1"] = Field(examples=["temporal-slo/v1"])
     service: Name = Field(examples=["volteryde"])
     temporal_namespace: Line = Field(examples=["volteryde-dev"])
     owner: Line = Field(examples=["bookings-team"])
-    period: Annotated[timedelta | Calendar, BeforeValidator(_period)] = Field(examples=["30d"])
-    slos: Annotated[tuple[Slo, ...], AfterValidator(filled)] = Field(
+    period: PeriodKey = Field(examples=["30d"])
+    windows: WindowsKey | None = Field(
+        default=None, examples=["[{name: page-quick, severity: page, long: 1h, short: 5m, budget: 2}]"]
+    )
+    prometheus: Prometheus = Field(default=Prometheus(), examples=["{retention: 60d}"])
+    causes: Causes = Field(default=Causes(), examples=["{backlog_age: 5m}"])
+    slos: Annotated[tuple[Slo, ...], AfterValidator(filled), FILLED] = Field(
         examples=[
             "[{name: booking-latency, workflow: BookRideWorkflow, objective: 99, sli: {latency: {threshold: 2m}}}]"
         ]

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from temporal_slo.spec import model
-from temporal_slo.spec.values import REFUSED, show
+from temporal_slo.spec.values import REFUSED, one_of, show
 
 MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "": model.Spec,
@@ -21,10 +21,17 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "latency": model.Latency,
     "overdue": model.Overdue,
     "alerting": model.Alerting,
+    "activity_success": model.ActivitySuccess,
+    "schedule_to_start": model.ScheduleToStart,
     "low_traffic": model.LowTraffic,
+    "tiers": model.TierAlert,
+    "windows": model.Tier,
+    "prometheus": model.Prometheus,
+    "causes": model.Causes,
+    "server": model.ServerCauses,
 }
-"""The model that stands under each key."""
-_WANTED: Final = {"tuple_type": "a list", "model_type": "a mapping"}
+"""The model that stands under each key; under `tiers`, below the name of each tier."""
+_WANTED: Final = {"tuple_type": "a list", "model_type": "a mapping", "mapping_type": "a mapping"}
 
 
 def explain(error: ErrorDetails) -> str:
@@ -44,6 +51,9 @@ def explain(error: ErrorDetails) -> str:
 def _fields(error: ErrorDetails) -> tuple[str, Mapping[str, FieldInfo]]:
     """Return the key that an error is about, and what may stand beside it."""
     keys = ["", *(part for part in error["loc"] if isinstance(part, str))]
+    if "tiers" in keys:
+        # Beneath it stand names of the user's, not keys of ours.
+        del keys[keys.index("tiers") + 1 : keys.index("tiers") + 2]
     if len(keys) == 1:
         return "", {}
     fields = MODELS[keys[-2]].model_fields
@@ -60,17 +70,13 @@ def _example(error: ErrorDetails) -> str:
 def _unknown(error: ErrorDetails) -> str:
     key, fields = _fields(error)
     near = get_close_matches(key, fields, n=1)
-    return f"is not a key here; {f'write {near[0]}' if near else f'remove it, or write {_one_of(list(fields))}'}"
+    return f"is not a key here; {f'write {near[0]}' if near else f'remove it, or write {one_of(list(fields))}'}"
 
 
 def _choice(error: ErrorDetails, written: str) -> str:
     choices = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
     near = get_close_matches(written, choices, n=1)
-    return f"{show(written)} is not known here; write {near[0] if near else _one_of(choices)}"
-
-
-def _one_of(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    return f"{show(written)} is not known here; write {near[0] if near else one_of(choices)}"
 
 
 def _kind(value: object) -> str:

@@ -23,11 +23,13 @@ class Finding:
         line: Counted from 1, or None if the file could not be read.
         place: Empty for the file as a whole.
         text: What is wrong, and the remedy.
+        warning: Whether the spec may be used all the same.
     """
 
     line: int | None
     place: Place
     text: str
+    warning: bool = False
 
 
 class UnreadableError(Exception):

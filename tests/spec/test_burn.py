@@ -1,0 +1,119 @@
+"""How fast a budget must burn for an alert."""
+
+from datetime import timedelta
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from temporal_slo.spec.burn import DEFAULT_TIERS, MONTH, factor, length, tiers_of
+from temporal_slo.spec.figures import figure, lasting, plain
+from temporal_slo.spec.load import load
+from temporal_slo.spec.model import Calendar, Slo, Tier
+
+GOOD = Path(__file__).parents[1] / "specs" / "good"
+MONTHLY = Calendar(calendar="month", timezone="Africa/Accra")
+
+
+def slo(**keys: object) -> Slo:
+    """An SLO with *keys* beside the usual ones."""
+    usual: dict[str, Any] = {"name": "slo", "workflow": "Ride", "objective": "99"}
+    return Slo.model_validate(usual | {"sli": {"latency": {"threshold": "3s"}}} | keys)
+
+
+def tier(long: str, budget: str) -> Tier:
+    """A tier that looks back *long*."""
+    return Tier.model_validate({"name": "own", "severity": "page", "long": long, "short": "1ms", "budget": budget})
+
+
+@pytest.mark.parametrize(
+    ("days", "factors"),
+    [
+        (30, ["14.4", "6", "3", "1"]),
+        (28, ["13.44", "5.6", "2.8", "0.933333333"]),
+        (7, ["3.36", "1.4", "0.7", "0.233333333"]),
+        (90, ["43.2", "18", "9", "3"]),
+    ],
+)
+def test_factors(days: int, factors: list[str]) -> None:
+    """The factors follow from the period, and are written without noise."""
+    assert [f"{factor(tier, timedelta(days=days))}" for tier in DEFAULT_TIERS] == factors
+
+
+def test_months_are_thirty_days() -> None:
+    """A calendar month burns as 30 days do, in whichever month it is."""
+    assert length(MONTHLY) == MONTH == timedelta(days=30)
+    assert [factor(tier, MONTHLY) for tier in DEFAULT_TIERS] == [factor(tier, MONTH) for tier in DEFAULT_TIERS]
+
+
+def test_factors_are_exact() -> None:
+    """A factor is exact to nine digits, whatever the precision of the caller's decimals."""
+    with localcontext(prec=2):
+        for long, budget in [("1h", "2"), ("7h", "13.75"), ("3d1h7m11s13ms", "0.000000001"), ("2ms", "100")]:
+            found = factor(tier(long, budget), timedelta(days=17, seconds=3))
+            seconds = tier(long, budget).long / timedelta(milliseconds=1)
+            true = Fraction(budget) / 100 * (17 * 86400 + 3) * 1000 / Fraction(seconds)
+            assert abs(Fraction(found) / true - 1) < Fraction(1, 10**8), (long, budget)
+
+
+def test_tiers() -> None:
+    """An SLO alerts by the tiers of its spec, but for those of a severity or name that it has switched off."""
+    shop, volteryde = load([GOOD])
+    paid, _, any_activity, *_, quick, _ = shop.slos
+    assert [tier.name for tier in tiers_of(shop, paid)] == ["fast"]
+    assert [tier.name for tier in tiers_of(shop, any_activity)] == ["fast"]
+    assert [tier.name for tier in tiers_of(shop, quick)] == ["slow"]
+    assert tiers_of(volteryde, volteryde.slos[0]) == DEFAULT_TIERS
+    off = slo(alerting={"ticket": "false", "tiers": {"page-slow": {"enabled": "false"}}})
+    assert [tier.name for tier in tiers_of(volteryde, off)] == ["page-quick"]
+
+
+def test_tier_alerts() -> None:
+    """What an SLO says of a tier is read, cannot be changed, and makes equal SLOs equal."""
+    found = slo(alerting={"tiers": {"page-quick": {"for": "2m"}}})
+    alert = found.alerting.tiers["page-quick"]
+    assert (alert.enabled, alert.for_) == (True, timedelta(minutes=2))
+    assert {found, slo(alerting={"tiers": {"page-quick": {"for": "120s"}}})} == {found}
+    assert not hasattr(found.alerting.tiers, "__setitem__")
+
+
+@pytest.mark.parametrize(
+    ("objective", "budget"), [("99.5", "0.005"), ("99.999999999", "0.00000000001"), ("0.1", "0.999"), ("33", "0.67")]
+)
+def test_budget(objective: str, budget: str) -> None:
+    """The budget is what the objective leaves, exact, whatever the precision of the caller's decimals."""
+    with localcontext(prec=1):
+        assert f"{slo(objective=objective).budget:f}" == budget
+
+
+@pytest.mark.parametrize(
+    ("written", "rate"), [("20/h", "1/180"), ("1.5/s", "3/2"), ("7/m", "7/60"), ("0.000000001/d", "1/86400000000000")]
+)
+def test_rates(written: str, rate: str) -> None:
+    """A rate is events per second, exact."""
+    assert slo(expected_rate=written).expected_rate == Fraction(rate)
+    assert slo(expected_rate=Fraction(rate)).expected_rate == Fraction(rate)
+
+
+@pytest.mark.parametrize("written", ["", "20", "/h", "20/", "-1/h", "20 / h", "20/H", "1e3/h", "20/ms", "0/s", 20])
+def test_rates_refused(written: object) -> None:
+    """Nothing else is a rate."""
+    with pytest.raises(ValidationError, match=r"is not a rate|is no event"):
+        slo(expected_rate=written)
+
+
+def test_figures() -> None:
+    """Figures have three digits, or are whole, and never an exponent."""
+    shown = {Fraction(1, 3): "0.333", Fraction(2): "2", Fraction(10): "10", Fraction(1, 10**7): "0.0000001"}
+    shown |= {Fraction(1996, 20): "99.8", Fraction(1234567, 2): "617284", Fraction(100): "100", Fraction(0): "0"}
+    assert {number: figure(number) for number in shown} == shown
+    assert [f"{plain(Decimal(text))}" for text in ("14.40", "100", "1E+3", "0.50")] == ["14.4", "100", "1000", "0.5"]
+
+
+def test_durations() -> None:
+    """Whole days are days: nobody says four weeks and two days for a month."""
+    spans = [timedelta(days=30), timedelta(hours=36), timedelta(minutes=90), timedelta(days=7)]
+    assert [lasting(span) for span in spans] == ["30d", "1d12h", "1h30m", "7d"]

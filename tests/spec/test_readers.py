@@ -1,0 +1,37 @@
+"""What reads specs knows every kind of SLI."""
+
+from pathlib import Path
+
+import pytest
+
+from temporal_slo.interceptor._rules import rules
+from temporal_slo.spec.events import broken
+from temporal_slo.spec.load import load
+from temporal_slo.spec.model import Latency, Overdue, SliKinds, Spec, Success, WorkerSli
+
+GOOD = Path(__file__).parents[1] / "specs" / "good"
+
+
+@pytest.fixture(scope="module")
+def shop() -> Spec:
+    """A spec with every kind of SLI."""
+    return load([GOOD / "everything.yaml"])[0]
+
+
+def test_every_kind_is_there(shop: Spec) -> None:
+    """The example has each kind, or the other tests would be blind."""
+    assert {slo.sli.kind for slo in shop.slos} == set(SliKinds.model_fields)
+
+
+def test_only_runs_are_broken(shop: Spec) -> None:
+    """What minutes and workers count has no runs that spend its budget."""
+    for slo in shop.slos:
+        assert isinstance(slo.sli, Success | Latency | Overdue | WorkerSli)
+        assert (broken(slo.sli) is not None) == isinstance(slo.sli, Success | Latency), slo.name
+
+
+def test_workers_time_only_latencies() -> None:
+    """The worker library times runs against latency thresholds, not against thresholds of waits."""
+    found = rules([], {}, GOOD / "everything.yaml", None)
+    assert [scoped.objective.slo for scoped in found.objectives] == ["orders-quick"]
+    assert found.of("shop-test", "Order", "orders").objectives
