@@ -122,7 +122,9 @@ def test_readme_commands_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z]+)", README))
     assert {"demo", "test"} <= named <= targets
-    for command, rest in re.findall(r"temporal-slo (exporter|demo|worker|load)\b([^`\n]*(?:\\\n[^`\n]*)*)", README):
+    for command, rest in re.findall(
+        r"temporal-slo (exporter|backfill|validate|schema|demo|worker|load)\b([^`\n]*(?:\\\n[^`\n]*)*)", README
+    ):
         help_text = subprocess.run(
             [sys.executable, "-m", "temporal_slo", command, "--help"],
             capture_output=True,
