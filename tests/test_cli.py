@@ -211,6 +211,15 @@ def test_fail_fast(tmp_path: Path, temporal_address: str, address: str, namespac
     assert done.stderr.endswith("; check address and namespace, or leave out --fail-fast to wait for them\n")
 
 
+def test_fail_fast_with_all_namespaces(tmp_path: Path) -> None:
+    """With --fail-fast the namespaces must be listed at once."""
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    options = ("--fail-fast", "--listen", "127.0.0.1:0", "--ledger", ledger, "--temporal-address", "127.0.0.1:1")
+    done = process("exporter", "--all-namespaces", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("temporal-slo: Temporal at 127.0.0.1:1: UNAVAILABLE: ")
+
+
 def test_mistake_in_a_process(tmp_path: Path) -> None:
     """As a process too, a mistake is one line without a traceback, also where the file is there but unreadable."""
     done = process("exporter", environ={"TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(tmp_path)})

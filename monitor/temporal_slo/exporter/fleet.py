@@ -48,6 +48,7 @@ class Fleet:
 
     Attributes:
         parts: What watches each namespace now.
+        trouble: Why namespaces could not be listed the last time; None if they could, or need not be.
     """
 
     def __init__(self, common: Common, specs: Specs, listing: Listing | None = None) -> None:
@@ -57,14 +58,14 @@ class Fleet:
         self._listing = listing
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._left_out = 0
-        self._found: bool | None = None
+        self.trouble: str | None = None
 
     def samples(self) -> Iterator[Sample]:
         """Yield how many namespaces there are, and whether they could be listed."""
         yield Sample(names.EXPORTER_NAMESPACES, {}, len(self._tasks))
         yield Sample(names.EXPORTER_NAMESPACES_LEFT_OUT, {}, self._left_out)
-        if self._found is not None:
-            yield Sample(names.EXPORTER_DISCOVERY_UP, {}, int(self._found))
+        if self._listing:
+            yield Sample(names.EXPORTER_DISCOVERY_UP, {}, int(self.trouble is None))
 
     async def prepare(self) -> None:
         """Wire the namespaces that the exporter was told to watch, or those that there are.
@@ -72,9 +73,8 @@ class Fleet:
         Raises:
             UsageError: A data converter or the codec endpoint is wrong, or the ledger cannot be read.
         """
-        if self._listing:
-            await self._discover(self._listing)
-        for namespace in () if self._listing else self._common.settings.namespaces:
+        namespaces = await self._listed(self._listing) if self._listing else self._common.settings.namespaces
+        for namespace in namespaces or ():
             try:
                 self.parts[namespace] = await wire(self._common, namespace, self._specs.current)
             except LedgerError as error:
@@ -85,7 +85,7 @@ class Fleet:
         try:
             self._spread([namespace for namespace in self.parts if namespace not in self._tasks])
             while True:
-                await self._pass(RETRY_INTERVAL if self._found is False else DISCOVER_INTERVAL)
+                await self._pass(RETRY_INTERVAL if self.trouble else DISCOVER_INTERVAL)
                 if self._listing:
                     await self._discover(self._listing)
         finally:
@@ -113,20 +113,26 @@ class Fleet:
 
     async def _discover(self, listing: Listing) -> None:
         """Begin to watch namespaces that are new, and end with those that are no more."""
-        before = self._found
-        try:
-            found = await listing()
-        except VisibilityError as error:
-            self._found = False
-            if before is not False:
-                log.warning("namespaces cannot be listed, those that are known stay: %s", error)
+        chosen = await self._listed(listing)
+        if chosen is None:
             return
-        self._found = True
-        chosen = self._choose(found)
         for namespace in self._tasks.keys() - set(chosen):
             log.info("%s: is no more, and is watched no longer", namespace)
             await self._end(namespace)
         self._spread([namespace for namespace in chosen if namespace not in self._tasks])
+
+    async def _listed(self, listing: Listing) -> list[str] | None:
+        """Return the namespaces to watch; None if they cannot be listed."""
+        before = self.trouble
+        try:
+            found = await listing()
+        except VisibilityError as error:
+            self.trouble = str(error)
+            if before is None:
+                log.warning("namespaces cannot be listed, those that are known stay: %s", error)
+            return None
+        self.trouble = None
+        return self._choose(found)
 
     def _choose(self, found: list[str]) -> list[str]:
         pattern = self._common.settings.namespace_filter

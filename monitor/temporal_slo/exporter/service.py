@@ -114,12 +114,14 @@ async def _serve(settings: ExporterSettings, specs: Specs, ledger: Ledger, liste
 
 async def _check(settings: ExporterSettings, fleet: Fleet) -> None:
     for parts in fleet.parts.values():
-        if not await parts.poller.poll():
-            raise UsageError(
-                f"Temporal at {settings.connection['target_host']}",
-                str(parts.poller.snapshot.trouble),
-                "check address and namespace, or leave out --fail-fast to wait for them",
-            )
+        await parts.poller.poll()
+    polled = [parts.poller.snapshot.trouble for parts in fleet.parts.values()]
+    for trouble in filter(None, (fleet.trouble, *polled)):
+        raise UsageError(
+            f"Temporal at {settings.connection['target_host']}",
+            trouble,
+            "check address and namespace, or leave out --fail-fast to wait for them",
+        )
 
 
 class _Server(uvicorn.Server):
