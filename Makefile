@@ -37,10 +37,11 @@ check: .venv/ready  ## Lint and type-check.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-format: .venv/ready  ## Format the code, mend what the linter can, and renew METRICS.md.
+format: .venv/ready  ## Format the code, mend what the linter can, and renew METRICS.md and alerts.
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m temporal_slo.metrics_page > METRICS.md
+	@$(BIN)/temporal-slo generate deploy/slos > /dev/null
 
 clean:  ## Remove the virtual environment, the fetched servers and every cache.
 	rm -rf .venv .tools dist .mypy_cache .pytest_cache .ruff_cache

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn, TextIO, TypeVar
@@ -15,6 +16,7 @@ from typing import Final, NoReturn, TextIO, TypeVar
 from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo import settings
+from temporal_slo.cli_options import EXPORTER_FLAGS, EXPORTER_OPTIONS
 from temporal_slo.errors import TemporalSloError, UsageError
 
 T = TypeVar("T")
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("temporal-slo"))
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_exporter(_command(commands, "exporter", _exporter, "serve visibility as Prometheus metrics"))
+    _add_generate(_command(commands, "generate", _generate, "make recording rules and alerts from SLO specs"))
     _add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
     _add_paths(_command(commands, "validate", _validate, "check SLO specs, and tell every problem by file and line"))
     _command(commands, "schema", _schema, "print the JSON Schema of SLO specs, for editors")
@@ -136,40 +139,6 @@ def _add_connection(parser: argparse.ArgumentParser, several: str = "") -> None:
     parser.add_argument("--temporal-profile", metavar="NAME", help="profile in temporal.toml")
 
 
-EXPORTER_OPTIONS: Final = {
-    "ledger": (
-        "URL",
-        settings.DEFAULT_LEDGER,
-        "where the counts are kept: sqlite:///path or postgresql://user:password@host/database",
-    ),
-    "listen": ("HOST:PORT", settings.DEFAULT_LISTEN, "where to serve /metrics, /healthz and /readyz"),
-    "namespace-filter": ("PATTERN", settings.DEFAULT_NAMESPACE_FILTER, "which of all namespaces, for example 'shop-*'"),
-    "poll-interval": ("DURATION", settings.DEFAULT_POLL_INTERVAL, "time from one poll of visibility to the next"),
-    "spec": ("PATH", "none", f"SLO specs: files or folders, several divided by {os.pathsep!r}"),
-    "since": (
-        "DURATION",
-        "none",
-        "also count what closed before, so far back, for example 30d; 'retention' for all there is",
-    ),
-    "sources": (
-        "NAME=DURATION,…",
-        settings.DEFAULT_SOURCES,
-        "how often to read what is not visibility; 'off' instead of a duration never does",
-    ),
-    "data-converter": ("MODULE:NAME", settings.DEFAULT_CONVERTER, "decodes the results of workflows"),
-    "codec-endpoint": ("URL", "none", "remote codec that decodes payloads first; its secret is CODEC_AUTHORIZATION"),
-    "visibility-rate": ("NUMBER", f"{settings.DEFAULT_VISIBILITY_RATE:g}", "visibility requests a second at most"),
-    "history-rate": ("NUMBER", f"{settings.DEFAULT_HISTORY_RATE:g}", "requests for close events a second at most"),
-}
-
-EXPORTER_FLAGS: Final = {
-    "all-namespaces": "watch all Temporal namespaces that are registered, and look for new ones every minute",
-    "fail-fast": "end with exit code 2 if a first poll fails, instead of waiting",
-    "redact-ids": "expose no exemplars, so that no id of a workflow leaves the exporter but by its log",
-    "debug-anywhere": "answer /debug/poll to whoever asks, not to this machine alone",
-}
-
-
 def _add_exporter(parser: argparse.ArgumentParser) -> None:
     _add_connection(parser, "; several are divided by commas")
     example = f"{settings.PREFIX}POLL_INTERVAL=30s"
@@ -192,6 +161,35 @@ def _exporter(args: argparse.Namespace, context: Context) -> int:
 
     _run(serve(chosen))
     return OK
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("specs", nargs="+", metavar="PATH", help="SLO specs: files or folders")
+    parser.add_argument("--out", metavar="FOLDER", default="alerts", help="where they belong; default %(default)s")
+    parser.add_argument("--check", action="store_true", help="only tell which files are missing, stale or orphaned")
+    parser.add_argument(
+        "--format", choices=("prometheus", "operator"), default="prometheus", help="default %(default)s"
+    )
+    parser.add_argument("--receivers", metavar="FILE", help="who is told: makes Alertmanager's configuration, too")
+    parser.add_argument("--runbooks", metavar="URL", help="page of the runbooks; default: the path of the README")
+    parser.add_argument("--dashboard", metavar="URL", help="dashboard of one SLO; default: on this machine")
+    parser.add_argument("--web", metavar="URL", help="Temporal's Web UI; default: on this machine")
+
+
+def _generate(args: argparse.Namespace, context: Context) -> int:
+    from temporal_slo.generate import command  # noqa: PLC0415 needs the spec extra, which workers lack
+
+    links = command.links(args.runbooks, args.dashboard, args.web)
+    well = command.generate(
+        args.specs,
+        Path(args.out),
+        links,
+        partial(print, file=context.stdout),
+        check=args.check,
+        operator=args.format == "operator",
+        receivers=args.receivers,
+    )
+    return OK if well else FAILED
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

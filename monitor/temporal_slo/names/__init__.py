@@ -8,6 +8,7 @@ from temporal_slo.names.backfill import *
 from temporal_slo.names.exporter import *
 from temporal_slo.names.labels import *
 from temporal_slo.names.queues import *
+from temporal_slo.names.rules import *
 from temporal_slo.names.schedules import *
 from temporal_slo.names.worker import *
 from temporal_slo.names.workflows import *

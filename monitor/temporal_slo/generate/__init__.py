@@ -1,0 +1,1 @@
+"""What is made from specs: recording rules and alerts."""

@@ -1,0 +1,117 @@
+"""Files that are made from specs: rendered whole in memory, then put in place at once or compared."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+from temporal_slo.errors import UsageError
+from temporal_slo.generate import alerts, causes, rules, runbooks
+from temporal_slo.generate.links import Links
+from temporal_slo.spec.model import Spec
+
+MARK: Final = "# Made by temporal-slo generate; do not edit.\n"
+SUFFIX: Final = ".rules.yaml"
+README: Final = "README.md"
+ALERTMANAGER: Final = "alertmanager.yaml"
+
+Files = Mapping[str, str]
+
+
+class Drift(NamedTuple):
+    """How a folder differs from what the specs make: names of files."""
+
+    missing: list[str]
+    stale: list[str]
+    orphaned: list[str]
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Writes lists as people do, and no references to what came before."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 as the library has it
+        return True
+
+
+def render(specs: Sequence[Spec], links: Links, *, operator: bool = False) -> Files:
+    """Return the files of *specs* by name; a function of its arguments alone.
+
+    Args:
+        specs: What is promised.
+        links: Where alerts lead.
+        operator: Make objects of the Prometheus operator instead of rule files.
+
+    Raises:
+        UsageError: There is nothing to make.
+    """
+    if not specs:
+        raise UsageError("--spec", "names no spec", "give the files or folders of your specs")
+    groups: dict[str, list[rules.Group]] = {}
+    for spec in specs:
+        own = groups.setdefault(spec.service, [])
+        for slo in spec.slos:
+            own += [*rules.groups(spec, slo), *alerts.groups(spec, slo, links)]
+    spaces = {spec.temporal_namespace: spec for spec in specs}
+    files = {f"{service}{SUFFIX}": own for service, own in groups.items()}
+    files |= {f"causes-{name}{SUFFIX}": [causes.group(spec)] for name, spec in spaces.items()}
+    texts = {name: _document(name, own, operator=operator) for name, own in sorted(files.items())}
+    return {**texts, README: runbooks.page()}
+
+
+def _document(name: str, groups: list[rules.Group], *, operator: bool) -> str:
+    spec: dict[str, Any] = {"groups": groups}
+    if operator:
+        metadata = {"name": f"temporal-slo-{name.removesuffix(SUFFIX)}", "labels": {"app": "temporal-slo"}}
+        spec = {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": metadata,
+            "spec": spec,
+        }
+    text = yaml.dump(spec, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+    return MARK + text
+
+
+def drift(folder: Path, files: Files) -> Drift:
+    """Return how *folder* differs from *files*; only files that were made here once can be orphaned."""
+    there = {path.name: path.read_text() for path in folder.glob(f"*{SUFFIX}")}
+    for name in {README, ALERTMANAGER} & {path.name for path in folder.glob("*")}:
+        there[name] = (folder / name).read_text()
+    return Drift(
+        missing=sorted(files.keys() - there.keys()),
+        stale=sorted(name for name in files.keys() & there.keys() if files[name] != there[name]),
+        orphaned=sorted(name for name in there.keys() - files.keys() if there[name].startswith(MARK)),
+    )
+
+
+def write(folder: Path, files: Files) -> Drift:
+    """Put *files* in place, each at once, and remove those that are made no more; return what had differed.
+
+    Raises:
+        UsageError: The folder cannot be written; a file that was there is whole all the same.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = drift(folder, files)
+        for name in (*found.missing, *found.stale):
+            _replace(folder / name, files[name])
+        for name in found.orphaned:
+            (folder / name).unlink()
+    except OSError as error:
+        raise UsageError(f"--out {folder}", f"cannot be written: {error.strerror}", "give a folder of yours") from error
+    return found
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

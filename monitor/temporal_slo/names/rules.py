@@ -1,0 +1,30 @@
+"""Names of recorded series and of alerts."""
+
+from typing import Final
+
+from temporal_slo.names.labels import PREFIX
+
+EVENTS_RATE: Final = "slo:events:rate"
+ERRORS_RATE: Final = "slo:errors:rate"
+ERROR_RATIO: Final = "slo:sli_error:ratio_rate"
+"""These three are followed by their window, such as 5m."""
+
+OBJECTIVE: Final = "slo:objective:ratio"
+ERROR_BUDGET: Final = "slo:error_budget:ratio"
+PERIOD_DAYS: Final = "slo:time_period:days"
+CURRENT_BURN: Final = "slo:current_burn_rate:ratio"
+PERIOD_BURN: Final = "slo:period_burn_rate:ratio"
+BUDGET_REMAINING: Final = "slo:period_error_budget_remaining:ratio"
+SLO_INFO: Final = f"{PREFIX}_slo_info"
+
+SERVICE: Final = "service"
+OWNER: Final = "owner"
+OBJECTIVE_LABEL: Final = "objective"
+SLI_LABEL: Final = "sli"
+SEVERITY: Final = "severity"
+TIER: Final = "tier"
+LONG: Final = "long"
+SHORT: Final = "short"
+
+ALERT_BURN: Final = "TemporalSloBudgetBurns"
+ALERT_EXHAUSTED: Final = "TemporalSloBudgetExhausted"

@@ -1,0 +1,174 @@
+"""The queries of SLIs: rules, panels and status all ask here, so that they cannot disagree."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from temporal_slo import names
+from temporal_slo.spec.events import BAD_STATUSES, COMPLETED
+from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Slo, Success
+
+REPLICA_LABELS: Final = "instance, pod"
+"""What differs between exporters that watch the same namespace: they count the same runs."""
+
+NO_EVENTS: Final = ("continued_as_new", "reset", "retried")
+"""Closed runs that are never an event: another run follows them."""
+
+LEFT_OUT: Final = ("excluded", "unknown")
+"""Outcomes that are never an event."""
+
+
+class Sli(NamedTuple):
+    """Rates of an SLI over a window: of all events, and of good or of bad ones."""
+
+    events: str
+    good: str | None = None
+    bad: str | None = None
+
+    def errors(self, events: str | None = None) -> str:
+        """Return the rate of bad events: 0 where there are events and none was bad, nothing where nothing is known.
+
+        Args:
+            events: What stands for the rate of all events, if it is recorded already.
+        """
+        known = events or self.events
+        # Where nothing good has a series yet everything is bad.
+        return f"{self.bad} or 0 * {known}" if self.bad else f"{known} - ({self.good} or 0 * {known})"
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One condition of a selector."""
+
+    label: str
+    operator: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.label}{self.operator}{quoted(self.value)}"
+
+
+def quoted(text: str) -> str:
+    """Return *text* as a PromQL string."""
+    escaped = text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'"{escaped}"'
+
+
+def one_of(label: str, values: tuple[str, ...]) -> Matcher:
+    """Return what matches any of *values*, literally."""
+    if len(values) == 1:
+        return Matcher(label, "=", values[0])
+    return Matcher(label, "=~", "|".join(map(_literal, values)))
+
+
+def none_of(label: str, values: tuple[str, ...]) -> Matcher:
+    """Return what matches all but *values*."""
+    return Matcher(label, "!~", "|".join(map(_literal, values)))
+
+
+def selector(metric: str, *matchers: Matcher) -> str:
+    """Return the selector of *metric* under all conditions."""
+    return f"{metric}{{{', '.join(map(str, matchers))}}}"
+
+
+def sli(slo: Slo, namespace: str, window: timedelta) -> Sli:
+    """Return the rates of the SLI of *slo* in the Temporal namespace over *window*.
+
+    They have no labels.
+    """
+    build: Mapping[type, Callable[[Slo, str, str], Sli]] = {
+        Success: _success,
+        Latency: _latency,
+        Overdue: _overdue,
+        ActivitySuccess: _activity_success,
+        ScheduleToStart: _schedule_to_start,
+    }
+    return build[type(slo.sli)](slo, namespace, lasting(window))
+
+
+def _success(slo: Slo, namespace: str, window: str) -> Sli:
+    assert isinstance(slo.sli, Success)  # noqa: S101 for the type checker: chosen by this type
+    about = _runs(slo, namespace)
+    event = none_of(names.STATUS, (*NO_EVENTS, *slo.sli.excluded)), none_of(names.OUTCOME, LEFT_OUT)
+    statuses = tuple(status for status in slo.sli.bad if status != "bad_outcome")
+    good = [none_of(names.STATUS, (*NO_EVENTS, *slo.sli.excluded, *statuses))]
+    outcomes = (*LEFT_OUT, names.OUTCOME_BAD) if "bad_outcome" in slo.sli.bad else LEFT_OUT
+    good.append(none_of(names.OUTCOME, outcomes))
+    metric = names.WORKFLOWS_CLOSED.sample
+    return Sli(_mirrored(selector(metric, *about, *event), window), _mirrored(selector(metric, *about, *good), window))
+
+
+def _latency(slo: Slo, namespace: str, window: str) -> Sli:
+    assert isinstance(slo.sli, Latency)  # noqa: S101 as above
+    # Durations are not told by task queue.
+    about = _of(namespace), one_of(names.WORKFLOW_TYPE, slo.workflow)
+    ended = one_of(names.STATUS, (COMPLETED, *sorted(BAD_STATUSES)))
+    events = selector(f"{names.WORKFLOW_DURATION.name}_count", *about, ended, none_of(names.OUTCOME, LEFT_OUT))
+    good = selector(
+        f"{names.WORKFLOW_DURATION.name}_bucket",
+        *about,
+        one_of(names.STATUS, (COMPLETED,)),
+        one_of(names.OUTCOME, (names.OUTCOME_GOOD, names.OUTCOME_NONE)),
+        edge(slo.sli.threshold),
+    )
+    return Sli(_mirrored(events, window), _mirrored(good, window))
+
+
+def _overdue(slo: Slo, namespace: str, window: str) -> Sli:
+    about = _of(namespace), one_of(names.SLO, (slo.name,))
+    events = _mirrored(selector(names.OBSERVED_MINUTES.sample, *about), window)
+    return Sli(events, bad=_mirrored(selector(names.OVERDUE_MINUTES.sample, *about), window))
+
+
+def _activity_success(slo: Slo, namespace: str, window: str) -> Sli:
+    assert isinstance(slo.sli, ActivitySuccess)  # noqa: S101 as above
+    about = (*_runs(slo, namespace), *_activities(slo.sli.activities))
+    metric = names.ACTIVITY_ENDS.sample
+    events = _worked(selector(metric, *about), window)
+    errors = _worked(selector(metric, *about, one_of(names.OUTCOME, slo.sli.bad)), window)
+    return Sli(events, bad=errors)
+
+
+def _schedule_to_start(slo: Slo, namespace: str, window: str) -> Sli:
+    assert isinstance(slo.sli, ScheduleToStart)  # noqa: S101 as above
+    about = (*_runs(slo, namespace), *_activities(slo.sli.activities))
+    metric = names.ACTIVITY_SCHEDULE_TO_START.name
+    events = _worked(selector(f"{metric}_count", *about), window)
+    return Sli(events, _worked(selector(f"{metric}_bucket", *about, edge(slo.sli.threshold)), window))
+
+
+def edge(threshold: timedelta) -> Matcher:
+    """Return what matches the bucket edge at *threshold*, however its number is written."""
+    text = f"{threshold.total_seconds():f}".rstrip("0").rstrip(".")
+    # Prometheus 3 writes whole numbers with a point, Prometheus 2 as they were exposed.
+    return Matcher("le", "=~", _literal(text) if "." in text else rf"{text}(\.0)?")
+
+
+def _mirrored(selected: str, window: str) -> str:
+    """Return the rate of a series of exporters: replicas tell the same, and the one that is ahead is right."""
+    return f"sum(max without ({REPLICA_LABELS}) (rate({selected}[{window}])))"
+
+
+def _worked(selected: str, window: str) -> str:
+    """Return the rate of a series of workers: each tells its own share."""
+    return f"sum(rate({selected}[{window}]))"
+
+
+def _of(namespace: str) -> Matcher:
+    return one_of(names.NAMESPACE, (namespace,))
+
+
+def _runs(slo: Slo, namespace: str) -> tuple[Matcher, ...]:
+    queue = (one_of(names.TASK_QUEUE, (slo.task_queue,)),) if slo.task_queue else ()
+    return (_of(namespace), one_of(names.WORKFLOW_TYPE, slo.workflow), *queue)
+
+
+def _activities(activities: tuple[str, ...] | None) -> tuple[Matcher, ...]:
+    return (one_of(names.ACTIVITY_TYPE, activities),) if activities else ()
+
+
+def _literal(text: str) -> str:
+    # Prometheus' expressions are RE2, which knows no escape of a letter that needs none.
+    return "".join(f"\\{character}" if character in r"\.+*?()|[]{}^$" else character for character in text)

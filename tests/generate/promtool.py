@@ -1,0 +1,68 @@
+"""Rules in the real evaluator: series go in, and what alerts comes out."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from temporal_slo.generate.artefacts import SUFFIX, render
+from temporal_slo.generate.links import Links
+from temporal_slo.spec.load import load
+
+LINKS = Links("http://books", "http://board", "http://web")
+MINUTE = 60
+
+
+@dataclass(frozen=True)
+class Told:
+    """How many alerts of a name (and severity, if one is given) fire at a minute."""
+
+    minute: int
+    alert: str
+    count: int
+    severity: str = ".*"
+
+
+def evaluate(promtool: Path, folder: Path, spec: str, series: Mapping[str, str], told: Sequence[Told]) -> str:
+    """Evaluate the rules of *spec* every minute; return what is not as *told*, as promtool puts it, or nothing.
+
+    Args:
+        promtool: The program.
+        folder: Gets the files.
+        spec: Text of a spec.
+        series: Values a minute, in promtool's notation, by series.
+        told: What is to fire.
+    """
+    (folder / "spec.yaml").write_text(spec)
+    files = render(load([folder / "spec.yaml"]), LINKS)
+    rules = {name: text for name, text in files.items() if name.endswith(SUFFIX)}
+    for name, text in rules.items():
+        (folder / name).write_text(text)
+    test: dict[str, Any] = {
+        "rule_files": sorted(rules),
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "promql_expr_test": [_expected(one) for one in told],
+            }
+        ],
+    }
+    (folder / "test.yaml").write_text(yaml.safe_dump(test))
+    done = subprocess.run(
+        [promtool, "test", "rules", "test.yaml"], cwd=folder, capture_output=True, text=True, timeout=100, check=False
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def _expected(told: Told) -> dict[str, Any]:
+    labels = f'alertname="{told.alert}", alertstate="firing", severity=~"{told.severity}"'
+    return {
+        "expr": f"count(ALERTS{{{labels}}}) or vector(0)",
+        "eval_time": f"{told.minute}m",
+        "exp_samples": [{"labels": "{}", "value": told.count}],
+    }

@@ -1,0 +1,71 @@
+"""Who is told of what, as the real Alertmanager's tool reads it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from temporal_slo.errors import UsageError
+from temporal_slo.generate.alertmanager import load, render
+
+RECEIVERS = """\
+version: temporal-slo/receivers/v1
+page:
+- pagerduty: {routing_key_file: /run/secrets/pagerduty}
+- webhook: {url: "https://hooks.example.com/alerts", credentials_file: /run/secrets/hook}
+ticket:
+- slack: {api_url_file: /run/secrets/slack, channel: "#slo"}
+- email: {to: shop@example.com, from: slo@example.com, smarthost: "mail.example.com:587"}
+- opsgenie: {api_key_file: /run/secrets/opsgenie}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The configuration made of those receivers."""
+    (tmp_path / "receivers.yaml").write_text(RECEIVERS)
+    path = tmp_path / "alertmanager.yaml"
+    path.write_text(render(load(tmp_path / "receivers.yaml")))
+    return path
+
+
+def amtool(programs: dict[str, Path], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Alertmanager's tool."""
+    return subprocess.run([programs["amtool"], *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_valid(config: Path, programs: dict[str, Path]) -> None:
+    """Alertmanager takes it, with all inhibitions and receivers."""
+    done = amtool(programs, "check-config", str(config))
+    assert (done.returncode, " - 4 inhibit rules" in done.stdout, " - 2 receivers" in done.stdout) == (0, True, True)
+
+
+@pytest.mark.parametrize(("severity", "receiver"), [("page", "page"), ("ticket", "ticket"), ("other", "ticket")])
+def test_routes(severity: str, receiver: str, config: Path, programs: dict[str, Path]) -> None:
+    """Pages go to those who are woken, all else to those who find tickets."""
+    labels = ("alertname=TemporalSloBudgetBurns", f"severity={severity}")
+    done = amtool(programs, "config", "routes", "test", f"--config.file={config}", *labels)
+    assert done.stdout.strip() == receiver
+
+
+MISTAKES = {
+    "secret in the URL": ("https://hooks.example.com/alerts", "https://hooks.example.com/?token=x", "bears a secret"),
+    "user in the URL": ("https://hooks.example.com/alerts", "https://a:b@hooks.example.com", "bears a secret"),
+    "no URL": ("https://hooks.example.com/alerts", "hooks", "is no URL"),
+    "secret itself": ("/run/secrets/pagerduty", "R0123456789", "is no absolute path"),
+    "unknown key": ("channel:", "chanel:", "ticket.0.slack.ch"),
+    "two ways in one": ("- webhook:", "  webhook:", "names 2 ways"),
+    "nobody": ("ticket:\n", "ticket: []\nx:\n", "ticket"),
+    "other version": ("receivers/v1", "receivers/v9", "version"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake(mistake: str, tmp_path: Path) -> None:
+    """It is refused in one line that says where, and that quotes nothing of what was written."""
+    before, after, message = MISTAKES[mistake]
+    path = tmp_path / "receivers.yaml"
+    path.write_text(RECEIVERS.replace(before, after))
+    with pytest.raises(UsageError, match=message) as raised:
+        load(path)
+    assert (str(raised.value).count("\n"), "token=x" in str(raised.value), "R0123" in str(raised.value)) == (0, 0, 0)

@@ -1,0 +1,135 @@
+"""Files that are made from specs: whole, the same each time, and never half there."""
+
+import time
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+from temporal_slo.errors import UsageError
+from temporal_slo.generate.artefacts import MARK, Drift, drift, render, write
+from temporal_slo.generate.command import generate, links
+from temporal_slo.spec.load import SpecError, load
+
+from .promtool import LINKS
+from .test_burn import LATENCY, OVERDUE, SPEC
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """A spec in a file."""
+    path = tmp_path / "spec.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def test_committed() -> None:
+    """What is committed is what the reference specs make."""
+    said: list[str] = []
+    slos, out = [str(ROOT / "deploy" / "slos")], ROOT / "alerts"
+    assert generate(slos, out, links(None, None, None), said.append, check=True, operator=False), said
+
+
+def test_drift(spec: Path, tmp_path: Path) -> None:
+    """What is missing, stale, or made by no spec any more is told, mended, and told no longer."""
+    out = tmp_path / "alerts"
+    files = render(load([spec]), LINKS)
+    assert write(out, files).missing == sorted(files)
+    assert not any(drift(out, files))
+    (out / "shop.rules.yaml").write_text("by hand")
+    (out / "causes-shop-prod.rules.yaml").unlink()
+    (out / "former.rules.yaml").write_text(f"{MARK}groups: []\n")
+    (out / "foreign.rules.yaml").write_text("groups: []\n")
+    found = Drift(["causes-shop-prod.rules.yaml"], ["shop.rules.yaml"], ["former.rules.yaml"])
+    assert drift(out, files) == found == write(out, files)
+    assert not any(drift(out, files))
+    assert (out / "foreign.rules.yaml").exists()
+
+
+def test_same_each_time(spec: Path) -> None:
+    """The files are a function of the spec."""
+    assert render(load([spec]), LINKS) == render(load([spec]), LINKS)
+
+
+def test_bad_spec_leaves_files(spec: Path, tmp_path: Path) -> None:
+    """A spec that is broken changes nothing."""
+    out = tmp_path / "alerts"
+    before = dict(render(load([spec]), LINKS))
+    write(out, before)
+    spec.write_text(SPEC.replace("99.9", "100"))
+    with pytest.raises(SpecError):
+        generate([str(spec)], out, LINKS, print, check=False, operator=False)
+    assert not any(drift(out, before))
+
+
+def test_disk_is_full(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be written leaves the one that was there whole, and nothing beside it."""
+    out = tmp_path / "alerts"
+    write(out, {"shop.rules.yaml": "before"})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write(out, render(load([spec]), LINKS))
+    assert [path.name for path in out.iterdir()] == ["shop.rules.yaml"]
+    assert (out / "shop.rules.yaml").read_text() == "before"
+
+
+def test_nothing() -> None:
+    """Without a spec there is nothing to make, which is a mistake."""
+    with pytest.raises(UsageError, match="names no spec"):
+        render([], LINKS)
+
+
+def test_operator(spec: Path) -> None:
+    """For the Prometheus operator the same groups are in objects of its kind."""
+    plain, objects = (render(load([spec]), LINKS, operator=operator) for operator in (False, True))
+    for name, text in plain.items():
+        if name.endswith(".yaml"):
+            made = yaml.safe_load(objects[name])
+            assert (made["kind"], made["spec"]) == ("PrometheusRule", yaml.safe_load(text))
+
+
+def test_no_noise(spec: Path) -> None:
+    """Numbers have the digits that they need."""
+    text = render(load([spec]), LINKS)["shop.rules.yaml"]
+    assert " > 0.0144" in text
+    assert "0000000" not in text
+    assert "99999" not in text
+
+
+def test_braces_stay(spec: Path) -> None:
+    """A description is no template."""
+    spec.write_text(SPEC.replace("- name: rides", "- name: rides\n  description: Of {{ all }}."))
+    text = render(load([spec]), LINKS)["shop.rules.yaml"]
+    assert 'Of {{ "{{" }} all }}.' in text
+
+
+def test_many(tmp_path: Path) -> None:
+    """500 SLOs are made in five seconds."""
+    one = SPEC[SPEC.index("- name") :]
+    path = tmp_path / "many.yaml"
+    # Outcomes are of a workflow type: each SLO has a type of its own.
+    slos = (one.replace("rides", f"r{n}").replace("[Ride, Walk]", f"Ride{n}") for n in range(500))
+    path.write_text(SPEC[: SPEC.index("- name")] + "".join(slos))
+    began = time.process_time()
+    files = render(load([path]), LINKS)
+    took = time.process_time() - began
+    print(f"500 SLOs, {sum(map(len, files.values())):,} bytes, in {took:.1f} s")
+    assert took <= 5
+
+
+def test_expressions_parse(spec: Path) -> None:
+    """A second parser of PromQL takes every expression, too."""
+    spec.write_text(SPEC + LATENCY + OVERDUE)
+    texts = [text for name, text in render(load([spec]), LINKS).items() if name.endswith(".yaml")]
+    groups = [group for text in texts for group in yaml.safe_load(text)["groups"]]
+    expressions = [rule["expr"] for group in groups for rule in group["rules"]]
+    assert len(expressions) > 100
+    for expression in expressions:
+        promql_parser.parse(expression)

@@ -1,0 +1,159 @@
+"""Alerts on budgets, as Prometheus evaluates them: when they fire, when they stay quiet, when they end."""
+
+from pathlib import Path
+
+import pytest
+
+from temporal_slo import names
+
+from .promtool import Told, evaluate
+
+SPEC = """\
+version: temporal-slo/v1
+service: shop
+temporal_namespace: shop-prod
+owner: shop-team
+period: 30d
+slos:
+- name: rides
+  workflow: [Ride, Walk]
+  objective: 99.9
+  outcome: {from: status, good: [OK], bad: [NO]}
+  sli: {success: {bad: [failed, timed_out, bad_outcome], excluded: [canceled]}}
+  alerting: {low_traffic: {mode: confidence}}
+"""
+LATENCY = """\
+- {name: quick, workflow: Ride, objective: 99, sli: {latency: {threshold: 90s}}}
+"""
+OVERDUE = """\
+- {name: stuck, workflow: Ride, objective: 99.9, sli: {overdue: {max_age: 15m}}}
+"""
+HEAD = SPEC[: SPEC.index("- name")]
+BURNS, EXHAUSTED = names.ALERT_BURN, names.ALERT_EXHAUSTED
+
+
+def closed(status: str, outcome: str = "none", instance: str = "a", kind: str = "Ride") -> str:
+    """A series of closed runs."""
+    return (
+        f'{names.WORKFLOWS_CLOSED.sample}{{temporal_namespace="shop-prod", workflow_type="{kind}", task_queue="q", '
+        f'status="{status}", outcome="{outcome}", instance="{instance}", job="temporal-slo"}}'
+    )
+
+
+GOOD, BAD, FAILED = closed("completed", "good"), closed("completed", "bad"), closed("failed")
+QUIET = [Told(minute, BURNS, 0) for minute in (61, 97, 131, 239)]
+
+# 100 runs a minute for two hours; then as it says.
+CASES: dict[str, tuple[str, dict[str, str], list[Told]]] = {
+    "outage": (
+        SPEC,
+        {GOOD: "0+100x120 12000x120", FAILED: "0x120 0+100x120"},
+        [Told(120, BURNS, 0), Told(124, BURNS, 2, "page"), Told(130, BURNS, 4)],
+    ),
+    "outage that is over": (
+        SPEC,
+        {GOOD: "0+100x120 12000x30 12000+100x600", FAILED: "0x120 0+100x30 3000x600"},
+        [Told(149, BURNS, 2, "page"), Told(157, BURNS, 1, "page"), Told(190, BURNS, 0, "page")],
+    ),
+    "bad outcomes, which look completed": (
+        SPEC,
+        {GOOD: "0+100x120 12000x120", BAD: "0x120 0+100x120"},
+        [Told(124, BURNS, 2, "page")],
+    ),
+    "cancelled and retried runs are no events": (
+        SPEC,
+        {GOOD: "0+100x240", closed("canceled"): "0+900x240", closed("retried"): "0+700x240"},
+        QUIET,
+    ),
+    "exactly the budget": (SPEC, {GOOD: "0+999x240", FAILED: "0+1x240"}, QUIET),
+    "idle": (SPEC, {GOOD: "17x240", FAILED: "3x240"}, QUIET),
+    "first failure ever": (SPEC, {GOOD: "0+1x240", FAILED: "_x90 0x2 1x150"}, QUIET),
+    "one failure in ten an hour": (
+        SPEC,
+        {GOOD: "0x5 1x6 2x6 3x6 4x6 5x6 6x6 7x6 8x6 9x6 9x180", FAILED: "0x57 1x180"},
+        QUIET,
+    ),
+    "a few failures in few events do alert": (
+        SPEC,
+        {GOOD: "0x120 0+1x120", FAILED: "0x120 0+1x120"},
+        [Told(119, BURNS, 0), Told(129, BURNS, 2, "page")],
+    ),
+    "counters begin anew": (SPEC, {GOOD: "0+100x120 0+100x120", FAILED: "40x120 0x120"}, QUIET),
+    "exporter away for a while": (SPEC, {GOOD: "0+100x90 _x10 10000+100x140", FAILED: "3x90 _x10 3x140"}, QUIET),
+    "three replicas, one lags": (
+        SPEC,
+        {
+            closed("completed", "good", "a"): "0+100x240",
+            closed("completed", "good", "b"): "0+100x240",
+            closed("completed", "good", "c"): "0+100x100 10000x140",
+            closed("failed", "none", "a"): "7x240",
+            closed("failed", "none", "b"): "7x240",
+            closed("failed", "none", "c"): "5x240",
+        },
+        QUIET,
+    ),
+    "an outage that replicas see alike": (
+        SPEC,
+        {
+            closed("completed", "good", "a"): "0+100x120 12000x120",
+            closed("completed", "good", "b"): "0+100x120 12000x120",
+            closed("failed", "none", "a"): "0x120 0+100x120",
+            closed("failed", "none", "b"): "0x120 0+100x120",
+        },
+        [Told(120, BURNS, 0), Told(124, BURNS, 2, "page")],
+    ),
+    "no data": (SPEC, {}, QUIET),
+    "late runs": (
+        HEAD + LATENCY,
+        {
+            f'{names.WORKFLOW_DURATION.name}_{part}, status="completed", outcome="none"}}': values
+            for part, values in {
+                'bucket{temporal_namespace="shop-prod", workflow_type="Ride", le="90.0"': "0+100x120 12000x120",
+                'bucket{temporal_namespace="shop-prod", workflow_type="Ride", le="+Inf"': "0+100x240",
+                'count{temporal_namespace="shop-prod", workflow_type="Ride"': "0+100x240",
+            }.items()
+        },
+        [Told(120, BURNS, 0), Told(134, BURNS, 2, "page")],
+    ),
+    "overdue minutes": (
+        HEAD + OVERDUE,
+        {
+            f'{names.OBSERVED_MINUTES.sample}{{temporal_namespace="shop-prod", slo="stuck"}}': "0+1x240",
+            f'{names.OVERDUE_MINUTES.sample}{{temporal_namespace="shop-prod", slo="stuck"}}': "0x120 0+1x120",
+        },
+        [Told(119, BURNS, 0), Told(124, BURNS, 2, "page")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_burn(case: str, programs: dict[str, Path], tmp_path: Path) -> None:
+    """As the case says."""
+    spec, series, told = CASES[case]
+    assert evaluate(programs["promtool"], tmp_path, spec, series, told) == ""
+
+
+def test_tiers_change(programs: dict[str, Path], tmp_path: Path) -> None:
+    """A tier may be switched off, or wait; tickets may be off altogether."""
+    alerting = "{ticket: false, tiers: {page-quick: {enabled: false}, page-slow: {for: 11m}}}"
+    spec = SPEC.replace("{low_traffic: {mode: confidence}}", alerting)
+    series = {GOOD: "0+100x120 12000x120", FAILED: "0x120 0+100x120"}
+    told = [Told(130, BURNS, 0), Told(140, BURNS, 1), Told(140, BURNS, 1, "page")]
+    assert evaluate(programs["promtool"], tmp_path, spec, series, told) == ""
+
+
+def test_without_a_guard(programs: dict[str, Path], tmp_path: Path) -> None:
+    """Without a guard one failure of ten an hour does wake somebody: the guard is what keeps it quiet."""
+    spec = SPEC.replace("confidence", "none")
+    _, series, _ = CASES["one failure in ten an hour"]
+    assert evaluate(programs["promtool"], tmp_path, spec, series, [Told(61, BURNS, 2, "page")]) == ""
+
+
+def test_exhausted(programs: dict[str, Path], tmp_path: Path) -> None:
+    """A budget that is spent is told, and one that is not isn't."""
+    spec = SPEC.replace(
+        "period: 30d", "period: 3d\nwindows: [{name: w, severity: page, long: 1h, short: 5m, budget: 5}]"
+    )
+    series = {GOOD: "0+1000x300", FAILED: "0+1x150 150+3x150"}
+    told = [Told(120, EXHAUSTED, 0), Told(299, EXHAUSTED, 1, "ticket")]
+    assert evaluate(programs["promtool"], tmp_path, spec, series, told) == ""

@@ -1,0 +1,71 @@
+"""Alerts on causes, as Prometheus evaluates them, and their runbooks."""
+
+from pathlib import Path
+
+import pytest
+
+from temporal_slo import names
+from temporal_slo.generate.causes import CAUSES
+from temporal_slo.generate.runbooks import RUNBOOKS, page
+from temporal_slo.names import Family
+
+from .promtool import Told, evaluate
+from .test_burn import SPEC
+
+
+def one(family: Family, **labels: str) -> str:
+    """A series of the namespace that is watched."""
+    own = {} if family.labels == () else {"temporal_namespace": "shop-prod"}
+    pairs = ", ".join(f'{name}="{value}"' for name, value in (own | labels).items())
+    return f"{family.sample}{{{pairs}}}" if pairs else family.sample
+
+
+QUEUE = {"task_queue": "q", "task_type": "workflow"}
+RIDE = {"workflow_type": "Ride"}
+
+# What makes each alert fire from minute 60 on, and end by minute 180; before minute 60 all is well.
+FIRES: dict[str, dict[str, str]] = {
+    "TemporalSloExporterDown": {one(names.EXPORTER_UP): "1x60 _x60 1x120"},
+    "TemporalSloExporterStale": {one(names.EXPORTER_LAST_SUCCESS): "0+60x60 3600x60 7200+60x120"},
+    "TemporalSloUncovered": {one(names.EXPORTER_UNCOVERED): "0x60 700x60 0x120"},
+    "TemporalSloAuditDrift": {one(names.EXPORTER_AUDIT_DRIFT): "-3x60 7x60 0x120"},
+    "TemporalSloSpecNotReloaded": {one(names.EXPORTER_RELOAD_SUCCESSFUL): "1x60 0x60 1x120"},
+    "TemporalSloUnknownOutcomes": {
+        one(names.WORKFLOWS_CLOSED, **RIDE, status="completed", outcome="unknown"): "0x60 0+3x60 180x120",
+        one(names.WORKFLOWS_CLOSED, **RIDE, status="completed", outcome="good"): "0+97x240",
+    },
+    "TemporalSloNoPollers": {
+        one(names.TASK_QUEUE_POLLERS, **QUEUE): "2x60 0x60 2x120",
+        one(names.TASK_QUEUE_BACKLOG, **QUEUE): "0x60 5x60 0x120",
+    },
+    "TemporalSloBacklogAge": {one(names.TASK_QUEUE_BACKLOG_AGE, **QUEUE): "3x60 301x60 3x120"},
+    "TemporalSloRunsOverdue": {one(names.WORKFLOWS_OVERDUE, **RIDE, slo="stuck"): "0x60 2x60 0x120"},
+    "TemporalSloStuckTasks": {
+        one(names.WORKFLOWS_WITH_TASK_PROBLEMS, **RIDE, category="c", cause="d"): "0x60 1x60 0x120"
+    },
+    "TemporalSloRetryStorm": {one(names.ACTIVITIES_RETRYING, **RIDE, activity_type="pay"): "0x60 3x60 0x120"},
+    "TemporalSloScheduleOverdue": {one(names.SCHEDULE_OVERDUE, schedule_id="nightly"): "0x60 350x60 0x120"},
+    "TemporalSloScheduleMissed": {one(names.SCHEDULE_MISSED, schedule_id="nightly"): "4x60 6x180"},
+}
+
+
+def test_every_cause_is_tried() -> None:
+    """Each alert has a case here, a runbook, and a heading in the page; and no runbook is of no alert."""
+    causes = [cause.name for cause in CAUSES]
+    assert sorted(FIRES) == sorted(causes)
+    assert sorted(RUNBOOKS) == sorted([*causes, names.ALERT_BURN, names.ALERT_EXHAUSTED])
+    assert all(f"\n## {name}\n" in page() for name in RUNBOOKS)
+
+
+@pytest.mark.parametrize("name", FIRES)
+def test_cause(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
+    """It is quiet while all is well, fires by an hour of trouble, and ends."""
+    told = [Told(59, name, 0), Told(119, name, 1), Told(239, name, 0)]
+    assert evaluate(programs["promtool"], tmp_path, SPEC, FIRES[name], told) == ""
+
+
+@pytest.mark.parametrize("name", sorted(FIRES.keys() - {"TemporalSloExporterDown"}))
+def test_no_data(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
+    """Without any series only the absence of the exporter is told."""
+    told = [Told(119, name, 0), Told(119, "TemporalSloExporterDown", 1)]
+    assert evaluate(programs["promtool"], tmp_path, SPEC, {}, told) == ""
