@@ -83,8 +83,9 @@ def _guard(spec: Spec, slo: Slo, tier: Tier, threshold: Decimal) -> Iterator[str
 def _surely(errors: str, low: LowTraffic) -> str:
     """Return the number of failures that *errors* observed ones mean with that confidence, at least.
 
-    The lower bound of a Poisson mean by Wilson and Hilferty's cube root (Breslow and Day, Statistical Methods in
-    Cancer Research II, 1987, 2.8), which needs no table; for one failure it is 0.04 and not 0.05.
+    Byar's approximation of the exact lower bound of a Poisson mean, by Wilson and Hilferty's cube root (Breslow and
+    Day, Statistical Methods in Cancer Research II, 1987, chapter 2), which needs no table; for one failure it is 0.04
+    and not 0.05.
     """
     z = round(Decimal(NormalDist().inv_cdf(float(low.confidence))), DIGITS)
     return f"{errors} * (1 - 1 / (9 * {errors}) - {number(z)} / (3 * sqrt({errors}))) ^ 3"
