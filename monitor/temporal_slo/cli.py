@@ -172,14 +172,15 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--receivers", metavar="FILE", help="who is told: makes Alertmanager's configuration, too")
     parser.add_argument("--runbooks", metavar="URL", help="page of the runbooks; default: the path of the README")
-    parser.add_argument("--dashboard", metavar="URL", help="dashboard of one SLO; default: on this machine")
+    parser.add_argument("--grafana", metavar="URL", help="where the dashboards are; default: on this machine")
     parser.add_argument("--web", metavar="URL", help="Temporal's Web UI; default: on this machine")
+    parser.add_argument("--status", metavar="URL", help="your status page; default: alerts lead to none")
 
 
 def _generate(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.generate import command  # noqa: PLC0415 needs the spec extra, which workers lack
 
-    links = command.links(args.runbooks, args.dashboard, args.web)
+    links = command.links(args.runbooks, args.grafana, args.web, args.status)
     well = command.generate(
         args.specs,
         Path(args.out),

@@ -12,7 +12,7 @@ from temporal_slo.generate.artefacts import SUFFIX, render
 from temporal_slo.generate.links import Links
 from temporal_slo.spec.load import load
 
-LINKS = Links("http://books", "http://board", "http://web")
+LINKS = Links("http://books", "http://grafana", "http://web", "http://status")
 MINUTE = 60
 
 

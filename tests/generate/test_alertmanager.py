@@ -7,6 +7,9 @@ import pytest
 
 from temporal_slo.errors import UsageError
 from temporal_slo.generate.alertmanager import load, render
+from temporal_slo.spec import load as specs
+
+from .test_burn import SPEC
 
 RECEIVERS = """\
 version: temporal-slo/receivers/v1
@@ -25,7 +28,8 @@ def config(tmp_path: Path) -> Path:
     """The configuration made of those receivers."""
     (tmp_path / "receivers.yaml").write_text(RECEIVERS)
     path = tmp_path / "alertmanager.yaml"
-    path.write_text(render(load(tmp_path / "receivers.yaml")))
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    path.write_text(render(load(tmp_path / "receivers.yaml"), specs.load([tmp_path / "spec.yaml"])))
     return path
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from temporal_slo import names
-from temporal_slo.generate.causes import CAUSES
+from temporal_slo.generate.causes import CAUSES, strictest
 from temporal_slo.generate.runbooks import RUNBOOKS, page
-from temporal_slo.names import Family
+from temporal_slo.generate.server_causes import SERVER_CAUSES
+from temporal_slo.names import Family, server
+from temporal_slo.spec.model import Causes, ServerCauses
 
 from .promtool import Told, evaluate
 from .test_burn import SPEC
@@ -20,13 +22,34 @@ def one(family: Family, **labels: str) -> str:
     return f"{family.sample}{{{pairs}}}" if pairs else family.sample
 
 
+def of_server(metric: server.ServerMetric, suffix: str = "", **labels: str) -> str:
+    """A series of the Temporal server."""
+    pairs = ", ".join(f'{name}="{value}"' for name, value in labels.items())
+    return f"{metric.name}{suffix}{{{pairs}}}"
+
+
+def slow(metric: server.ServerMetric, quick: str, later: str, **labels: str) -> dict[str, str]:
+    """A histogram of three hundred a minute, which all end by the edge *quick*, and in the second hour by *later*."""
+    well, ill = {**labels, "le": quick}, {**labels, "le": later}
+    return {
+        of_server(metric, "_bucket", **well): "0+300x60 18000x60 18000+300x120",
+        of_server(metric, "_bucket", **ill): "0+300x240",
+        of_server(metric, "_bucket", **labels, le="+Inf"): "0+300x240",
+    }
+
+
+FRONTEND = {"service_name": "frontend", "namespace": "shop_prod"}
 QUEUE = {"task_queue": "q", "task_type": "workflow"}
 RIDE = {"workflow_type": "Ride"}
 
 # What makes each alert fire from minute 60 on, and end by minute 180; before minute 60 all is well.
 FIRES: dict[str, dict[str, str]] = {
     "TemporalSloExporterDown": {one(names.EXPORTER_UP): "1x60 _x60 1x120"},
-    "TemporalSloExporterStale": {one(names.EXPORTER_LAST_SUCCESS): "0+60x60 3600x60 7200+60x120"},
+    "TemporalSloNamespaceUnreachable": {one(names.EXPORTER_UP): "1x60 0x60 1x120"},
+    "TemporalSloExporterStale": {
+        one(names.EXPORTER_LAST_SUCCESS): "0+60x60 3600x60 7200+60x120",
+        one(names.EXPORTER_UP): "1x240",
+    },
     "TemporalSloUncovered": {one(names.EXPORTER_UNCOVERED): "0x60 700x60 0x120"},
     "TemporalSloAuditDrift": {one(names.EXPORTER_AUDIT_DRIFT): "-3x60 7x60 0x120"},
     "TemporalSloSpecNotReloaded": {one(names.EXPORTER_RELOAD_SUCCESSFUL): "1x60 0x60 1x120"},
@@ -46,12 +69,23 @@ FIRES: dict[str, dict[str, str]] = {
     "TemporalSloRetryStorm": {one(names.ACTIVITIES_RETRYING, **RIDE, activity_type="pay"): "0x60 3x60 0x120"},
     "TemporalSloScheduleOverdue": {one(names.SCHEDULE_OVERDUE, schedule_id="nightly"): "0x60 350x60 0x120"},
     "TemporalSloScheduleMissed": {one(names.SCHEDULE_MISSED, schedule_id="nightly"): "4x60 6x180"},
+    "TemporalSloServerErrors": {
+        of_server(server.SERVICE_REQUESTS, **FRONTEND, operation="StartWorkflowExecution"): "0+310x240",
+        of_server(server.SERVICE_REQUESTS, **FRONTEND, operation="PollWorkflowTaskQueue"): "0+90000x240",
+        # One error in an hour, then seven a minute, and again one.
+        of_server(server.SERVICE_ERRORS, **FRONTEND, operation="StartWorkflowExecution"): "0x30 1x30 1+7x60 422x120",
+        of_server(server.SERVICE_ERRORS, **FRONTEND, operation="PollWorkflowTaskQueue"): "0+70000x240",
+    },
+    "TemporalSloPersistenceSlow": slow(server.PERSISTENCE_LATENCY, "0.5", "5", service_name="history"),
+    "TemporalSloVisibilityLag": slow(
+        server.TASK_LATENCY, "50", "200", service_name="history", operation="VisibilityTaskCloseExecution"
+    ),
 }
 
 
 def test_every_cause_is_tried() -> None:
     """Each alert has a case here, a runbook, and a heading in the page; and no runbook is of no alert."""
-    causes = [cause.name for cause in CAUSES]
+    causes = [cause.name for cause in (*CAUSES, *SERVER_CAUSES)]
     assert sorted(FIRES) == sorted(causes)
     assert sorted(RUNBOOKS) == sorted([*causes, names.ALERT_BURN, names.ALERT_EXHAUSTED])
     assert all(f"\n## {name}\n" in page() for name in RUNBOOKS)
@@ -69,3 +103,16 @@ def test_no_data(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
     """Without any series only the absence of the exporter is told."""
     told = [Told(119, name, 0), Told(119, "TemporalSloExporterDown", 1)]
     assert evaluate(programs["promtool"], tmp_path, SPEC, {}, told) == ""
+
+
+def test_strictest() -> None:
+    """Of several specs that tell of a namespace each threshold is the lowest."""
+    one = Causes(backlog_age="3m", audit_drift=7, server=ServerCauses(visibility_lag="30s"))
+    other = Causes(uncovered="2m", server=ServerCauses(frontend_error_percent="0.3"))
+    both = Causes(
+        backlog_age="3m",
+        uncovered="2m",
+        audit_drift=1,
+        server=ServerCauses(visibility_lag="30s", frontend_error_percent="0.3"),
+    )
+    assert strictest([one, other]) == strictest([other, one]) == both

@@ -1,6 +1,6 @@
 """Alertmanager's configuration, from a small file that says who is told; secrets stand in files of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -10,11 +10,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from temporal_slo import names
 from temporal_slo.errors import UsageError
+from temporal_slo.promql import quoted
+from temporal_slo.spec.burn import DEFAULT_TIERS
+from temporal_slo.spec.model import Spec, Tier
 
-BLIND: Final = ("TemporalSloExporterDown", "TemporalSloExporterStale")
+BLIND: Final = ("TemporalSloExporterDown", "TemporalSloNamespaceUnreachable", "TemporalSloExporterStale")
 """Alerts beside which all others of the namespace tell nothing."""
 
 SEVERITIES: Final = ("page", "ticket")
+
+BURNS: Final = f'alertname="{names.ALERT_BURN}"'
+SAME: Final = [names.SERVICE, names.SLO, names.NAMESPACE]
 
 
 class _Part(BaseModel):
@@ -120,8 +126,8 @@ def load(path: Path) -> Receivers:
         raise UsageError(f"{path}: {where}", what, "correct it") from None
 
 
-def render(receivers: Receivers) -> str:
-    """Return the configuration; a function of its argument."""
+def render(receivers: Receivers, specs: Sequence[Spec]) -> str:
+    """Return the configuration; a function of its arguments."""
     grouped = [names.SERVICE, names.SLO, names.NAMESPACE, "alertname"]
     config = {
         "route": {
@@ -132,32 +138,53 @@ def render(receivers: Receivers) -> str:
             "repeat_interval": "12h",
             "routes": [{"matchers": ['severity="page"'], "receiver": "page", "repeat_interval": "1h"}],
         },
-        "inhibit_rules": [*_inhibitions()],
+        "inhibit_rules": [*_inhibitions(specs)],
         "receivers": [{"name": name, **_configs(getattr(receivers, name))} for name in SEVERITIES],
     }
     return yaml.safe_dump(config, sort_keys=False, width=10_000)
 
 
-def _inhibitions() -> Iterator[dict[str, list[str]]]:
+def _inhibitions(specs: Sequence[Spec]) -> Iterator[dict[str, list[str]]]:
     """Yield what is silent beside what: tickets beside pages, slower tiers beside faster, all beside blindness."""
-    same = [names.SERVICE, names.SLO, names.NAMESPACE]
-    burns = f'alertname="{names.ALERT_BURN}"'
     yield {
-        "source_matchers": [burns, 'severity="page"'],
+        "source_matchers": [BURNS, 'severity="page"'],
         "target_matchers": [f'alertname=~"{names.ALERT_BURN}|{names.ALERT_EXHAUSTED}"', 'severity="ticket"'],
-        "equal": same,
+        "equal": SAME,
     }
-    for severity in SEVERITIES:
-        yield {
-            "source_matchers": [burns, f'tier="{severity}-quick"'],
-            "target_matchers": [burns, f'severity="{severity}"', f'tier!="{severity}-quick"'],
-            "equal": same,
-        }
+    for where, tiers in _tables(specs):
+        yield from _slower(where, tiers)
+    blind = "|".join(BLIND)
     yield {
-        "source_matchers": [f'alertname=~"{"|".join(BLIND)}"'],
-        "target_matchers": ['alertname=~"TemporalSlo.*"', f'alertname!~"{"|".join(BLIND)}"'],
+        "source_matchers": [f'alertname=~"{blind}"'],
+        "target_matchers": ['alertname=~"TemporalSlo.*"', f'alertname!~"{blind}"'],
         "equal": [names.NAMESPACE],
     }
+
+
+def _tables(specs: Sequence[Spec]) -> Iterator[tuple[list[str], tuple[Tier, ...]]]:
+    """Yield the tables of tiers, each with what matches the alerts that it is of."""
+    own = [spec for spec in specs if spec.windows]
+    for spec in own:
+        yield [f"{label}={quoted(value)}" for label, value in _place(spec).items()], spec.windows or ()
+    if len(own) < len(specs):
+        yield [], DEFAULT_TIERS
+
+
+def _place(spec: Spec) -> dict[str, str]:
+    return {names.SERVICE: spec.service, names.NAMESPACE: spec.temporal_namespace}
+
+
+def _slower(where: list[str], tiers: tuple[Tier, ...]) -> Iterator[dict[str, list[str]]]:
+    """Yield what silences, beside a tier, the slower ones of its severity."""
+    for severity in SEVERITIES:
+        ordered = sorted((tier for tier in tiers if tier.severity == severity), key=lambda tier: tier.long)
+        for index, tier in enumerate(ordered[:-1]):
+            slower = "|".join(other.name for other in ordered[index + 1 :])
+            yield {
+                "source_matchers": [BURNS, *where, f'tier="{tier.name}"'],
+                "target_matchers": [BURNS, *where, f'tier=~"{slower}"'],
+                "equal": SAME,
+            }
 
 
 def _configs(receivers: tuple[Receiver, ...]) -> dict[str, list[dict[str, Any]]]:

@@ -8,10 +8,10 @@ from typing import Final
 
 from temporal_slo import names
 from temporal_slo.generate.links import Links, literal
-from temporal_slo.generate.rules import INTERVAL, Group, Rule, labels, number, over, recorded
+from temporal_slo.generate.rules import INTERVAL, Group, Rule, group_name, labels, number, over, recorded
 from temporal_slo.spec.burn import factor, length, tiers_of
 from temporal_slo.spec.figures import lasting, plain
-from temporal_slo.spec.model import Calendar, LowTraffic, Overdue, Slo, Spec, Tier
+from temporal_slo.spec.model import Calendar, LowTraffic, Slo, Spec, Tier
 
 HALF: Final = Decimal("0.5")
 """Rates are extrapolated: a window with two failures may tell of 1.9."""
@@ -22,7 +22,7 @@ DIGITS: Final = 4
 def groups(spec: Spec, slo: Slo, links: Links) -> list[Group]:
     """Return the group of alerts of *slo*; none if all are switched off."""
     rules = [*(_burning(spec, slo, tier, links) for tier in tiers_of(spec, slo)), *_exhausted(spec, slo, links)]
-    name = f"temporal-slo-{spec.service}-{slo.name}-alerts"
+    name = f"{group_name(spec, slo)}-alerts"
     return [{"name": name, "interval": INTERVAL, "rules": rules}] if rules else []
 
 
@@ -32,8 +32,7 @@ def _burning(spec: Spec, slo: Slo, tier: Tier, links: Links) -> Rule:
     guard = _guard(spec, slo, tier, threshold)
     changed = slo.alerting.tiers.get(tier.name)
     about = {
-        **labels(spec, slo),
-        names.OWNER: spec.owner,
+        **_labels(spec, slo),
         names.SEVERITY: tier.severity,
         names.TIER: tier.name,
         names.LONG: lasting(tier.long),
@@ -50,6 +49,11 @@ def _burning(spec: Spec, slo: Slo, tier: Tier, links: Links) -> Rule:
             **links.of(spec, slo, names.ALERT_BURN),
         },
     }
+
+
+def _labels(spec: Spec, slo: Slo) -> dict[str, str]:
+    # Labels of alerts are templates, too.
+    return {name: literal(value) for name, value in {**labels(spec, slo), names.OWNER: spec.owner}.items()}
 
 
 def _burn_text(spec: Spec, slo: Slo, tier: Tier) -> str:
@@ -69,8 +73,8 @@ def _exceeded(spec: Spec, slo: Slo, window: timedelta, threshold: Decimal) -> st
 
 def _guard(spec: Spec, slo: Slo, tier: Tier, threshold: Decimal) -> Iterator[str]:
     """Yield what keeps few failures among few events from being taken for a burning budget."""
-    low = slo.alerting.low_traffic
-    if low is None or low.mode == "none" or isinstance(slo.sli, Overdue):
+    low = slo.guard
+    if low.mode == "none":
         return
     seconds = tier.long // timedelta(seconds=1)
     errors = f"({recorded(spec, slo, over(names.ERRORS_RATE, tier.long))} * {seconds})"
@@ -98,7 +102,7 @@ def _exhausted(spec: Spec, slo: Slo, links: Links) -> Iterator[Rule]:
         "alert": names.ALERT_EXHAUSTED,
         "expr": f"{recorded(spec, slo, names.BUDGET_REMAINING)} <= 0",
         "for": "5m",
-        "labels": {**labels(spec, slo), names.OWNER: spec.owner, names.SEVERITY: "ticket"},
+        "labels": {**_labels(spec, slo), names.SEVERITY: "ticket"},
         "annotations": {
             "summary": f"{spec.service} {slo.name}: the error budget of {_period(spec)} is spent",
             "description": f"{literal(slo.description or slo.name)} The objective is {number(slo.objective)} %. "

@@ -1,7 +1,10 @@
 """Files that are made from specs: rendered whole in memory, then put in place at once or compared."""
 
+import hashlib
 import os
+import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -9,14 +12,15 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from temporal_slo.errors import UsageError
-from temporal_slo.generate import alerts, causes, rules, runbooks
+from temporal_slo.generate import alerts, causes, rules, runbooks, server_causes
 from temporal_slo.generate.links import Links
-from temporal_slo.spec.model import Spec
+from temporal_slo.spec.model import Causes, Spec
 
 MARK: Final = "# Made by temporal-slo generate; do not edit.\n"
 SUFFIX: Final = ".rules.yaml"
 README: Final = "README.md"
 ALERTMANAGER: Final = "alertmanager.yaml"
+LONGEST: Final = 60
 
 Files = Mapping[str, str]
 
@@ -49,16 +53,29 @@ def render(specs: Sequence[Spec], links: Links, *, operator: bool = False) -> Fi
     """
     if not specs:
         raise UsageError("--spec", "names no spec", "give the files or folders of your specs")
-    groups: dict[str, list[rules.Group]] = {}
+    files: dict[str, list[rules.Group]] = defaultdict(list)
     for spec in specs:
-        own = groups.setdefault(spec.service, [])
         for slo in spec.slos:
-            own += [*rules.groups(spec, slo), *alerts.groups(spec, slo, links)]
-    spaces = {spec.temporal_namespace: spec for spec in specs}
-    files = {f"{service}{SUFFIX}": own for service, own in groups.items()}
-    files |= {f"causes-{name}{SUFFIX}": [causes.group(spec)] for name, spec in spaces.items()}
+            files[f"{spec.service}{SUFFIX}"] += [*rules.groups(spec, slo), *alerts.groups(spec, slo, links)]
+    for namespace, told in _by_namespace(specs).items():
+        files[f"causes-{_file_name(namespace)}{SUFFIX}"].append(causes.group(namespace, told, links))
+    server = causes.strictest(spec.causes for spec in specs).server
+    files[f"temporal-server{SUFFIX}"].append(server_causes.group(server, links))
     texts = {name: _document(name, own, operator=operator) for name, own in sorted(files.items())}
     return {**texts, README: runbooks.page()}
+
+
+def _by_namespace(specs: Sequence[Spec]) -> dict[str, Causes]:
+    grouped: dict[str, list[Causes]] = defaultdict(list)
+    for spec in specs:
+        grouped[spec.temporal_namespace].append(spec.causes)
+    return {namespace: causes.strictest(told) for namespace, told in grouped.items()}
+
+
+def _file_name(namespace: str) -> str:
+    """Return *namespace* as files and objects of Kubernetes may be named; two different ones stay different."""
+    plain = re.sub(r"[^a-z0-9]+", "-", namespace.lower()).strip("-")[:LONGEST]
+    return plain if plain == namespace else f"{plain}-{hashlib.sha256(namespace.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def _document(name: str, groups: list[rules.Group], *, operator: bool) -> str:

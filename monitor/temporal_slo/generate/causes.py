@@ -1,15 +1,19 @@
 """Alerts that tell why a promise may break, or that nobody would see it break."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import reduce
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote_plus
 
 from temporal_slo import names
+from temporal_slo.generate.links import Links, literal
 from temporal_slo.generate.rules import INTERVAL, Group, Rule, number
+from temporal_slo.generate.runbooks import RUNBOOKS
 from temporal_slo.names import Family
 from temporal_slo.promql import Matcher, one_of, selector
 from temporal_slo.spec.figures import lasting
-from temporal_slo.spec.model import Causes, Spec
+from temporal_slo.spec.model import Causes, ServerCauses
 
 Condition = Callable[[Causes, Callable[..., str]], str]
 
@@ -23,6 +27,8 @@ class Cause(NamedTuple):
         summary: One line; may hold labels of the series.
         condition: Returns the expression from the thresholds of the spec, and from what makes selectors.
         wait: How long it must hold.
+        board: The dashboard that shows more.
+        runs: Query of visibility for the runs that are meant, if any; may hold `TYPE`.
     """
 
     name: str
@@ -30,6 +36,13 @@ class Cause(NamedTuple):
     summary: str
     condition: Condition
     wait: Callable[[Causes], timedelta] = lambda _: timedelta(minutes=5)
+    board: str = names.BOARD_EXPORTER
+    runs: str = ""
+
+
+TYPE: Final = '{{ reReplaceAll "\'" "\\\\\'" $labels.workflow_type | urlquery }}'
+"""The workflow type of an alert, quoted for visibility and then for a URL; types are of whoever starts workflows."""
+OPEN: Final = "WorkflowType = 'TYPE' AND ExecutionStatus = 'Running'"
 
 
 def _seconds(span: timedelta) -> str:
@@ -49,10 +62,21 @@ CAUSES: Final = (
         lambda _, of: f"absent({of(names.EXPORTER_UP)})",
     ),
     Cause(
+        "TemporalSloNamespaceUnreachable",
+        "page",
+        "the exporter cannot read the Temporal namespace",
+        lambda _, of: f"{_peak(of(names.EXPORTER_UP))} == 0",
+        lambda causes: causes.exporter_stale,
+    ),
+    Cause(
         "TemporalSloExporterStale",
         "page",
-        "the exporter has not read the Temporal namespace for too long",
-        lambda causes, of: f"time() - {_peak(of(names.EXPORTER_LAST_SUCCESS))} > {_seconds(causes.exporter_stale)}",
+        "nothing was read for {{ $value | humanizeDuration }}, though the exporter says that all is well",
+        # Where it says that it cannot, the alert before tells.
+        lambda causes, of: (
+            f"time() - {_peak(of(names.EXPORTER_LAST_SUCCESS))} > {_seconds(causes.exporter_stale)} "
+            f"unless {_peak(of(names.EXPORTER_UP))} == 0"
+        ),
         lambda _: timedelta(minutes=1),
     ),
     Cause(
@@ -83,6 +107,8 @@ CAUSES: Final = (
         "the outcome of {{ $value | humanizePercentage }} of completed runs of {{ $labels.workflow_type }} is unknown",
         lambda causes, of: _share_unknown(of) + f" > {number(causes.unknown_outcomes / 100)}",
         lambda _: timedelta(minutes=15),
+        board=names.BOARD_WORKFLOWS,
+        runs="WorkflowType = 'TYPE' AND ExecutionStatus = 'Completed'",
     ),
     Cause(
         "TemporalSloNoPollers",
@@ -93,6 +119,7 @@ CAUSES: Final = (
             f"{_peak(of(names.TASK_QUEUE_BACKLOG), names.TASK_QUEUE, names.TASK_TYPE)} > 0"
         ),
         lambda causes: causes.no_pollers_for,
+        board=names.BOARD_WORKERS,
     ),
     Cause(
         "TemporalSloBacklogAge",
@@ -102,12 +129,15 @@ CAUSES: Final = (
             f"{_peak(of(names.TASK_QUEUE_BACKLOG_AGE), names.TASK_QUEUE, names.TASK_TYPE)} > "
             f"{_seconds(causes.backlog_age)}"
         ),
+        board=names.BOARD_WORKERS,
     ),
     Cause(
         "TemporalSloRunsOverdue",
         "ticket",
         "{{ $value }} runs of {{ $labels.workflow_type }} are open for longer than {{ $labels.slo }} allows",
         lambda _, of: f"{_peak(of(names.WORKFLOWS_OVERDUE), names.WORKFLOW_TYPE, names.SLO)} > 0",
+        board=names.BOARD_WORKFLOWS,
+        runs=OPEN,
     ),
     Cause(
         "TemporalSloStuckTasks",
@@ -117,6 +147,8 @@ CAUSES: Final = (
             f"{_peak(of(names.WORKFLOWS_WITH_TASK_PROBLEMS), names.WORKFLOW_TYPE, names.CATEGORY, names.CAUSE)} > 0"
         ),
         lambda causes: causes.stuck,
+        board=names.BOARD_WORKFLOWS,
+        runs=f"{OPEN} AND TemporalReportedProblems IS NOT NULL",
     ),
     Cause(
         "TemporalSloRetryStorm",
@@ -126,6 +158,8 @@ CAUSES: Final = (
             f"{_peak(of(names.ACTIVITIES_RETRYING), names.WORKFLOW_TYPE, names.ACTIVITY_TYPE)} "
             f">= {causes.retrying_activities}"
         ),
+        board=names.BOARD_WORKFLOWS,
+        runs=OPEN,
     ),
     Cause(
         "TemporalSloScheduleOverdue",
@@ -135,6 +169,7 @@ CAUSES: Final = (
             f"{_peak(of(names.SCHEDULE_OVERDUE), names.SCHEDULE_ID)} > {_seconds(causes.schedule_overdue)}"
         ),
         lambda _: timedelta(minutes=1),
+        board=names.BOARD_WORKFLOWS,
     ),
     Cause(
         "TemporalSloScheduleMissed",
@@ -144,6 +179,7 @@ CAUSES: Final = (
             f"max by ({names.NAMESPACE}, {names.SCHEDULE_ID}) (increase({of(names.SCHEDULE_MISSED)}[1h])) > 0"
         ),
         lambda _: timedelta(0),
+        board=names.BOARD_WORKFLOWS,
     ),
 )
 """What is watched beside budgets, in the order of the runbooks."""
@@ -158,23 +194,53 @@ def _share_unknown(of: Callable[..., str]) -> str:
     return f"{unknown} / ({all_read} > 0)"
 
 
-def group(spec: Spec) -> Group:
-    """Return the alerts on the Temporal namespace of *spec*."""
-    rules = [*_rules(spec)]
-    return {"name": f"temporal-slo-{spec.temporal_namespace}-causes", "interval": INTERVAL, "rules": rules}
+def group(namespace: str, causes: Causes, links: Links) -> Group:
+    """Return the alerts on a Temporal namespace."""
+    rules = [_rule(namespace, cause, causes, links) for cause in CAUSES]
+    return {"name": f"temporal-slo-{namespace}-causes", "interval": INTERVAL, "rules": rules}
 
 
-def _rules(spec: Spec) -> Iterator[Rule]:
+def _rule(namespace: str, cause: Cause, causes: Causes, links: Links) -> Rule:
     def of(family: Family, *matchers: Matcher) -> str:
-        return selector(family.sample, one_of(names.NAMESPACE, (spec.temporal_namespace,)), *matchers)
+        return selector(family.sample, one_of(names.NAMESPACE, (namespace,)), *matchers)
 
-    for cause in CAUSES:
-        wait = cause.wait(spec.causes)
-        held: dict[str, Any] = {"for": lasting(wait)} if wait else {}
-        yield {
-            "alert": cause.name,
-            "expr": cause.condition(spec.causes, of),
-            **held,
-            "labels": {names.NAMESPACE: spec.temporal_namespace, names.SEVERITY: cause.severity},
-            "annotations": {"summary": f"{spec.temporal_namespace}: {cause.summary}"},
-        }
+    labels = {names.NAMESPACE: literal(namespace), names.SEVERITY: cause.severity}
+    annotations = {
+        "summary": f"{literal(namespace)}: {cause.summary}",
+        **explained(cause.name, links),
+        "dashboard_url": links.board(cause.board, {names.NAMESPACE: namespace}),
+        **_runs(namespace, cause, links),
+    }
+    return alert(cause.name, cause.condition(causes, of), cause.wait(causes), labels, annotations)
+
+
+def _runs(namespace: str, cause: Cause, links: Links) -> dict[str, str]:
+    if not cause.runs:
+        return {}
+    query = TYPE.join(quote_plus(part) for part in cause.runs.split("TYPE"))
+    return {"executions_url": links.executions(namespace, query)}
+
+
+def explained(name: str, links: Links) -> dict[str, str]:
+    """Return the annotations that say what the alert *name* means, and what to do."""
+    book = RUNBOOKS[name]
+    return {"description": f"{book.meaning} {book.impact}", "runbook_url": links.runbook(name)}
+
+
+def alert(name: str, condition: str, wait: timedelta, labels: dict[str, str], annotations: dict[str, str]) -> Rule:
+    """Return an alerting rule."""
+    held: dict[str, Any] = {"for": lasting(wait)} if wait else {}
+    return {"alert": name, "expr": condition, **held, "labels": labels, "annotations": annotations}
+
+
+def strictest(causes: Iterable[Causes]) -> Causes:
+    """Return the strictest of all thresholds: several specs may tell of the same Temporal namespace."""
+    first, *rest = causes
+    return reduce(_stricter, rest, first)
+
+
+def _stricter(one: Causes, other: Causes) -> Causes:
+    # Each threshold is a highest value: the lower of two is the stricter.
+    both = {key: min(getattr(one, key), getattr(other, key)) for key in Causes.model_fields if key != "server"}
+    server = {key: min(getattr(one.server, key), getattr(other.server, key)) for key in ServerCauses.model_fields}
+    return Causes.model_construct(**both, server=ServerCauses.model_construct(**server))

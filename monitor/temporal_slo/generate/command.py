@@ -10,16 +10,16 @@ from temporal_slo.generate.links import Links
 from temporal_slo.spec.load import load
 
 RUNBOOKS: Final = "alerts/README.md"
-DASHBOARD: Final = "http://localhost:3000/d/temporal-slo-detail"
+GRAFANA: Final = "http://localhost:3000"
 WEB: Final = "http://localhost:8233"
 
 Print = Callable[[str], None]
 
 
-def links(runbooks: str | None, dashboard: str | None, web: str | None) -> Links:
-    """Return the links of alerts; what is not given is on this machine."""
-    given = (runbooks or RUNBOOKS, dashboard or DASHBOARD, web or WEB)
-    return Links(*(url.rstrip("/") for url in given))
+def links(runbooks: str | None, grafana: str | None, web: str | None, status: str | None = None) -> Links:
+    """Return the links of alerts; what is not given is on this machine, but for the status page."""
+    given = (runbooks or RUNBOOKS, grafana or GRAFANA, web or WEB)
+    return Links(*(url.rstrip("/") for url in given), status=status.rstrip("/") if status else None)
 
 
 def generate(
@@ -39,9 +39,10 @@ def generate(
     Raises:
         UsageError: A spec is bad, there is none, or *out* cannot be written.
     """
-    files = dict(render(load([Path(path) for path in paths]), links, operator=operator))
+    specs = load([Path(path) for path in paths])
+    files = dict(render(specs, links, operator=operator))
     if receivers:
-        files[ALERTMANAGER] = MARK + alertmanager.render(alertmanager.load(Path(receivers)))
+        files[ALERTMANAGER] = MARK + alertmanager.render(alertmanager.load(Path(receivers)), specs)
     if check:
         found = drift(out, files)
         _tell(found, show, ("is missing", "is stale", "is made by no spec any more"))

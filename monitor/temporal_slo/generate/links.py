@@ -1,8 +1,9 @@
 """Where somebody who is woken looks next."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from temporal_slo import names
 from temporal_slo.spec.model import Latency, Overdue, Slo, Spec, Success
@@ -23,28 +24,42 @@ class Links:
 
     Attributes:
         runbooks: Page with a heading for each alert.
-        dashboard: Dashboard that takes the variables `slo` and `temporal_namespace`.
+        grafana: Where the dashboards are.
         web: Temporal's Web UI.
+        status: The status page, or None if there is none.
     """
 
     runbooks: str
-    dashboard: str
+    grafana: str
     web: str
+    status: str | None = None
 
     def of(self, spec: Spec, slo: Slo, alert: str) -> dict[str, str]:
         """Return the annotations that lead on from an alert of *slo*."""
-        query = visibility_query(slo)
-        namespace = spec.temporal_namespace
-        listed = f"{quote(namespace, safe='')}/workflows?{urlencode({'query': query})}"
-        variables = urlencode({f"var-{names.SLO}": slo.name, f"var-{names.NAMESPACE}": namespace})
+        query, namespace = visibility_query(slo), spec.temporal_namespace
+        page = {"status_url": f"{self.status}/slos/{quote(namespace, safe='')}/{slo.name}"} if self.status else {}
         return {
-            "runbook_url": f"{self.runbooks}#{alert.lower()}",
-            "dashboard_url": f"{self.dashboard}?{variables}",
-            "executions_url": f"{self.web}/namespaces/{listed}",
+            "runbook_url": self.runbook(alert),
+            **page,
+            "dashboard_url": self.board(names.BOARD_SLO, {names.SLO: slo.name, names.NAMESPACE: namespace}),
+            "executions_url": self.executions(namespace, quote_plus(query)),
             "executions_command": literal(
                 f"temporal workflow list --namespace {shell(namespace)} --query {shell(query)}"
             ),
         }
+
+    def runbook(self, alert: str) -> str:
+        """Return where the runbook of *alert* is."""
+        return f"{self.runbooks}#{alert.lower()}"
+
+    def board(self, uid: str, variables: Mapping[str, str]) -> str:
+        """Return where a dashboard is, with its variables filled in."""
+        filled = urlencode({f"var-{name}": value for name, value in variables.items()})
+        return f"{self.grafana}/d/{uid}" + (f"?{filled}" if filled else "")
+
+    def executions(self, namespace: str, query: str) -> str:
+        """Return where Temporal's Web UI lists what *query*, as it stands in URLs, finds."""
+        return f"{self.web}/namespaces/{quote(namespace, safe='')}/workflows?query={query}"
 
 
 def visibility_query(slo: Slo) -> str:

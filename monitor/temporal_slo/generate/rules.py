@@ -25,11 +25,16 @@ DAY: Final = timedelta(days=1)
 
 def groups(spec: Spec, slo: Slo) -> list[Group]:
     """Return the groups of recording rules of *slo*."""
-    name = f"temporal-slo-{spec.service}-{slo.name}"
+    name = group_name(spec, slo)
     return [
         {"name": f"{name}-sli", "interval": INTERVAL, "rules": [*_sli_rules(spec, slo)]},
         {"name": f"{name}-budget", "interval": INTERVAL, "rules": [*_budget_rules(spec, slo)]},
     ]
+
+
+def group_name(spec: Spec, slo: Slo) -> str:
+    """Return what the names of the groups of *slo* begin with; a service may have it in several namespaces."""
+    return f"temporal-slo-{spec.service}-{spec.temporal_namespace}-{slo.name}"
 
 
 def labels(spec: Spec, slo: Slo) -> dict[str, str]:

@@ -58,8 +58,8 @@ RUNBOOKS: Final = {
         ),
         "Start it again. It reads what closed meanwhile; nothing is lost.",
     ),
-    "TemporalSloExporterStale": Runbook(
-        "The exporter runs, but its last complete poll of the Temporal namespace was too long ago.",
+    "TemporalSloNamespaceUnreachable": Runbook(
+        "The exporter runs, but its polls of the Temporal namespace fail.",
         "Figures are old, and budget alerts with them.",
         (
             "`/readyz` tells the reason.",
@@ -67,6 +67,17 @@ RUNBOOKS: Final = {
             "Were credentials changed (`temporal_slo_exporter_credentials_last_reload_successful`)?",
         ),
         "Mend the connection. The exporter goes on by itself.",
+    ),
+    "TemporalSloExporterStale": Runbook(
+        "The exporter runs and says that all is well, but its last complete poll of the Temporal namespace was too "
+        "long ago.",
+        "Figures are old, and budget alerts with them.",
+        (
+            "Are the clocks of exporter and Prometheus right?",
+            "`/debug/poll`: what does the poll wait for?",
+            "The exporter's log: does anything come at all?",
+        ),
+        "Restart the exporter, and keep its log. It reads what closed meanwhile; nothing is lost.",
     ),
     "TemporalSloUncovered": Runbook(
         "The exporter catches up on close times that it passed over, and does not get to the end.",
@@ -177,6 +188,36 @@ RUNBOOKS: Final = {
             "Did anything else miss them: downstream data?",
         ),
         "`temporal schedule backfill` for the time that was missed; a longer catch-up window.",
+    ),
+    "TemporalSloServerErrors": Runbook(
+        "Temporal's frontend fails requests by its own fault: not what callers did wrong, and not limits.",
+        "Workflows cannot start or go on. Those that never started are in no budget.",
+        (
+            "Which operations and services: `service_errors` by `operation` and `service_name`?",
+            "Is the database well (`persistence_error_with_type`, `persistence_latency`)?",
+            "Do history shards move (`sharditem_created_count`), or services restart (`restarts`)?",
+        ),
+        "Mend the database or roll the server back. Clients retry by themselves for a while.",
+    ),
+    "TemporalSloPersistenceSlow": Runbook(
+        "The slowest hundredth of requests to Temporal's database takes longer than its limit.",
+        "All that workflows do is late, and time-outs come near.",
+        (
+            "Which operations: `persistence_latency` by `operation`?",
+            "The database itself: load, locks, disk, connections?",
+            "Did load rise: `persistence_requests`, and by whom?",
+        ),
+        "Take load off, or give the database more. Lower `--visibility-rate` if visibility shares the database.",
+    ),
+    "TemporalSloVisibilityLag": Runbook(
+        "Closed runs show late in visibility, which the exporter reads.",
+        "Budgets and their alerts are late by as much; nothing is lost.",
+        (
+            "Is the visibility store well (`visibility_persistence_latency`)?",
+            "Do its tasks fail (`task_errors` of `VisibilityTask…`)?",
+            "Are all tasks late, or those of visibility alone: `task_latency_queue` by `operation`?",
+        ),
+        "Mend the visibility store. The exporter finds what shows late by itself.",
     ),
 }
 

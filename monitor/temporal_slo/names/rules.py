@@ -28,3 +28,11 @@ SHORT: Final = "short"
 
 ALERT_BURN: Final = "TemporalSloBudgetBurns"
 ALERT_EXHAUSTED: Final = "TemporalSloBudgetExhausted"
+
+BOARD_OVERVIEW: Final = "temporal-slo-overview"
+BOARD_SLO: Final = "temporal-slo-detail"
+BOARD_WORKFLOWS: Final = "temporal-slo-workflows"
+BOARD_WORKERS: Final = "temporal-slo-workers"
+BOARD_EXPORTER: Final = "temporal-slo-exporter"
+BOARD_SERVER: Final = "temporal-slo-server"
+"""Uids of dashboards, which alerts lead to."""

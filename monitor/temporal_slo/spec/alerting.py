@@ -79,7 +79,8 @@ class Alerting(Part):
     Attributes:
         page: Whether anybody is woken.
         ticket: Whether tickets are made.
-        low_traffic: What guards from alerts on one failure, or None for nothing.
+        low_traffic: What guards from alerts on one failure, or None for the default: confidence, where there are
+            events.
         tiers: What is different for this SLO, by the name of the tier.
     """
 

@@ -182,6 +182,12 @@ class Slo(Part):
         """The share of events that may be bad, exact: 0.005 for an objective of 99.5."""
         return EXACT.divide(EXACT.subtract(Decimal(WHOLE), self.objective), Decimal(WHOLE))
 
+    @property
+    def guard(self) -> LowTraffic:
+        """What guards from alerts on one failure; minutes, which come at a fixed pace, need nothing."""
+        default = LowTraffic(mode="none" if isinstance(self.sli, Overdue) else "confidence")
+        return self.alerting.low_traffic or default
+
     # Checks between fields are field validators: those run although other fields are refused.
 
     @field_validator("sli")

@@ -69,9 +69,9 @@ def _starves(slo: Slo, tier: Tier, rate: Fraction) -> Iterator[Found]:
 
 
 def _needs_too_many(slo: Slo, tier: Tier, rate: Fraction) -> Iterator[Found]:
-    guard = slo.alerting.low_traffic
+    guard = slo.guard
     events = _events(rate, tier.long)
-    if guard and guard.mode != "none" and events < guard.min_failures:
+    if guard.mode != "none" and events < guard.min_failures:
         text = (
             f"wants {guard.min_failures} failures, and the tier {tier.name} has {figure(events)} events in "
             f"{lasting(tier.long)}; write fewer, or alerting: {{tiers: {{{tier.name}: {{enabled: false}}}}}}"
@@ -80,8 +80,7 @@ def _needs_too_many(slo: Slo, tier: Tier, rate: Fraction) -> Iterator[Found]:
 
 
 def _one_failure(slo: Slo, tiers: tuple[Tier, ...], rate: Fraction, period: Period) -> Iterator[Found]:
-    guard = slo.alerting.low_traffic
-    if guard and guard.mode != "none":
+    if slo.guard.mode != "none":
         return
     for tier in tiers:
         needed = _events(rate, tier.long) * Fraction(factor(tier, period)) * Fraction(slo.budget)
