@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from temporal_slo.errors import UsageError
 from temporal_slo.generate.alertmanager import load, render
@@ -50,6 +51,27 @@ def test_routes(severity: str, receiver: str, config: Path, programs: dict[str, 
     labels = ("alertname=TemporalSloBudgetBurns", f"severity={severity}")
     done = amtool(programs, "config", "routes", "test", f"--config.file={config}", *labels)
     assert done.stdout.strip() == receiver
+
+
+WINDOWS = """\
+windows:
+- {name: last, severity: page, long: 2d, short: 4h, budget: 30}
+- {name: first, severity: page, long: 30m, short: 3m, budget: 1}
+- {name: middle, severity: page, long: 3h, short: 15m, budget: 4}
+- {name: other, severity: ticket, long: 2d, short: 4h, budget: 9}
+slos:
+"""
+
+
+def test_own_windows(config: Path, tmp_path: Path) -> None:
+    """Tiers of a spec's own silence one another by how fast they are, in that service and namespace alone."""
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("slos:\n", WINDOWS))
+    made = yaml.safe_load(render(load(config.parent / "receivers.yaml"), specs.load([tmp_path / "spec.yaml"])))
+    there = ['service="shop"', 'temporal_namespace="shop-prod"']
+    slower = {rule["source_matchers"][-1]: rule["target_matchers"][-1] for rule in made["inhibit_rules"][1:-1]}
+    assert slower == {'tier="first"': 'tier=~"middle|last"', 'tier="middle"': 'tier=~"last"'}
+    for rule in made["inhibit_rules"][1:-1]:
+        assert (rule["source_matchers"][1:3], rule["target_matchers"][1:3]) == (there, there)
 
 
 MISTAKES = {

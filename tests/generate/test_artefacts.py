@@ -1,5 +1,7 @@
 """Files that are made from specs: whole, the same each time, and never half there."""
 
+import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -93,6 +95,19 @@ def test_operator(spec: Path) -> None:
         if name.endswith(".yaml"):
             made = yaml.safe_load(objects[name])
             assert (made["kind"], made["spec"]) == ("PrometheusRule", yaml.safe_load(text))
+
+
+@pytest.mark.usefixtures("spec")
+def test_several_namespaces(programs: dict[str, Path], tmp_path: Path) -> None:
+    """A service may have the same SLO in several namespaces, whatever these are called; Prometheus takes the files."""
+    for number, namespace in enumerate(("Shop/Prod {{ x }}", "shop.prod--x", "../shop")):
+        (tmp_path / f"more{number}.yaml").write_text(SPEC.replace("shop-prod", f'"{namespace}"'))
+    files = render(load([tmp_path]), LINKS)
+    assert len([name for name in files if re.fullmatch(r"causes-[a-z0-9-]+\.rules\.yaml", name)]) == 4
+    write(tmp_path / "alerts", files)
+    rules = sorted(str(path) for path in (tmp_path / "alerts").glob("*.yaml"))
+    done = subprocess.run([programs["promtool"], "check", "rules", *rules], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_no_noise(spec: Path) -> None:

@@ -1,17 +1,23 @@
 """Alerts on causes, as Prometheus evaluates them, and their runbooks."""
 
+import re
+import subprocess
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 
 from temporal_slo import names
+from temporal_slo.generate.artefacts import render, write
 from temporal_slo.generate.causes import CAUSES, strictest
 from temporal_slo.generate.runbooks import RUNBOOKS, page
 from temporal_slo.generate.server_causes import SERVER_CAUSES
 from temporal_slo.names import Family, server
+from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Causes, ServerCauses
 
-from .promtool import Told, evaluate
+from .promtool import LINKS, Told, evaluate
 from .test_burn import SPEC
 
 
@@ -116,3 +122,21 @@ def test_strictest() -> None:
         server=ServerCauses(visibility_lag="30s", frontend_error_percent="0.3"),
     )
     assert strictest([one, other]) == strictest([other, one]) == both
+
+
+def test_untrusted_type(programs: dict[str, Path], tmp_path: Path) -> None:
+    """A workflow type is quoted twice in the link to its runs: for visibility, and for the URL."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    write(tmp_path, render(load([tmp_path / "spec.yaml"]), LINKS))
+    series = one(names.WORKFLOWS_OVERDUE, workflow_type="O'Ride & {{ x }}", slo="stuck")
+    wrong = {"alertname": "TemporalSloRunsOverdue", "eval_time": "59m", "exp_alerts": []}
+    case = {"interval": "1m", "input_series": [{"series": series, "values": "2x60"}], "alert_rule_test": [wrong]}
+    test = {"rule_files": ["causes-shop-prod.rules.yaml"], "evaluation_interval": "1m", "tests": [case]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
+    command = [programs["promtool"], "test", "rules", "test.yaml"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False).stderr
+    url = re.search(r'executions_url="([^"]*)"', told)
+    assert url, told
+    assert parse_qs(urlsplit(url[1]).query) == {
+        "query": [r"WorkflowType = 'O\'Ride & {{ x }}' AND ExecutionStatus = 'Running'"]
+    }

@@ -18,7 +18,7 @@ RETENTION = timedelta(days=1)
 
 
 class TemporalServer:
-    """A Temporal server on loopback, with its Web UI.
+    """A Temporal server on loopback, with its Web UI, and with its own metrics for Prometheus at `metrics`.
 
     Args:
         folder: Gets its log and its database.
@@ -38,10 +38,12 @@ class TemporalServer:
         self.port = free_port(wanted)
         self.ui_port = free_port(self.port + 1000)
         self.address = f"{LOOPBACK}:{self.port}"
+        self.metrics = f"{LOOPBACK}:{free_port()}"
         self.ui = f"http://{LOOPBACK}:{self.ui_port}"
 
     def _start(self) -> Child:
-        listen = ["--ip", LOOPBACK, "--port", str(self.port), "--ui-port", str(self.ui_port)]
+        ports = {"--port": self.port, "--ui-port": self.ui_port, "--metrics-port": self.metrics.rpartition(":")[2]}
+        listen = ["--ip", LOOPBACK, *(str(word) for option in ports.items() for word in option)]
         command = [str(tools.temporal()), "server", "start-dev", "--log-level", "error", *listen, *self._options]
         return Child("Temporal server", command, self._log)
 
