@@ -113,14 +113,10 @@ def test_no_data(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
 
 def test_strictest() -> None:
     """Of several specs that tell of a namespace each threshold is the lowest."""
-    one = Causes(backlog_age="3m", audit_drift=7, server=ServerCauses(visibility_lag="30s"))
-    other = Causes(uncovered="2m", server=ServerCauses(frontend_error_percent="0.3"))
-    both = Causes(
-        backlog_age="3m",
-        uncovered="2m",
-        audit_drift=1,
-        server=ServerCauses(visibility_lag="30s", frontend_error_percent="0.3"),
-    )
+    one = Causes.model_validate({"backlog_age": "3m", "audit_drift": "7", "server": {"visibility_lag": "30s"}})
+    other = Causes.model_validate({"uncovered": "2m", "server": {"frontend_error_percent": "0.3"}})
+    server_causes = {"visibility_lag": "30s", "frontend_error_percent": "0.3"}
+    both = Causes.model_validate({"backlog_age": "3m", "uncovered": "2m", "server": server_causes})
     assert strictest([one, other]) == strictest([other, one]) == both
 
 
@@ -133,10 +129,10 @@ def test_untrusted_type(programs: dict[str, Path], tmp_path: Path) -> None:
     case = {"interval": "1m", "input_series": [{"series": series, "values": "2x60"}], "alert_rule_test": [wrong]}
     test = {"rule_files": ["causes-shop-prod.rules.yaml"], "evaluation_interval": "1m", "tests": [case]}
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
-    command = [programs["promtool"], "test", "rules", "test.yaml"]
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False).stderr
-    url = re.search(r'executions_url="([^"]*)"', told)
-    assert url, told
+    command = [str(programs["promtool"]), "test", "rules", "test.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    url = re.search(r'executions_url="([^"]*)"', done.stderr)
+    assert url, done.stderr
     assert parse_qs(urlsplit(url[1]).query) == {
         "query": [r"WorkflowType = 'O\'Ride & {{ x }}' AND ExecutionStatus = 'Running'"]
     }

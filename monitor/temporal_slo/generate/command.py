@@ -18,8 +18,8 @@ Print = Callable[[str], None]
 
 def links(runbooks: str | None, grafana: str | None, web: str | None, status: str | None = None) -> Links:
     """Return the links of alerts; what is not given is on this machine, but for the status page."""
-    given = (runbooks or RUNBOOKS, grafana or GRAFANA, web or WEB)
-    return Links(*(url.rstrip("/") for url in given), status=status.rstrip("/") if status else None)
+    here = (url.rstrip("/") for url in (runbooks or RUNBOOKS, grafana or GRAFANA, web or WEB))
+    return Links(*here, *((status.rstrip("/"),) if status else ()))
 
 
 def generate(
