@@ -15,7 +15,7 @@ from temporal_slo.generate.runbooks import RUNBOOKS, page
 from temporal_slo.generate.server_causes import SERVER_CAUSES
 from temporal_slo.names import Family, server
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Causes, ServerCauses
+from temporal_slo.spec.model import Causes
 
 from .promtool import LINKS, Told, evaluate
 from .test_burn import SPEC
