@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(temporal_slo.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 README = (ROOT / "README.md").read_text()
+GUIDES = sorted((ROOT / "docs").glob("*.md"))
 
+COMMANDS = ("exporter", "backfill", "generate", "validate", "schema", "demo", "worker", "load")
 LEAVES = {"names", "errors", "durations"}
 """Modules that import nothing of ours but one another."""
 SIBLINGS = {"exporter", "generate", "interceptor", "reference"}
@@ -118,12 +120,13 @@ def test_changelog_has_the_version() -> None:
 
 
 def test_readme_commands_exist() -> None:
-    """Every make target and every temporal-slo option that the README names exists."""
+    """Every make target and every temporal-slo option that the README and the guides name exists."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z]+)", README))
     assert {"demo", "test"} <= named <= targets
     for command, rest in re.findall(
-        r"temporal-slo (exporter|backfill|generate|validate|schema|demo|worker|load)\b([^`\n]*(?:\\\n[^`\n]*)*)", README
+        rf"temporal-slo ({'|'.join(COMMANDS)})\b([^`\n]*(?:\\\n[^`\n]*)*)",
+        "\n".join([README, *(guide.read_text() for guide in GUIDES)]),
     ):
         help_text = subprocess.run(
             [sys.executable, "-m", "temporal_slo", command, "--help"],
@@ -136,12 +139,13 @@ def test_readme_commands_exist() -> None:
             assert option in help_text, f"{command} has no {option}"
 
 
-def test_readme_links_exist() -> None:
-    """Every relative link of the README leads to a file."""
-    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+def test_links_exist() -> None:
+    """Every relative link of the README and of the guides leads to a file."""
+    for page_ in (ROOT / "README.md", *GUIDES):
+        links = [link for link in re.findall(r"\]\(([^)#]+)", page_.read_text()) if "://" not in link]
+        assert links, page_
+        for link in links:
+            assert (page_.parent / link).exists(), (page_, link)
 
 
 def test_metrics_page() -> None:
