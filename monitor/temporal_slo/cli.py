@@ -289,14 +289,19 @@ def _add_backfill(parser: argparse.ArgumentParser) -> None:
         "--label", metavar="NAME=VALUE", action="append", default=[], help="label of the target; several"
     )
     parser.add_argument("--since", metavar="DURATION", help="how far back, for example 30d; default: all there is")
+    parser.add_argument(
+        "--spec", metavar="PATH", action="append", default=[], help="also write what rules would have recorded; several"
+    )
     parser.add_argument("--step", metavar="DURATION", default="1m", help="between two samples; default %(default)s")
 
 
 def _backfill(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.exporter import backfill_command  # noqa: PLC0415 needs the monitor extra, which workers lack
+    from temporal_slo.spec.load import load  # noqa: PLC0415 as above
 
     given = {name: getattr(args, name) for name in ("openmetrics", "ledger", "temporal_namespace", "since", "step")}
-    print(backfill_command.write(given, args.label, context.environ), file=context.stdout)
+    specs = load([Path(path) for path in args.spec]) if args.spec else ()
+    print(backfill_command.write(given, args.label, context.environ, specs=specs), file=context.stdout)
     return OK
 
 

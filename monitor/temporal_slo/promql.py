@@ -6,18 +6,12 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from temporal_slo import names
-from temporal_slo.spec.events import BAD_STATUSES, COMPLETED
+from temporal_slo.spec.events import BAD_STATUSES, COMPLETED, LEFT_OUT, NO_EVENTS
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Slo, Success
 
 REPLICA_LABELS: Final = "instance, pod"
 """What differs between exporters that watch the same namespace: they count the same runs."""
-
-NO_EVENTS: Final = ("continued_as_new", "reset", "retried")
-"""Closed runs that are never an event: another run follows them."""
-
-LEFT_OUT: Final = ("excluded", "unknown")
-"""Outcomes that are never an event."""
 
 
 class Sli(NamedTuple):

@@ -25,7 +25,7 @@ DEFAULT_NAMESPACE_FILTER: Final = "*"
 RETENTION: Final = timedelta.max
 """As far back as the server remembers."""
 
-DEFAULT_SOURCES: Final = "task_queues=30s,task_problems=1m,schedules=1m,retry_storms=2m"
+DEFAULT_SOURCES: Final = "task_queues=30s,task_problems=1m,schedules=1m,retry_storms=2m,calendar=1m"
 DEFAULT_LISTEN: Final = "127.0.0.1:9464"
 DEFAULT_POLL_INTERVAL: Final = "15s"
 _SCHEMELESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")

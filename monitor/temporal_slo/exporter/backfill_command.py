@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +16,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from temporal_slo import names, settings
 from temporal_slo.durations import format_duration
 from temporal_slo.errors import UsageError
-from temporal_slo.exporter import past_series, schema
-from temporal_slo.exporter.history_file import BLOCKS, OPTION, PastFamily, Tally, Window, replaced
+from temporal_slo.exporter import past_recorded, past_series, schema
+from temporal_slo.exporter.history_file import BLOCKS, OPTION, Tally, Window, replaced
 from temporal_slo.exporter.history_file import write as write_families
 from temporal_slo.exporter.opening import PROGRAM, open_engine, told
 from temporal_slo.exporter.past_series import Part
-
-Further = Callable[[Connection, Sequence[Part]], Iterable[PastFamily]]
-"""Gives families beside the base ones: what recording rules would have made of them."""
+from temporal_slo.spec.model import Spec
 
 LABEL: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 OURS: Final = frozenset({*names.WORKFLOWS_CLOSED.labels, *names.WORKFLOW_DURATION.labels, "le"})
@@ -36,7 +35,7 @@ def write(
     environ: Mapping[str, str],
     *,
     clock: Callable[[], float] = time.time,
-    further: Further = lambda *_: (),
+    specs: Sequence[Spec] = (),
 ) -> str:
     """Write the file, and return what is to be told of it.
 
@@ -45,7 +44,7 @@ def write(
         labels: Of the target, as `name=value`.
         environ: The process's environment.
         clock: Unix time in seconds.
-        further: Families beside the base ones.
+        specs: Of whose SLOs the file has the series, too, that recording rules would have made.
 
     Raises:
         UsageError: An option is wrong, the file is there or cannot be written, or there is no past to write.
@@ -59,11 +58,11 @@ def write(
     begin = 0 if since is None else int((clock() - since.total_seconds()) * 1000)
     with reading(url) as connection, replaced(path) as file:
         parts = list(_parts(connection, given["temporal_namespace"], target, begin, step // MILLISECOND))
-        base = past_series.families(connection, parts)
-        tally = write_families(file, (family for some in (base, further(connection, parts)) for family in some))
+        recorded = past_recorded.families(connection, parts, specs) if specs else ()
+        tally = write_families(file, chain(past_series.families(connection, parts), recorded))
         if not tally.samples:
             raise UsageError(OPTION, "the ledger has no past to write", "run temporal-slo exporter with --since")
-        return _told(connection, parts, path, tally)
+        return _told(connection, parts, specs, path, tally)
 
 
 @contextmanager
@@ -135,7 +134,7 @@ def _parts(
             yield Part(name, lowest, Window(begin, lowest // 1000, step), labels, past_series.edges(connection, name))
 
 
-def _told(connection: Connection, parts: Sequence[Part], path: Path, tally: Tally) -> str:
+def _told(connection: Connection, parts: Sequence[Part], specs: Sequence[Spec], path: Path, tally: Tally) -> str:
     lines = [f"{path}: {tally.series} series, {tally.samples} samples"]
     for part in parts:
         waiting, reached = past_series.unfinished(connection, part.namespace)
@@ -144,4 +143,6 @@ def _told(connection: Connection, parts: Sequence[Part], path: Path, tally: Tall
             continue
         back = f"{datetime.fromtimestamp(reached / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
         lines.append(f"{part.namespace}: read back to {back}" + (f", {waiting} runs still wait" if waiting else ""))
+    if missing := past_recorded.unknown(specs, (part.namespace for part in parts)):
+        lines.append(f"not in it, for nobody knows their past: {', '.join(missing)}")
     return "\n".join([*lines, f"next: promtool tsdb create-blocks-from {BLOCKS} openmetrics {path} DATA-FOLDER"])

@@ -8,6 +8,7 @@ from typing import Final
 from temporalio.client import Client
 
 from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.calendar import CalendarPeriods
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.paced import PacedProblems, PacedQueues, Requests
 from temporal_slo.exporter.problems import TaskProblems
@@ -75,11 +76,16 @@ def _retry_storms(site: Site) -> Source:
     return RetryStorms(paced, site.state, partial(site.ledger.workflow_ids, site.namespace))
 
 
+def _calendar(site: Site) -> Source:
+    return CalendarPeriods(site.namespace, site.ledger, site.specs)
+
+
 SOURCES: Final[Mapping[str, Callable[[Site], Source]]] = {
     "task_queues": _task_queues,
     "task_problems": _task_problems,
     "schedules": _schedules,
     "retry_storms": _retry_storms,
+    "calendar": _calendar,
 }
 
 
@@ -94,3 +100,5 @@ def adopt(readers: tuple[Watch, ...], specs: tuple[Spec, ...], namespace: str) -
     for watch in readers:
         if isinstance(watch.source, TaskQueues):
             watch.source.spec = queues_of(specs, namespace)
+        if isinstance(watch.source, CalendarPeriods):
+            watch.source.specs = specs

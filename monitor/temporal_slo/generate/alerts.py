@@ -96,7 +96,7 @@ def _surely(errors: str, low: LowTraffic) -> str:
 
 
 def _exhausted(spec: Spec, slo: Slo, links: Links) -> Iterator[Rule]:
-    if isinstance(spec.period, Calendar) or not slo.alerting.ticket:
+    if not slo.alerting.ticket:
         return
     yield {
         "alert": names.ALERT_EXHAUSTED,

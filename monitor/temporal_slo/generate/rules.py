@@ -6,19 +6,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 from temporal_slo import names
-from temporal_slo.promql import one_of, selector, sli
-from temporal_slo.spec.burn import length, tiers_of
+from temporal_slo.promql import REPLICA_LABELS, one_of, selector, sli
+from temporal_slo.spec.burn import BASE, EVERY, length, tiers_of
 from temporal_slo.spec.figures import lasting, plain
 from temporal_slo.spec.model import Calendar, Slo, Spec
 
 Rule = dict[str, Any]
 Group = dict[str, Any]
 
-BASE: Final = timedelta(minutes=5)
-"""The window that current figures, and through them the period's, are made of."""
-
-INTERVAL: Final = "30s"
-"""As often as Prometheus scrapes: more often would see nothing new."""
+INTERVAL: Final = lasting(EVERY)
 
 DAY: Final = timedelta(days=1)
 
@@ -56,6 +52,11 @@ def over(series: str, window: timedelta) -> str:
     return f"{series}{lasting(window)}"
 
 
+def period_ratio(spec: Spec) -> str:
+    """Return the name of the series that holds the ratio of the whole period."""
+    return names.MONTH_ERROR_RATIO if isinstance(spec.period, Calendar) else over(names.ERROR_RATIO, spec.period)
+
+
 def windows(spec: Spec, slo: Slo) -> list[timedelta]:
     """Return every window that rates are recorded for, ascending."""
     return sorted({BASE, *(window for tier in tiers_of(spec, slo) for window in (tier.long, tier.short))})
@@ -74,7 +75,9 @@ def _sli_rules(spec: Spec, slo: Slo) -> Iterator[Rule]:
         # What the rule before has just recorded; its labels are of no metric, and go.
         yield _rule(spec, slo, over(names.ERRORS_RATE, window), rates.errors(f"sum({events})"))
         yield _rule(spec, slo, over(names.ERROR_RATIO, window), _ratio(spec, slo, window))
-    if not isinstance(spec.period, Calendar):
+    if isinstance(spec.period, Calendar):
+        yield _rule(spec, slo, names.MONTH_ERROR_RATIO, _month(spec, slo))
+    else:
         yield _rule(spec, slo, over(names.ERROR_RATIO, spec.period), _period(spec, slo, spec.period))
 
 
@@ -93,6 +96,18 @@ def _period(spec: Spec, slo: Slo, period: timedelta) -> str:
     return f"{sums[0]} / ({sums[1]} > 0)"
 
 
+def _month(spec: Spec, slo: Slo) -> str:
+    """Return the ratio of the calendar month, which no range of PromQL is: the exporter tells what it was so far."""
+    good, bad = (
+        f"sum(max without ({REPLICA_LABELS}) ({selected}))"
+        for selected in (
+            selector(family.sample, *(one_of(label, (labels(spec, slo)[label],)) for label in family.labels))
+            for family in (names.PERIOD_GOOD, names.PERIOD_BAD)
+        )
+    )
+    return f"{bad} / ({good} + {bad} > 0)"
+
+
 def _budget_rules(spec: Spec, slo: Slo) -> Iterator[Rule]:
     budget = number(slo.budget)
     yield _rule(spec, slo, names.OBJECTIVE, f"vector({number(1 - slo.budget)})")
@@ -100,10 +115,9 @@ def _budget_rules(spec: Spec, slo: Slo) -> Iterator[Rule]:
     yield _rule(spec, slo, names.PERIOD_DAYS, f"vector({number(Decimal(length(spec.period) / DAY))})")
     current = recorded(spec, slo, over(names.ERROR_RATIO, BASE))
     yield _rule(spec, slo, names.CURRENT_BURN, f"{current} / {budget}")
-    if not isinstance(spec.period, Calendar):
-        whole = recorded(spec, slo, over(names.ERROR_RATIO, spec.period))
-        yield _rule(spec, slo, names.PERIOD_BURN, f"{whole} / {budget}")
-        yield _rule(spec, slo, names.BUDGET_REMAINING, f"1 - {recorded(spec, slo, names.PERIOD_BURN)}")
+    whole = recorded(spec, slo, period_ratio(spec))
+    yield _rule(spec, slo, names.PERIOD_BURN, f"{whole} / {budget}")
+    yield _rule(spec, slo, names.BUDGET_REMAINING, f"1 - {recorded(spec, slo, names.PERIOD_BURN)}")
     about = {
         names.OWNER: spec.owner,
         names.OBJECTIVE_LABEL: number(slo.objective),

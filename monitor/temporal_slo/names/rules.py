@@ -9,6 +9,9 @@ ERRORS_RATE: Final = "slo:errors:rate"
 ERROR_RATIO: Final = "slo:sli_error:ratio_rate"
 """These three are followed by their window, such as 5m."""
 
+MONTH_ERROR_RATIO: Final = "slo:sli_error:ratio_month"
+"""Of the calendar month so far."""
+
 OBJECTIVE: Final = "slo:objective:ratio"
 ERROR_BUDGET: Final = "slo:error_budget:ratio"
 PERIOD_DAYS: Final = "slo:time_period:days"

@@ -11,6 +11,10 @@ from temporal_slo.spec.values import WHOLE
 
 MONTH: Final = timedelta(days=30)
 """What a calendar month counts as: a factor that changed with the month would change every alert with it."""
+BASE: Final = timedelta(minutes=5)
+"""The window that current figures, and through them the period's, are made of."""
+EVERY: Final = timedelta(seconds=30)
+"""Time between two evaluations of rules: Prometheus' usual scrape interval, more often would see nothing new."""
 _DIGITS: Final = Context(prec=9)
 """Enough for every factor that comes out even, and short enough to read for the others."""
 

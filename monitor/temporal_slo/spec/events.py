@@ -1,4 +1,4 @@
-"""Which closed runs break the promise of an SLO."""
+"""Which closed runs are events of an SLO, and which of them break its promise."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +10,15 @@ from temporal_slo.spec.slis import Latency, Sli, Success
 COMPLETED: Final = "completed"
 BAD_STATUSES: Final = frozenset({"failed", "timed_out"})
 """Ends that are not well, for latency: how soon a run was cancelled or terminated tells nothing."""
+
+NO_EVENTS: Final = ("continued_as_new", "reset", "retried")
+"""Closed runs that are never an event: another run follows them."""
+
+LEFT_OUT: Final = ("excluded", "unknown")
+"""Outcomes that are never an event."""
+
+ABOVE_ALL: Final = -1
+"""The bucket of durations above every edge."""
 
 
 def broken(sli: Sli) -> Callable[[str, str, int], bool] | None:
@@ -24,6 +33,32 @@ def broken(sli: Sli) -> Callable[[str, str, int], bool] | None:
         threshold = sli.threshold // timedelta(microseconds=1)
         return lambda status, outcome, duration: _late(status, outcome, late=duration > threshold)
     return None
+
+
+def event(sli: Success | Latency) -> Callable[[str, str], bool]:
+    """Return what tells by status and outcome whether a closed run is an event of *sli* at all."""
+    if isinstance(sli, Success):
+        none = frozenset({*NO_EVENTS, *sli.excluded})
+        return lambda status, outcome: status not in none and outcome not in LEFT_OUT
+    return lambda status, outcome: status in {COMPLETED, *BAD_STATUSES} and outcome not in LEFT_OUT
+
+
+def good(sli: Success | Latency) -> Callable[[str, str, int], bool | None]:
+    """Return what tells by status, outcome and the bucket of the duration whether a closed run was a good event.
+
+    The bucket is its upper edge in milliseconds, or `ABOVE_ALL`. What is returned gives None for what is no event.
+    """
+    counts, threshold = event(sli), timedelta() if isinstance(sli, Success) else sli.threshold
+    limit = threshold // timedelta(milliseconds=1)
+
+    def judge(status: str, outcome: str, bucket: int) -> bool | None:
+        if not counts(status, outcome):
+            return None
+        if isinstance(sli, Success):
+            return not _failed(sli, status, outcome)
+        return not _late(status, outcome, late=bucket == ABOVE_ALL or bucket > limit)
+
+    return judge
 
 
 def _failed(sli: Success, status: str, outcome: str) -> bool:
