@@ -65,7 +65,11 @@ CASES: dict[str, tuple[str, dict[str, str], list[Told]]] = {
         {GOOD: "0+100x240", closed("canceled"): "0+900x240", closed("retried"): "0+700x240"},
         QUIET,
     ),
-    "exactly the budget": (SPEC, {GOOD: "0+999x240", FAILED: "0+1x240"}, QUIET),
+    "exactly the budget": (
+        SPEC,
+        {GOOD: "0+999x240", FAILED: "0+1x240"},
+        [*QUIET, Told(61, EXHAUSTED, 0), Told(239, EXHAUSTED, 0)],
+    ),
     "idle": (SPEC, {GOOD: "17x240", FAILED: "3x240"}, QUIET),
     "first failure ever": (SPEC, {GOOD: "0+1x240", FAILED: "_x90 0x2 1x150"}, QUIET),
     "one failure in ten an hour": (
@@ -157,3 +161,40 @@ def test_exhausted(programs: dict[str, Path], tmp_path: Path) -> None:
     series = {GOOD: "0+1000x300", FAILED: "0+1x150 150+3x150"}
     told = [Told(120, EXHAUSTED, 0), Told(299, EXHAUSTED, 1, "ticket")]
     assert evaluate(programs["promtool"], tmp_path, spec, series, told) == ""
+
+
+MONTH = SPEC.replace("period: 30d", "period: {calendar: month, timezone: Africa/Accra}")
+
+
+def so_far(good: str, bad: str, instance: str = "a") -> dict[str, str]:
+    """What an exporter tells of the month so far."""
+    values = {names.PERIOD_GOOD: good, names.PERIOD_BAD: bad}
+    labels = f'temporal_namespace="shop-prod", slo="rides", instance="{instance}"'
+    return {f"{family.sample}{{{labels}}}": value for family, value in values.items()}
+
+
+MONTHS: dict[str, tuple[dict[str, str], list[Told]]] = {
+    "spent, and the month turns": (
+        so_far("1999x60 1998x60 1997x60 7x60", "1x60 2x60 3x60 0x60"),
+        [Told(59, EXHAUSTED, 0), Told(124, EXHAUSTED, 0), Told(179, EXHAUSTED, 1, "ticket"), Told(239, EXHAUSTED, 0)],
+    ),
+    "nothing yet": (so_far("0x240", "0x240"), [Told(61, EXHAUSTED, 0), Told(239, EXHAUSTED, 0)]),
+    "no data": ({}, [Told(61, EXHAUSTED, 0), Told(239, EXHAUSTED, 0)]),
+    "one replica lags": (
+        so_far("3001x240", "2x240") | so_far("1000x240", "2x240", "b"),
+        [Told(61, EXHAUSTED, 0), Told(239, EXHAUSTED, 0)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MONTHS)
+def test_month(case: str, programs: dict[str, Path], tmp_path: Path) -> None:
+    """The budget of a calendar month is the ledger's: spent, kept, begun anew."""
+    series, told = MONTHS[case]
+    assert evaluate(programs["promtool"], tmp_path, MONTH, series, told) == ""
+
+
+def test_month_burns(programs: dict[str, Path], tmp_path: Path) -> None:
+    """The tiers of a calendar month are those of 30 days."""
+    _, series, told = CASES["outage"]
+    assert evaluate(programs["promtool"], tmp_path, MONTH, series, told) == ""

@@ -100,11 +100,12 @@ def _exhausted(spec: Spec, slo: Slo, links: Links) -> Iterator[Rule]:
         return
     yield {
         "alert": names.ALERT_EXHAUSTED,
-        "expr": f"{recorded(spec, slo, names.BUDGET_REMAINING)} <= 0",
+        # Spent to the last event is not broken, and its last digits are no events.
+        "expr": f"round({recorded(spec, slo, names.BUDGET_REMAINING)}, 0.000001) < 0",
         "for": "5m",
         "labels": {**_labels(spec, slo), names.SEVERITY: "ticket"},
         "annotations": {
-            "summary": f"{spec.service} {slo.name}: the error budget of {_period(spec)} is spent",
+            "summary": f"{spec.service} {slo.name}: the error budget of {_period(spec)} is overspent",
             "description": f"{literal(slo.description or slo.name)} The objective is {number(slo.objective)} %. "
             "Of the budget, {{ $value | humanizePercentage }} is left.",
             **links.of(spec, slo, names.ALERT_EXHAUSTED),

@@ -24,6 +24,7 @@ class Prometheus:
         targets: Job name to `host:port`.
         port: Wanted port; another is taken if it is in use.
         scrape_interval: Time between two scrapes of a target, as Prometheus writes durations.
+        rules: Rule files.
         options: Further options of the program.
     """
 
@@ -35,13 +36,14 @@ class Prometheus:
         port: int = 0,
         *,
         scrape_interval: str = "1s",
+        rules: Sequence[Path] = (),
         options: Sequence[str] = (),
     ) -> None:
         self.port = free_port(port)
         self.url = f"http://{LOOPBACK}:{self.port}"
         # JSON is YAML, and escapes for us.
         config = folder / "prometheus.yaml"
-        config.write_text(json.dumps(_config(targets, scrape_interval)))
+        config.write_text(json.dumps(_config(targets, scrape_interval, rules)))
         command = [
             str(program),
             f"--config.file={config}",
@@ -102,9 +104,10 @@ class Prometheus:
         await self._http.aclose()
 
 
-def _config(targets: Mapping[str, str], scrape_interval: str) -> dict[str, object]:
+def _config(targets: Mapping[str, str], scrape_interval: str, rules: Sequence[Path]) -> dict[str, object]:
     jobs = [{"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()]
     return {
         "global": {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval},
         "scrape_configs": jobs,
+        "rule_files": [str(path.resolve()) for path in rules],
     }

@@ -1,0 +1,163 @@
+"""A past that was counted later, in a fresh Prometheus: the budget is right at once, and stays so as time goes on."""
+
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from temporal_slo import names
+from temporal_slo.exporter import period
+from temporal_slo.exporter.history_file import BLOCKS
+from temporal_slo.exporter.period import Events
+from temporal_slo.exporter.state import HOUR, MINUTE, SECOND
+from temporal_slo.generate.artefacts import SUFFIX, render, write
+from temporal_slo.generate.links import Links
+from temporal_slo.servers.process import until
+from temporal_slo.servers.prometheus import Prometheus
+from temporal_slo.servers.tools import own_command
+from temporal_slo.spec.burn import EVERY
+from temporal_slo.spec.load import load
+from temporal_slo.spec.model import Spec
+from tests.bench.seeding import COLUMNS, NAMESPACE, TYPES, Site, seeded
+
+from .exporter import Exporter
+
+DAYS = 21
+DAY = 24 * HOUR
+STATUS = COLUMNS.index("status")
+SPEC = f"""\
+version: temporal-slo/v1
+service: shop
+temporal_namespace: {NAMESPACE}
+owner: shop-team
+period: 30d
+slos:
+- name: done
+  workflow: [{", ".join(TYPES)}]
+  objective: 87
+  alerting: {{page: false, ticket: false}}
+  sli: {{success: {{bad: [canceled]}}}}
+- {{name: quick, workflow: {TYPES[3]}, objective: 61, alerting: {{page: false, ticket: false}}, sli: {{latency: {{threshold: 90s}}}}}}
+"""
+RATIO, LEFT = "slo:sli_error:ratio_rate30d", names.BUDGET_REMAINING
+LIVE = {"small": 9, "full": 420}
+"""Seconds for which runs close while Prometheus scrapes; at full size longer than the rates' window."""
+
+
+@pytest.mark.sized
+async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, full_size: bool) -> None:
+    """SLI and budget of 30 days are the ledger's as soon as the file is in, and no step comes where scraping begins."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    (spec,) = load([tmp_path / "spec.yaml"])
+    write(tmp_path, render([spec], Links("http://b", "http://g", "http://w")))
+    rows = 50_000 if full_size else 3_000
+    newest = int((time.time() - 70) * SECOND)
+    async with seeded(tmp_path / "server", rows, newest, DAYS * DAY // rows) as site:
+        options = ("--since", "30d", "--spec", str(tmp_path / "spec.yaml"), "--visibility-rate", "50")
+        exporter = await Exporter(tmp_path, site.server.address, NAMESPACE, *options).started()
+        await exporter.becomes(names.BACKFILL_COMPLETE, 1)
+        take_in(programs, tmp_path)
+        rules = [path for path in tmp_path.glob(f"*{SUFFIX}") if path.name.startswith("shop")]
+        targets, keep = {"temporal-slo": exporter.target}, ["--storage.tsdb.retention.time=60d"]
+        prometheus = Prometheus(programs["prometheus"], tmp_path, targets, rules=rules, options=keep)
+        try:
+            await prometheus.ready()
+            before = await holds(prometheus, tmp_path, spec, "at once")
+            await live(site, LIVE["full" if full_size else "small"])
+            # Rates of what has just closed are in their window for five minutes more.
+            if full_size:
+                await drained(prometheus)
+                after = await holds(prometheus, tmp_path, spec, "later")
+                assert after["done"] != before["done"]
+            else:
+                await no_step(prometheus, before)
+        finally:
+            await prometheus.close()
+            prometheus.child.stop()
+            await exporter.stop()
+
+
+def take_in(programs: dict[str, Path], folder: Path) -> None:
+    """Write the ledger's past, and make blocks for Prometheus of it."""
+    text, ledger = folder / "past.txt", f"sqlite:///{folder / 'ledger.db'}"
+    command = own_command("backfill", "--openmetrics", str(text), "--ledger", ledger)
+    command += ["--spec", str(folder / "spec.yaml"), "--label", "job=temporal-slo"]
+    print(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
+    blocks = [str(programs["promtool"]), "tsdb", "create-blocks-from", BLOCKS, "openmetrics", str(text)]
+    subprocess.run([*blocks, str(folder / "prometheus")], check=True, capture_output=True, timeout=600)
+
+
+def ledgers(folder: Path, spec: Spec) -> dict[str, Events]:
+    """What the ledger has for each SLO."""
+    now, found = int(time.time() * SECOND), dict[str, Events]()
+    with create_engine(f"sqlite:///{folder / 'ledger.db'}").connect() as connection:
+        for slo in spec.slos:
+            events = period.events(connection, NAMESPACE, slo, now - 30 * DAY, now + MINUTE)
+            assert events
+            found[slo.name] = events
+    return found
+
+
+async def holds(prometheus: Prometheus, folder: Path, spec: Spec, when: str) -> dict[str, float]:
+    """Hold Prometheus' figures against the ledger's; return its ratios."""
+    ratios = dict[str, float]()
+    for slo in spec.slos:
+        selector = f'{{slo="{slo.name}"}}'
+
+        async def told(selector: str = selector) -> float | None:
+            return await prometheus.value(f"{LEFT}{selector}")
+
+        await until(told, deadline=90, what=f"a budget of {slo.name}")
+        truth = ledgers(folder, spec)[slo.name]
+        ratio, left = await prometheus.value(f"{RATIO}{selector}"), await told()
+        events = await prometheus.value(
+            f"sum_over_time({names.EVENTS_RATE}5m{selector}[30d]) * {EVERY.total_seconds():g}"
+        )
+        share = truth.bad / (truth.good + truth.bad)
+        print(f"{when}: {slo.name}: {truth}, {share:.5f}; Prometheus {events:.1f}, {ratio:.5f}, budget left {left:.4f}")
+        # Live rates are extrapolated to the ends of their window.
+        assert events == pytest.approx(truth.good + truth.bad, rel=0.002)
+        assert ratio == pytest.approx(share, abs=0.0005)
+        assert left == pytest.approx(1 - share / float(slo.budget), abs=0.005)
+        ratios[slo.name] = ratio or 0
+    return ratios
+
+
+async def live(site: Site, seconds: float) -> None:
+    """Have a run close every second, of which every third is canceled, for that long."""
+    chosen, began = random.Random(11), time.monotonic()  # noqa: S311 no secret
+    added = 0
+
+    async def over() -> bool:
+        nonlocal added
+        if added < time.monotonic() - began:
+            rows = list(site.closed(1, int(time.time() * SECOND)))
+            site.add([(*row[:STATUS], 4 if chosen.random() < 1 / 3 else 2, *row[STATUS + 1 :]) for row in rows])
+            added += 1
+        return time.monotonic() - began > seconds
+
+    await until(over, deadline=seconds + 60, what="the end of the live runs")
+
+
+async def drained(prometheus: Prometheus) -> None:
+    """Wait until what closed is in no window of five minutes any more."""
+
+    async def idle() -> bool:
+        return await prometheus.value(f'{names.EVENTS_RATE}5m{{slo="done"}}') == 0
+
+    await until(idle, deadline=420, what="an idle window")
+
+
+async def no_step(prometheus: Prometheus, before: dict[str, float]) -> None:
+    """The ratio has moved since by what closed since at most: nine runs beside thousands."""
+
+    async def recorded() -> bool:
+        return bool(await prometheus.value(f'{names.EVENTS_RATE}5m{{slo="done"}} > 0'))
+
+    await until(recorded, deadline=60, what="live events")
+    for name, ratio in before.items():
+        now = await prometheus.value(f'{RATIO}{{slo="{name}"}}')
+        assert now == pytest.approx(ratio, abs=0.003)
