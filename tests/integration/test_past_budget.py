@@ -40,7 +40,11 @@ slos:
   objective: 87
   alerting: {{page: false, ticket: false}}
   sli: {{success: {{bad: [canceled]}}}}
-- {{name: quick, workflow: {TYPES[3]}, objective: 61, alerting: {{page: false, ticket: false}}, sli: {{latency: {{threshold: 90s}}}}}}
+- name: quick
+  workflow: {TYPES[3]}
+  objective: 61
+  alerting: {{page: false, ticket: false}}
+  sli: {{latency: {{threshold: 90s}}}}
 """
 RATIO, LEFT = "slo:sli_error:ratio_rate30d", names.BUDGET_REMAINING
 LIVE = {"small": 9, "full": 420}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from math import exp, lgamma, log
 from statistics import NormalDist
 from typing import Final
 
@@ -17,6 +18,9 @@ HALF: Final = Decimal("0.5")
 """Rates are extrapolated: a window with two failures may tell of 1.9."""
 
 DIGITS: Final = 4
+
+ONE_IN: Final = 1e-6
+MOST: Final = 300
 
 
 def groups(spec: Spec, slo: Slo, links: Links) -> list[Group]:
@@ -81,7 +85,26 @@ def _guard(spec: Spec, slo: Slo, tier: Tier, threshold: Decimal) -> Iterator[str
     yield f"{errors} >= {number(Decimal(low.min_failures) - HALF)}"
     if low.mode == "confidence":
         events = f"({recorded(spec, slo, over(names.EVENTS_RATE, tier.long))} * {seconds})"
-        yield f"{_surely(errors, low)} > {number(threshold)} * {events}"
+        surely = f"{_surely(errors, low)} > {number(threshold)} * {events}"
+        enough = plenty(factor(tier, spec.period))
+        yield f"({errors} >= {number(enough - HALF)} or {surely})" if enough else surely
+
+
+def plenty(times: Decimal) -> int | None:
+    """Return how many failures need no guard in a tier that alerts when the budget burns so many *times* too fast.
+
+    So many, where the raw rate exceeds the tier's, come once in a million windows by chance if the budget burns just as
+    fast as it may (a Poisson tail). Where traffic is high the guard would only be late.
+
+    Returns:
+        None where no number of failures is sure: a budget that burns once is what that tier alerts on.
+    """
+    for failures in range(1, MOST):
+        expected = failures / float(times)
+        below = sum(exp(count * log(expected) - expected - lgamma(count + 1)) for count in range(failures))
+        if 1 - below < ONE_IN:
+            return failures
+    return None
 
 
 def _surely(errors: str, low: LowTraffic) -> str:
