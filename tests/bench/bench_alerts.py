@@ -1,7 +1,7 @@
 """When burn-rate alerts page, and when for nothing: `python -m tests.bench.bench_alerts [months] [outages]`.
 
 The rules that are generated, beside the plain multi-window, multi-burn-rate rules of the SRE Workbook, chapter 5, on
-the same seeded traffic. An evaluation of ours may see what was recorded an interval before, which is counted against it.
+the same seeded traffic. Alerts of ours may see what was recorded an interval before, which is counted against them.
 """
 
 import sys
