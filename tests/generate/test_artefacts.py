@@ -31,8 +31,16 @@ def spec(tmp_path: Path) -> Path:
 def test_committed() -> None:
     """What is committed is what the reference specs make."""
     said: list[str] = []
-    slos, out = [str(ROOT / "deploy" / "slos")], ROOT / "alerts"
-    assert generate(slos, out, links(None, None, None), said.append, check=True, operator=False), said
+    slos, out, receivers = [str(ROOT / "deploy" / "slos")], ROOT / "alerts", str(ROOT / "deploy" / "receivers.yaml")
+    well = generate(slos, out, links(None, None, None), said.append, check=True, operator=False, receivers=receivers)
+    assert well, said
+
+
+def test_committed_alertmanager(programs: dict[str, Path]) -> None:
+    """The committed configuration is one that Alertmanager takes."""
+    command = [str(programs["amtool"]), "check-config", str(ROOT / "alerts" / "alertmanager.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_drift(spec: Path, tmp_path: Path) -> None:
