@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from temporal_slo import names
 from temporal_slo.errors import UsageError
+from temporal_slo.generate.written import written
 from temporal_slo.promql import quoted
 from temporal_slo.spec.burn import DEFAULT_TIERS
 from temporal_slo.spec.model import Spec, Tier
@@ -141,7 +142,7 @@ def render(receivers: Receivers, specs: Sequence[Spec]) -> str:
         "inhibit_rules": [*_inhibitions(specs)],
         "receivers": [{"name": name, **_configs(getattr(receivers, name))} for name in SEVERITIES],
     }
-    return yaml.safe_dump(config, sort_keys=False, width=10_000)
+    return written(config)
 
 
 def _inhibitions(specs: Sequence[Spec]) -> Iterator[dict[str, list[str]]]:

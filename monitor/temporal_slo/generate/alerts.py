@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from math import exp, lgamma, log
 from statistics import NormalDist
 from typing import Final
@@ -90,6 +91,7 @@ def _guard(spec: Spec, slo: Slo, tier: Tier, threshold: Decimal) -> Iterator[str
         yield f"({errors} >= {number(enough - HALF)} or {surely})" if enough else surely
 
 
+@lru_cache
 def plenty(times: Decimal) -> int | None:
     """Return how many failures need no guard in a tier that alerts when the budget burns so many *times* too fast.
 

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import yaml
-
 from temporal_slo.errors import UsageError
 from temporal_slo.generate import alerts, causes, rules, runbooks, server_causes
 from temporal_slo.generate.links import Links
+from temporal_slo.generate.written import written
 from temporal_slo.spec.model import Causes, Spec
 
 MARK: Final = "# Made by temporal-slo generate; do not edit.\n"
@@ -31,13 +30,6 @@ class Drift(NamedTuple):
     missing: list[str]
     stale: list[str]
     orphaned: list[str]
-
-
-class _Dumper(yaml.CSafeDumper):
-    """Writes lists as people do, and no references to what came before."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 as the library has it
-        return True
 
 
 def render(specs: Sequence[Spec], links: Links, *, operator: bool = False) -> Files:
@@ -88,8 +80,7 @@ def _document(name: str, groups: list[rules.Group], *, operator: bool) -> str:
             "metadata": metadata,
             "spec": spec,
         }
-    text = yaml.dump(spec, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
-    return MARK + text
+    return MARK + written(spec)
 
 
 def drift(folder: Path, files: Files) -> Drift:
