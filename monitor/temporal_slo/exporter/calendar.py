@@ -1,7 +1,8 @@
 """The source of calendar periods: no range of PromQL is a month, so the ledger tells what each was so far."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -11,7 +12,7 @@ from temporal_slo.exporter import period
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.samples import Sample
 from temporal_slo.exporter.state import HOUR, SECOND
-from temporal_slo.spec.model import Calendar, Spec
+from temporal_slo.spec.model import Calendar, Slo, Spec
 
 
 def month(now: int, timezone: str) -> int:
@@ -38,19 +39,19 @@ class CalendarPeriods:
 
     async def read(self, now: int) -> Iterable[Sample]:
         """See base class."""
-        specs = [spec for spec in self.specs if isinstance(spec.period, Calendar)]
-        if not any(spec.temporal_namespace == self._namespace for spec in specs):
-            return ()
-        return await self._ledger.transact(lambda connection: tuple(self._samples(connection, specs, now)))
+        samples: list[Sample] = []
+        for spec in self.specs:
+            if spec.temporal_namespace == self._namespace and isinstance(spec.period, Calendar):
+                begin = month(now, spec.period.timezone)
+                for slo in spec.slos:
+                    # One at a time: a month of a busy namespace takes a while, and polls wait for the ledger.
+                    samples += await self._ledger.transact(partial(self._samples, slo, begin, now))
+        return samples
 
-    def _samples(self, connection: Connection, specs: Iterable[Spec], now: int) -> Iterator[Sample]:
-        for spec in specs:
-            if spec.temporal_namespace != self._namespace or not isinstance(spec.period, Calendar):
-                continue
-            begin = month(now, spec.period.timezone)
-            for slo in spec.slos:
-                # An hour more: close times are the server's, whose clock may be ahead of ours.
-                found = period.events(connection, self._namespace, slo, begin, now + HOUR)
-                if found is not None:
-                    yield Sample(names.PERIOD_GOOD, {names.SLO: slo.name}, found.good)
-                    yield Sample(names.PERIOD_BAD, {names.SLO: slo.name}, found.bad)
+    def _samples(self, slo: Slo, begin: int, now: int, connection: Connection) -> list[Sample]:
+        # An hour more: close times are the server's, whose clock may be ahead of ours.
+        found = period.events(connection, self._namespace, slo, begin, now + HOUR)
+        if found is None:
+            return []
+        labels = {names.SLO: slo.name}
+        return [Sample(names.PERIOD_GOOD, labels, found.good), Sample(names.PERIOD_BAD, labels, found.bad)]
