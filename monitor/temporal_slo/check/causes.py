@@ -1,7 +1,7 @@
 """Why a selector matches nothing, from what Prometheus and Temporal have told; pure."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, NamedTuple
@@ -118,15 +118,15 @@ def cause(facts: Facts, types: Types) -> Cause | Idle:
     """Return the likely cause, the surest first."""
     if not facts.present and facts.relatives:
         return _other_name(facts)
+    for suspect in facts.suspects:
+        # Surer than that it was there once: a scrape that was changed today is told of as what it is.
+        if elsewhere := _held_elsewhere(suspect) or _sanitised(suspect):
+            return elsewhere
     if facts.seen:
         return _stale(facts)
     if not facts.present:
         return _no_metric(facts.selector.metric)
-    if not facts.suspects:
-        return _combination()
-    # What stands elsewhere is sure; what is spelt alike is a guess.
-    order = sorted(facts.suspects, key=lambda suspect: not suspect.held_by)
-    return _suspected(order[0], facts.selector, types)
+    return _suspected(facts.suspects[0], facts.selector, types) if facts.suspects else _combination()
 
 
 def _other_name(facts: Facts) -> Cause:
@@ -180,18 +180,10 @@ def _combination() -> Cause:
 
 
 def _suspected(suspect: Suspect, selector: Selector, types: Types) -> Cause | Idle:
-    steps: tuple[Callable[[Suspect, Selector, Types], Cause | Idle | None], ...] = (
-        _held_elsewhere,
-        _sanitised,
-        _edge,
-        _type,
-        _unlabelled,
-    )
-    found = (step(suspect, selector, types) for step in steps)
-    return next((one for one in found if one), None) or _value(suspect)
+    return _edge(suspect) or _type(suspect, selector, types) or _unlabelled(suspect) or _value(suspect)
 
 
-def _held_elsewhere(suspect: Suspect, _: Selector, __: Types) -> Cause | None:
+def _held_elsewhere(suspect: Suspect) -> Cause | None:
     if not suspect.held_by:
         return None
     label = suspect.held_by[0]
@@ -205,7 +197,7 @@ def _held_elsewhere(suspect: Suspect, _: Selector, __: Types) -> Cause | None:
     return Cause("other label", what, f"relabel {label} to {suspect.matcher.label}, or do not relabel it away")
 
 
-def _sanitised(suspect: Suspect, _: Selector, __: Types) -> Cause | None:
+def _sanitised(suspect: Suspect) -> Cause | None:
     wanted, matcher = sanitised(suspect.matcher.value), suspect.matcher
     if matcher.operator != "=" or wanted == matcher.value or wanted not in suspect.values:
         return None
@@ -216,7 +208,7 @@ def _sanitised(suspect: Suspect, _: Selector, __: Types) -> Cause | None:
     )
 
 
-def _edge(suspect: Suspect, _: Selector, __: Types) -> Cause | None:
+def _edge(suspect: Suspect) -> Cause | None:
     if suspect.matcher.label != LE or (wanted := _number(suspect.matcher.value)) is None:
         return None
     edges = sorted(edge for value in suspect.values if (edge := _number(value)) is not None)
@@ -256,7 +248,7 @@ def _type(suspect: Suspect, selector: Selector, types: Types) -> Cause | Idle | 
     return Cause("no such type", what, "correct the workflow type in the spec, or wait for its first run")
 
 
-def _unlabelled(suspect: Suspect, _: Selector, __: Types) -> Cause | None:
+def _unlabelled(suspect: Suspect) -> Cause | None:
     if suspect.values and any(suspect.values):
         return None
     label = suspect.matcher.label

@@ -16,11 +16,12 @@ from temporal_slo.check.report import Report, lines, rule_findings
 from temporal_slo.check.scraping import Finding, retention, scrapes, shortest
 from temporal_slo.check.selectors import Rule, Uses, rules_of, slo_title, uses_of
 from temporal_slo.check.temporal import Namespace, Temporal, findings
-from temporal_slo.durations import format_duration, parse_duration
+from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
 from temporal_slo.exporter.connection import Connection
 from temporal_slo.names import server
 from temporal_slo.promql import sli
+from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Spec
 
@@ -181,7 +182,7 @@ def _looked(
     standing: dict[Rule, tuple[State, str]], targets: Sequence[Target], retained: str | None, requests: int
 ) -> str:
     intervals = sorted({target.interval for target in targets if target.interval})
-    every = ", ".join(map(format_duration, intervals)) or "not known"
+    every = ", ".join(map(lasting, intervals)) or "not known"
     there = sum(state is State.LOADED for state, _ in standing.values())
     return (
         f"Prometheus: {there} of {len(standing)} rules loaded, {len(targets)} targets of ours scraped every {every}, "

@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from temporal_slo.check.prometheus import Target
-from temporal_slo.durations import format_duration, parse_duration
+from temporal_slo.durations import parse_duration
 from temporal_slo.generate.rules import windows
 from temporal_slo.spec.burn import tiers_of
+from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.model import Calendar, Spec
 
 SAMPLES: Final = 4
@@ -44,14 +45,14 @@ def scrapes(targets: Sequence[Target], window: timedelta) -> Iterator[Finding]:
     for target in targets:
         if not target.interval:
             continue
-        every = f"job {target.job!r}, instance {target.instance!r}, is scraped every {format_duration(target.interval)}"
+        every = f"job {target.job!r}, instance {target.instance!r}, is scraped every {lasting(target.interval)}"
         if target.interval * SAMPLES > window:
-            limit = format_duration(window / SAMPLES)
-            what = f"{every}: too seldom for windows of {format_duration(window)}"
+            limit = lasting(window / SAMPLES)
+            what = f"{every}: too seldom for windows of {lasting(window)}"
             yield Finding(fault=True, what=what, remedy=f"scrape it every {limit} or more often")
         elif target.interval > USUAL:
             what = f"{every}: alerts come later than they could"
-            yield Finding(fault=False, what=what, remedy=f"scrape it every {format_duration(USUAL)}")
+            yield Finding(fault=False, what=what, remedy=f"scrape it every {lasting(USUAL)}")
 
 
 def kept(told: str | None) -> timedelta | None:
@@ -77,18 +78,16 @@ def retention(specs: Sequence[Spec], told: str | None) -> Iterator[Finding]:
     there = kept(told)
     if there is None:
         known = f"by size only: {told}" if told else "not told"
-        what = (
-            f"how long samples are kept is {known}; the rules look back for {format_duration(max(map(needed, specs)))}"
-        )
+        what = f"how long samples are kept is {known}; the rules look back for {lasting(max(map(needed, specs)))}"
         yield Finding(fault=False, what=what, remedy="see to it that they are kept as long")
         return
     for spec in specs:
         wanted, promised = needed(spec), spec.prometheus.retention
         if there < wanted:
-            what = f"samples are kept for {told}, but rules of {spec.service} look back for {format_duration(wanted)}"
+            what = f"samples are kept for {told}, but rules of {spec.service} look back for {lasting(wanted)}"
             yield Finding(fault=True, what=what, remedy="set --storage.tsdb.retention.time of Prometheus")
         elif promised and there < promised:
-            what = f"samples are kept for {told}, but the spec of {spec.service} says {format_duration(promised)}"
+            what = f"samples are kept for {told}, but the spec of {spec.service} says {lasting(promised)}"
             yield Finding(
                 fault=False, what=what, remedy="correct prometheus.retention of the spec, or keep them longer"
             )
