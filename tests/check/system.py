@@ -112,12 +112,19 @@ class System:
         )
         return await command.run(chosen, said.append), "\n".join(said)
 
-    async def says(self, prometheus: str, *wanted: str, specs: Sequence[Path] = (), well: bool = False) -> str:
+    async def says(
+        self,
+        prometheus: str,
+        *wanted: str,
+        specs: Sequence[Path] = (),
+        only: Sequence[str] = command.BOTH,
+        well: bool = False,
+    ) -> str:
         """Check again and again until all that is wanted is said, and the result is that one; return what was said."""
         said: list[str] = []
 
         async def told() -> bool:
-            fine, text = await self.check(prometheus, *specs)
+            fine, text = await self.check(prometheus, *specs, only=only)
             said.append(text)
             return fine is well and all(part in text for part in wanted)
 

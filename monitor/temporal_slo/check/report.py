@@ -12,9 +12,9 @@ from temporal_slo.check.scraping import Finding
 from temporal_slo.check.selectors import Rule
 from temporal_slo.check.temporal import Namespace
 
-LINE_MAX: Final = 400
+LINE_MAX: Final = 500
 SAME_MAX: Final = 3
-"""Selectors that are named of those that are dead for the same cause."""
+"""Selectors that are shown of those with which the same is the matter."""
 
 CAUSES_MAX: Final = 40
 UNSEEN_MAX: Final = 40
@@ -84,11 +84,11 @@ def _table(report: Report) -> Iterator[str]:
         for about in dict.fromkeys(rule.about for rule in verdict.uses.rules):
             rows[about].append(verdict)
     width = max(map(len, rows))
-    yield f"{'SLO':{width}}  selectors alive  not yet seen  events in the last hour"
+    yield f"{'SLO':{width}}  selectors alive  not yet seen  events in an hour"
     for about, own in sorted(rows.items(), key=lambda row: (row[0] not in report.events, row[0])):
         alive, unseen = sum(one.alive for one in own), sum(bool(one.appears) for one in own)
         there, figure = f"{alive} of {len(own)}", _figure(report.events, about)
-        yield f"{about:{width}}  {there:>15}  {unseen or '-':>12}  {figure:>23}"
+        yield f"{about:{width}}  {there:>15}  {unseen or '-':>12}  {figure:>17}"
 
 
 def _figure(events: Mapping[str, float | None], about: str) -> str:
@@ -111,7 +111,8 @@ def _unseen(verdicts: Sequence[Verdict]) -> Iterator[str]:
         if verdict.appears:
             grouped[verdict.appears].append(verdict)
     for appears, own in list(grouped.items())[:UNSEEN_MAX]:
-        yield f"not yet seen: {_selectors(own)}: appears with {appears}"
+        yield f"not yet seen: appears with {appears}"
+        yield from _selectors(own)
     if len(grouped) > UNSEEN_MAX:
         yield f"not yet seen, for {len(grouped) - UNSEEN_MAX} reasons more"
 
@@ -122,16 +123,18 @@ def _dead(verdicts: Sequence[Verdict]) -> Iterator[str]:
         if verdict.cause:
             grouped[verdict.cause].append(verdict)
     for (kind, what, remedy), own in list(grouped.items())[:CAUSES_MAX]:
-        yield f"dead: {_selectors(own)}"
-        yield f"    cause: {kind}: {what}; {remedy}"
+        yield f"dead: {kind}: {what}; {remedy}"
+        yield from _selectors(own)
         yield f"    blind: {_rules([rule for verdict in own for rule in verdict.uses.rules])}"
     if len(grouped) > CAUSES_MAX:
         yield f"dead for {len(grouped) - CAUSES_MAX} causes more"
 
 
-def _selectors(own: Sequence[Verdict]) -> str:
-    shown = ", ".join(plain(str(verdict.uses.selector), LINE_MAX // (SAME_MAX + 1)) for verdict in own[:SAME_MAX])
-    return f"{shown}, and {len(own) - SAME_MAX} more" if len(own) > SAME_MAX else shown
+def _selectors(own: Sequence[Verdict]) -> Iterator[str]:
+    for verdict in own[:SAME_MAX]:
+        yield f"    {verdict.uses.selector}"
+    if len(own) > SAME_MAX:
+        yield f"    and {len(own) - SAME_MAX} more"
 
 
 def _rules(rules: Sequence[Rule]) -> str:
