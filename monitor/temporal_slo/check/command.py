@@ -16,6 +16,7 @@ from temporal_slo.check.report import Report, lines, rule_findings
 from temporal_slo.check.scraping import Finding, retention, scrapes, shortest
 from temporal_slo.check.selectors import Rule, Uses, rules_of, slo_title, uses_of
 from temporal_slo.check.temporal import Namespace, Temporal, findings
+from temporal_slo.check.text import plain
 from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
 from temporal_slo.exporter.connection import Connection
@@ -113,7 +114,7 @@ async def _temporal(settings: CheckSettings, specs: Sequence[Spec]) -> list[Name
 
 
 def _away(namespaces: Sequence[Namespace]) -> str:
-    return f"Temporal: {next(found.trouble for found in namespaces if found.away)}"
+    return plain(f"Temporal: {next(found.trouble for found in namespaces if found.away)}")
 
 
 async def _prometheus(settings: CheckSettings, specs: Sequence[Spec], rules: Sequence[Rule], report: Report) -> None:

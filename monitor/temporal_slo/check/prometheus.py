@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from temporal_slo.check.text import plain
 from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
 
@@ -34,11 +35,11 @@ class PrometheusError(TemporalSloError):
     """A request to Prometheus that brought no answer.
 
     Args:
-        message: What was seen; never what was sent, which may hold a secret.
+        message: What was seen, without secrets.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(f"Prometheus: {message}".split()))
+        super().__init__(plain(" ".join(f"Prometheus: {message}".split())))
 
 
 class Row(NamedTuple):
@@ -232,7 +233,12 @@ class Prometheus:
             said = str(answer.get("error", ""))
         except (ValueError, TypeError, KeyError, AttributeError):
             said = "" if status >= httpx.codes.BAD_REQUEST else "no API of a Prometheus is there"
-        raise PrometheusError(f"{self.access.url} answered {status} to {page}{': ' * bool(said)}{said[:300]}")
+        raise PrometheusError(f"{self.access.url} answered {status} to {page}{': ' * bool(said)}{self._hiding(said)}")
+
+    def _hiding(self, said: str) -> str:
+        # What refuses a secret may quote it.
+        header = self.access.authorization
+        return said.replace(header.split(" ", 1)[1], "[hidden]") if header else said
 
     async def _read(self, method: str, url: str, given: Mapping[str, str]) -> tuple[int, bytes]:
         told = {"data": given} if method == "POST" else {"params": given}

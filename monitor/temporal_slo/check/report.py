@@ -1,6 +1,5 @@
 """What the check says, line by line; pure."""
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from temporal_slo.check.loaded import State
 from temporal_slo.check.scraping import Finding
 from temporal_slo.check.selectors import Rule
 from temporal_slo.check.temporal import Namespace
+from temporal_slo.check.text import plain
 
-LINE_MAX: Final = 500
 SAME_MAX: Final = 3
 """Selectors that are shown of those with which the same is the matter."""
 
@@ -45,18 +44,6 @@ class Report:
     def well(self) -> bool:
         """Whether nothing is dead, and there is no fault."""
         return not any(verdict.cause for verdict in self.verdicts) and not any(own.fault for own in self.findings)
-
-
-def plain(text: str, longest: int = LINE_MAX) -> str:
-    """Return *text* on one line, without anything that a terminal obeys, and not longer than that."""
-    cut = text if len(text) <= longest else f"{text[:longest]}…"
-    return "".join(_visible(character) for character in cut)
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-        return character.encode("unicode_escape", "backslashreplace").decode("ascii")
-    return character
 
 
 def lines(report: Report) -> Iterator[str]:
