@@ -25,8 +25,8 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         ["exprter"],
         {},
         (
-            "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', "
-            "'generate', 'demo', 'validate', 'schema', 'worker', 'load', 'backfill'); see 'temporal-slo --help'"
+            "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', 'generate', "
+            "'check', 'demo', 'validate', 'schema', 'worker', 'load', 'backfill'); see 'temporal-slo --help'"
         ),
     ),
     "unknown option": (

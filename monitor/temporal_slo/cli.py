@@ -195,7 +195,7 @@ def _generate(args: argparse.Namespace, context: Context) -> int:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    _add_connection(parser)
+    _add_connection(parser, "; as an option: only the specs of that one are checked")
     _add_paths(parser)
     cli_check.add(parser)
 

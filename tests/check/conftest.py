@@ -46,6 +46,7 @@ async def healthy(system: System, tmp_path_factory: pytest.TempPathFactory) -> A
     running = await prometheus(system, folder, system.jobs, rules)
     try:
         await ride(system, 3)
+        await system.says(running.url, "all is well", well=True)
         yield running
     finally:
         running.child.stop()

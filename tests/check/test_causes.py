@@ -44,7 +44,7 @@ def told(facts: Facts, types: Mapping[tuple[str, str], TypeFacts] | None = None)
             "exported label",
             'exported_temporal_namespace holds what temporal_namespace="shop-prod" asks for',
         ),
-        (Facts(CLOSED, suspects=(Suspect(OF_SHOP, ("eu",), ("tns",)),)), "other label", "tns holds what"),
+        (Facts(CLOSED, suspects=(Suspect(OF_SHOP, ("eu",), ("namespace",)),)), "other label", "namespace holds what"),
         (
             # What was changed today is surer than that it was well before.
             Facts(CLOSED, seen="1h", suspects=(Suspect(OF_SHOP, ("shop_prod",)),)),

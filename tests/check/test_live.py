@@ -61,6 +61,15 @@ async def test_well(system: System, healthy: Prometheus) -> None:
     code, out, err = await command_line(str(system.spec), *options)
     assert (code, err) == (0, "")
     assert out.endswith("all is well: no selector is dead\n")
+    left_out = ("--ignore", "TemporalSloServerErrors", "--only", "prometheus", "--temporal-namespace", NAMESPACE)
+    code, out, err = await command_line(str(system.spec), "--prometheus", healthy.url, *left_out)
+    assert (code, err) == (0, "")
+    assert out.endswith("all is well: no selector is dead, 1 rules left out\n")
+    assert "service_errors" not in out
+    fine, text = await system.check("http://nobody.invalid", only=("temporal",))
+    assert fine
+    assert text.startswith(f"Temporal namespace {NAMESPACE}: CheckRide ")
+    assert text.endswith("no fault was found")
 
 
 async def test_namespace_collides(system: System, faulty: Prometheus, tmp_path: Path) -> None:
@@ -127,6 +136,8 @@ async def test_wrong_names(system: System, faulty: Prometheus, tmp_path: Path) -
     await server.stop()
     gone = f"it was there within the last 1h: job 'stub', instance '{server.target}' is down ("
     text = await system.says(faulty.url, "dead: stale: " + gone, only=ALONE)
+    configure(faulty, tmp_path / "faulty", [], [])
+    await system.says(faulty.url, f"instance '{server.target}' is down (it is scraped no longer)", only=ALONE)
 
 
 async def test_wrong_type(system: System, healthy: Prometheus, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Suspect:
     Attributes:
         matcher: The condition.
         values: What its label is there; the empty text where a series has no such label.
-        held_by: Other labels of those series that have what is wanted.
+        held_by: Labels of those series that have what is wanted, and are what a scrape makes of such a label.
     """
 
     matcher: Matcher

@@ -187,5 +187,5 @@ def _looked(
     there = sum(state is State.LOADED for state, _ in standing.values())
     return (
         f"Prometheus: {there} of {len(standing)} rules loaded, {len(targets)} targets of ours scraped every {every}, "
-        f"samples kept for {retained or 'not known'}; {requests} queries"
+        f"samples kept for {retained or 'not known'}; {requests} requests"
     )

@@ -19,6 +19,8 @@ CERTAIN: Final = frozenset(
 )
 """Causes that are faults also where a series need not be there: what is missing is there under another name."""
 
+FOLLOWS: Final = "follows"
+
 SOUGHT_MAX: Final = 200
 """Dead selectors whose cause is looked for: beyond, they have one in common."""
 
@@ -104,6 +106,9 @@ class Judge:
             many = Cause("not sought", f"more than {SOUGHT_MAX} selectors are dead", "mend the others first")
             return Verdict(uses, many)
         found = cause(await probe.facts(self.prometheus, selector, self.targets), self.types)
+        if await probe.appeared(self.prometheus, selector):
+            # What was asked first is older than what was asked last: a scrape came between.
+            return Verdict(uses)
         if isinstance(found, Idle):
             return Verdict(uses, appears=found.what)
         own = nature(selector, self.specs)
@@ -123,8 +128,7 @@ class Judge:
                 return Verdict(uses, Cause("rule fails", f"its rule fails: {told}", "see the log of Prometheus"))
         inputs = [await self._verdict(own) for own in self.uses if own.expected and set(recorders) & set(own.rules)]
         if dead := next((own for own in inputs if own.cause), None):
-            what = f"its rule sees nothing, because {dead.uses.selector} is dead"
-            return Verdict(uses, Cause("follows", what, "mend that first"))
+            return Verdict(uses, _follows(dead))
         for rule in recorders:
             if await self.prometheus.query(rule.expression):
                 what = "its rule would tell something, but nothing of it is recorded"
@@ -135,3 +139,10 @@ class Judge:
 
 def _load(rule: Rule) -> str:
     return f"load {rule.file} of `temporal-slo generate` (rule_files), and have Prometheus reload"
+
+
+def _follows(dead: Verdict) -> Cause:
+    """Return the cause of what is made of *dead*; told by its root, so that a chain of rules has one cause."""
+    if dead.cause and dead.cause.kind == FOLLOWS:
+        return dead.cause
+    return Cause(FOLLOWS, f"its rule sees nothing, because {dead.uses.selector} is dead", "mend that first")

@@ -13,6 +13,9 @@ WINDOWS: Final = ("1h", "1d")
 """How far back a series is looked for that is no more."""
 
 VALUES_MAX: Final = 200
+NAMESPACE: Final = "namespace"
+"""What a scrape of Kubernetes calls its own, and some rename ours to."""
+
 SAMPLES_MAX: Final = 50
 """Series that are looked at whole, for a label that holds what another should."""
 
@@ -23,7 +26,21 @@ async def alive(prometheus: Prometheus, selector: Selector) -> bool:
     Raises:
         PrometheusError: There is no answer.
     """
-    return bool(await prometheus.query(f"count({selector})"))
+    return bool(await prometheus.query(_count(selector)))
+
+
+async def appeared(prometheus: Prometheus, selector: Selector) -> bool:
+    """Return whether *selector* matches any series by now, though it did not when it was first asked for.
+
+    Raises:
+        PrometheusError: There is no answer.
+    """
+    prometheus.forget(_count(selector))
+    return await alive(prometheus, selector)
+
+
+def _count(selector: Selector) -> str:
+    return f"count({selector})"
 
 
 async def facts(prometheus: Prometheus, selector: Selector, targets: Sequence[Target] | None) -> Facts:
@@ -106,9 +123,7 @@ async def _held_by(prometheus: Prometheus, others: Selector, matcher: Matcher) -
     exported = Matcher(f"exported_{matcher.label}", matcher.operator, matcher.value)
     first = (exported.label,) if await alive(prometheus, others.plus(exported)) else ()
     rows = await prometheus.query(f"topk({SAMPLES_MAX}, {others})")
-    elsewhere = {label for row in rows for label, value in row.labels.items() if value and fulfils(matcher, value)} - {
-        matcher.label,
-        exported.label,
-        "__name__",
-    }
-    return (*first, *sorted(elsewhere))
+    holding = {label for row in rows for label, value in row.labels.items() if value and fulfils(matcher, value)}
+    # Any label may have such a value by chance; these are what a scrape makes of one.
+    renamed = {label for label in holding if label.startswith("exported_") or label == NAMESPACE}
+    return (*first, *sorted(renamed - {matcher.label, exported.label}))

@@ -145,12 +145,16 @@ class Prometheus:
 
     Args:
         access: How to reach it.
+
+    Attributes:
+        requests: How many were made.
     """
 
     access: Access
     _http: httpx.AsyncClient = field(init=False, repr=False)
     _known: dict[str, asyncio.Task[list[Row]]] = field(init=False, default_factory=dict)
     _turns: asyncio.Semaphore = field(init=False)
+    requests: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         """Make the client; it connects at the first request."""
@@ -158,11 +162,6 @@ class Prometheus:
         # No redirect is followed: the secret is for this address alone.
         self._http = httpx.AsyncClient(headers=header, timeout=self.access.timeout.total_seconds())
         self._turns = asyncio.Semaphore(AT_ONCE)
-
-    @property
-    def requests(self) -> int:
-        """How many queries were made."""
-        return len(self._known)
 
     async def query(self, promql: str) -> list[Row]:
         """Evaluate *promql* now; what was asked before is not asked again.
@@ -173,6 +172,10 @@ class Prometheus:
         if promql not in self._known:
             self._known[promql] = asyncio.ensure_future(self._query(promql))
         return await self._known[promql]
+
+    def forget(self, promql: str) -> None:
+        """Have *promql* evaluated anew when it is asked again."""
+        self._known.pop(promql, None)
 
     async def _query(self, promql: str) -> list[Row]:
         data = await self._ask("POST", "query", {"query": promql})
@@ -219,6 +222,7 @@ class Prometheus:
         await self._http.aclose()
 
     async def _ask(self, method: str, page: str, given: Mapping[str, str], *, may_lack: bool = False) -> Any:  # noqa: ANN401 JSON
+        self.requests += 1
         async with self._turns:
             try:
                 status, text = await self._read(method, f"{self.access.url}/api/v1/{page}", given)
