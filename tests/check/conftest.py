@@ -33,7 +33,9 @@ async def system(
         await exporter.started()
         runner = UnsandboxedWorkflowRunner()
         async with Worker(client, task_queue=QUEUE, workflows=[Ride], activities=[pay], workflow_runner=runner):
-            yield System(temporal, client, exporter, metrics, spec, programs)
+            made = System(temporal, client, exporter, metrics, spec, programs)
+            await ride(made, 1)
+            yield made
     finally:
         await exporter.stop()
 

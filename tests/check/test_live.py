@@ -44,6 +44,16 @@ def other(tmp_path: Path, was: str, now: str) -> Path:
     return path
 
 
+async def scraped(system: System, running: Prometheus) -> None:
+    """Wait until all of the system has been scraped."""
+    wanted = {job["job_name"] for job in system.jobs}
+
+    async def all_scraped() -> bool:
+        return {dict(labels)["job"] for labels in await running.query("up == 1")} == wanted
+
+    await until(all_scraped, deadline=DEADLINE, what="scrapes")
+
+
 async def test_well(system: System, healthy: Prometheus) -> None:
     """Where all is there nothing is dead; the table tells of each SLO; what trouble brings is not called dead."""
     text = await system.says(healthy.url, "all is well", well=True)
@@ -79,6 +89,7 @@ async def test_namespace_collides(system: System, faulty: Prometheus, tmp_path: 
         job(one["job_name"], one["static_configs"][0]["targets"][0], temporal_namespace="eu") for one in system.jobs
     ]
     configure(faulty, tmp_path / "faulty", jobs, [old / "shop.rules.yaml"])
+    await scraped(system, faulty)
     text = await system.says(
         faulty.url, HELD, f"causes-{NAMESPACE}.rules.yaml: 14 of 14 rules are not loaded", only=ALONE
     )
@@ -99,16 +110,17 @@ async def test_namespace_collides(system: System, faulty: Prometheus, tmp_path: 
 async def test_rules_not_loaded(system: System, faulty: Prometheus, tmp_path: Path) -> None:
     """Where no rules are loaded recorded series are dead for that reason, and what is scraped is not."""
     configure(faulty, tmp_path / "faulty", system.jobs, [])
-    wanted = {job["job_name"] for job in system.jobs}
+    await scraped(system, faulty)
+    said = [""]
 
-    async def all_scraped() -> bool:
-        return {dict(labels)["job"] for labels in await faulty.query("up == 1")} == wanted
+    async def only_rules() -> bool:
+        said.append((await system.check(faulty.url, only=ALONE))[1])
+        kinds = {line.split(": ")[1] for line in said[-1].splitlines() if line.startswith("dead: ")}
+        return kinds == {"rules not loaded"}
 
-    await until(all_scraped, deadline=DEADLINE, what="scrapes")
-    text = await system.says(faulty.url, "shop.rules.yaml: 136 of 136 rules are not loaded", only=ALONE)
-    assert "dead: rules not loaded: no rule records it: alerts/shop.rules.yaml is not loaded" in text
-    kinds = {line.split(": ")[1] for line in text.splitlines() if line.startswith("dead: ")}
-    assert kinds == {"rules not loaded"}
+    await until(only_rules, deadline=DEADLINE, what="no other cause")
+    assert "shop.rules.yaml: 136 of 136 rules are not loaded" in said[-1]
+    assert "dead: rules not loaded: no rule records it: alerts/shop.rules.yaml is not loaded" in said[-1]
 
 
 async def test_wrong_names(system: System, faulty: Prometheus, tmp_path: Path) -> None:
