@@ -100,7 +100,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
     "unknown source": (
         ["exporter", "--sources", "queues=1s"],
         {},
-        "--sources: there is no source 'queues'; use task_queues, task_problems, schedules, retry_storms",
+        "--sources: there is no source 'queues'; use task_queues, task_problems, schedules, retry_storms, calendar",
     ),
     "source without a duration": (
         ["exporter", "--sources", "schedules"],
