@@ -25,8 +25,8 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         ["exprter"],
         {},
         (
-            "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', "
-            "'generate', 'demo', 'validate', 'schema', 'worker', 'load', 'backfill'); see 'temporal-slo --help'"
+            "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', 'generate', "
+            "'check', 'demo', 'validate', 'schema', 'worker', 'load', 'backfill'); see 'temporal-slo --help'"
         ),
     ),
     "unknown option": (
@@ -100,7 +100,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
     "unknown source": (
         ["exporter", "--sources", "queues=1s"],
         {},
-        "--sources: there is no source 'queues'; use task_queues, task_problems, schedules, retry_storms",
+        "--sources: there is no source 'queues'; use task_queues, task_problems, schedules, retry_storms, calendar",
     ),
     "source without a duration": (
         ["exporter", "--sources", "schedules"],

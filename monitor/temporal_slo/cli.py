@@ -15,7 +15,7 @@ from typing import Final, NoReturn, TextIO, TypeVar
 
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo import settings
+from temporal_slo import cli_check, settings
 from temporal_slo.cli_options import EXPORTER_FLAGS, EXPORTER_OPTIONS
 from temporal_slo.errors import TemporalSloError, UsageError
 
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_exporter(_command(commands, "exporter", _exporter, "serve visibility as Prometheus metrics"))
     _add_generate(_command(commands, "generate", _generate, "make recording rules and alerts from SLO specs"))
+    _add_check(_command(commands, "check", _check, "prove on a live Prometheus and Temporal that no alert is blind"))
     _add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
     _add_paths(_command(commands, "validate", _validate, "check SLO specs, and tell every problem by file and line"))
     _command(commands, "schema", _schema, "print the JSON Schema of SLO specs, for editors")
@@ -191,6 +192,16 @@ def _generate(args: argparse.Namespace, context: Context) -> int:
         receivers=args.receivers,
     )
     return OK if well else FAILED
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    _add_connection(parser, "; as an option: only the specs of that one are checked")
+    _add_paths(parser)
+    cli_check.add(parser)
+
+
+def _check(args: argparse.Namespace, context: Context) -> int:
+    return OK if _run(cli_check.run(args, _connection(args, context), context.stdout)) else FAILED
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

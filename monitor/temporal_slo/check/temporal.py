@@ -1,0 +1,165 @@
+"""A live Temporal, asked politely: whether what the specs name is there, and how much of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from temporalio.api.workflowservice.v1 import (
+    CountWorkflowExecutionsRequest,
+    DescribeNamespaceRequest,
+    ListWorkflowExecutionsRequest,
+)
+from temporalio.client import Client
+
+from temporal_slo.check.causes import TypeFacts
+from temporal_slo.check.scraping import Finding
+from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered
+from temporal_slo.exporter.budget import Budget
+from temporal_slo.exporter.queue_requests import ACTIVITY, WORKFLOW, QueueFacts, TemporalQueues
+from temporal_slo.settings import DEFAULT_VISIBILITY_RATE
+from temporal_slo.spec.model import Spec, slos_of, watched_types
+
+DAY: Final = timedelta(days=1)
+TYPES_MAX: Final = 200
+QUEUES_MAX: Final = 100
+"""Of each namespace: what is beyond is not asked, and that is told."""
+
+MISSING: Final = "NOT_FOUND"
+AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+
+
+@dataclass(slots=True)
+class Namespace:
+    """What Temporal tells of a namespace.
+
+    Attributes:
+        name: Of the namespace.
+        trouble: Why it tells nothing, or not all; empty if it does.
+        missing: Whether there is no such namespace.
+        away: Whether nobody answered at all.
+        types: Its workflow types that specs name.
+        queues: Its task queues: those that specs name, and those of the newest runs.
+        named: Task queues that specs name.
+        left_out: Types and queues that were not asked about, because there are too many.
+    """
+
+    name: str
+    trouble: str = ""
+    missing: bool = False
+    away: bool = False
+    types: dict[str, TypeFacts] = field(default_factory=dict)
+    queues: dict[str, tuple[QueueFacts, QueueFacts]] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+class Temporal:
+    """Asks a Temporal server, one request after the other.
+
+    Args:
+        client: May be lazy.
+        timeout: For each request.
+        rate: Requests a second at most.
+    """
+
+    def __init__(self, client: Client, timeout: timedelta, rate: float = DEFAULT_VISIBILITY_RATE) -> None:
+        self._client = client
+        self._timeout = timeout.total_seconds()
+        self._budget = Budget(rate, 1)
+
+    @asynccontextmanager
+    async def _turn(self, about: str = "") -> AsyncIterator[None]:
+        async with self._budget.slot():
+            try:
+                async with asyncio.timeout(self._timeout), answered(about):
+                    yield
+            except TimeoutError as error:
+                raise VisibilityError("DEADLINE_EXCEEDED", f"{about}no answer in {self._timeout:g} s") from error
+
+    async def namespace(self, specs: Sequence[Spec], name: str) -> Namespace:
+        """Return what there is of all that *specs* name in the namespace *name*; trouble is part of it."""
+        found = Namespace(name, named=_named(specs, name))
+        types = watched_types(specs, name)
+        try:
+            await self._describe(name)
+            for kind in types[:TYPES_MAX]:
+                found.types[kind] = await self._type(name, kind)
+            seen = (facts.task_queue for facts in found.types.values() if facts.task_queue)
+            queues = tuple(dict.fromkeys((*found.named, *seen)))
+            for queue in queues[:QUEUES_MAX]:
+                found.queues[queue] = await self._queue(name, queue)
+            found.left_out = len(types[TYPES_MAX:]) + len(queues[QUEUES_MAX:])
+        except VisibilityError as error:
+            found.trouble, found.missing, found.away = str(error), error.code == MISSING, error.code in AWAY
+        return found
+
+    async def _describe(self, namespace: str) -> None:
+        async with self._turn():
+            await self._client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=namespace), timeout=REQUEST_TIMEOUT
+            )
+
+    async def _type(self, namespace: str, kind: str) -> TypeFacts:
+        of_type = f"WorkflowType = {_quoted(kind)}"
+        since = f"{datetime.now(UTC) - DAY:%Y-%m-%dT%H:%M:%SZ}"
+        count = CountWorkflowExecutionsRequest(namespace=namespace, query=f"{of_type} AND StartTime >= '{since}'")
+        async with self._turn(f"workflow type {kind!r}: "):
+            last_day = await self._client.workflow_service.count_workflow_executions(count, timeout=REQUEST_TIMEOUT)
+        # Open runs come first, the newest of them before all.
+        newest = ListWorkflowExecutionsRequest(namespace=namespace, query=of_type, page_size=1)
+        async with self._turn(f"workflow type {kind!r}: "):
+            page = await self._client.workflow_service.list_workflow_executions(newest, timeout=REQUEST_TIMEOUT)
+        for row in page.executions:
+            return TypeFacts(last_day.count, True, not row.HasField("close_time"), row.task_queue)  # noqa: FBT003 its fields
+        return TypeFacts(last_day.count)
+
+    async def _queue(self, namespace: str, queue: str) -> tuple[QueueFacts, QueueFacts]:
+        asks = TemporalQueues(self._client, namespace)
+        async with self._turn():
+            workflows = await asks.describe(queue, WORKFLOW)
+        async with self._turn():
+            return workflows, await asks.describe(queue, ACTIVITY)
+
+
+def _named(specs: Sequence[Spec], namespace: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(slo.task_queue for slo in slos_of(specs, namespace) if slo.task_queue))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def findings(found: Namespace) -> Iterator[Finding]:
+    """Yield what is wrong with what Temporal has; pure."""
+    if found.missing:
+        yield Finding(
+            fault=True,
+            what=f"Temporal has no namespace {found.name!r}",
+            remedy="correct temporal_namespace of the spec, or register it",
+        )
+    elif found.trouble:
+        remedy = "see --temporal-address and the settings beside it; what it would have told is not known"
+        yield Finding(fault=True, what=f"Temporal namespace {found.name!r}: {found.trouble}", remedy=remedy)
+    for queue, facts in found.queues.items():
+        if not any(of_type.pollers for of_type in facts):
+            yield _unserved(found, queue, facts)
+    if found.left_out:
+        what = (
+            f"Temporal namespace {found.name!r}: {found.left_out} workflow types and task queues were not asked about"
+        )
+        yield Finding(fault=False, what=what, remedy="check fewer specs at once")
+
+
+def _unserved(found: Namespace, queue: str, facts: Sequence[QueueFacts]) -> Finding:
+    what = f"task queue {queue!r} of Temporal namespace {found.name!r} has no pollers"
+    if waiting := sum(of_type.backlog.tasks for of_type in facts if of_type.backlog):
+        what += f", and {waiting} tasks wait there"
+    if queue in found.named:
+        # A queue that nobody polls cannot be told from one that does not exist.
+        return Finding(fault=True, what=what, remedy="start its workers, or correct task_queue of the spec")
+    return Finding(fault=False, what=what, remedy="start its workers, if any work is to be done")
