@@ -33,8 +33,10 @@ const GAP = 8;
 const WIDTH = window.innerWidth - 2 * GAP;
 const timeRange = { from: dateTime(range.from), to: dateTime(range.to), raw: { from: 'now-1h', to: 'now' } };
 
+// Some stand there under two names.
+const transformers = new Map(Object.values(standardTransformers).map((one) => [one.id, one]));
 standardTransformersRegistry.setInit(() =>
-  Object.values(standardTransformers).map((transformation) => ({
+  [...transformers.values()].map((transformation) => ({
     id: transformation.id,
     name: transformation.name,
     transformation: async () => transformation,
@@ -118,6 +120,7 @@ const DRAW = {
     return shown.map(({ display, field }, index) => (
       <BarGauge
         key={index}
+        itemSpacing={GAP}
         value={display}
         field={field}
         width={width}

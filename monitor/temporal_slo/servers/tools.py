@@ -113,6 +113,13 @@ def depends(state: Path, package: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if line[:1].isalnum()]
 
 
+def missing(state: Path, *packages: str) -> list[str]:
+    """Return *packages* and what they need, of all that this system lacks, by the lists in *state*."""
+    done = _apt(state, "install", "--simulate", "--no-install-recommends", *packages)
+    _demand(done)
+    return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("Inst ")]
+
+
 def _apt(state: Path, *command: str, tool: str = "apt-get") -> subprocess.CompletedProcess[str]:
     options = {
         "Dir::State::Lists": state / "lists",

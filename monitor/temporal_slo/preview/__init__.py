@@ -1,0 +1,1 @@
+"""Dashboards as pictures, drawn without a Grafana: a tool for whoever changes them."""
