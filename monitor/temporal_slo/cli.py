@@ -247,22 +247,26 @@ def _add_worker(parser: argparse.ArgumentParser) -> None:
     _add_connection(parser)
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="where to serve /metrics; default: no metrics")
     parser.add_argument(
+        "--chaos-file", metavar="FILE", help="while it says payments-down, every payment is refused; default: none"
+    )
+    parser.add_argument(
         "--spec", metavar="PATH", help=f"SLO specs: files or folders, several divided by {os.pathsep!r}; default none"
     )
 
 
 def _worker(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.interceptor import SLOPlugin, prometheus_runtime  # noqa: PLC0415 the other commands do without
-    from temporal_slo.reference import command  # noqa: PLC0415 as above
+    from temporal_slo.reference import chaos, command  # noqa: PLC0415 as above
 
     connection = _connection(args, context)
+    reigning = chaos.ChaosFile(Path(args.chaos_file)) if args.chaos_file is not None else chaos.peace
     if args.metrics_listen is None:
-        _run(command.worker(connection))
+        _run(command.worker(connection, chaos=reigning))
         return OK
     settings.host_and_port(args.metrics_listen, "--metrics-listen")
     spec = args.spec.split(os.pathsep) if args.spec else None
     runtime = prometheus_runtime(bind_address=args.metrics_listen, spec=spec)
-    _run(command.worker(connection, plugins=[SLOPlugin(spec=spec)], runtime=runtime))
+    _run(command.worker(connection, plugins=[SLOPlugin(spec=spec)], runtime=runtime, chaos=reigning))
     return OK
 
 
