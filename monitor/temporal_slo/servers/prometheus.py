@@ -24,7 +24,8 @@ class Prometheus:
         targets: Job name to `host:port`.
         port: Wanted port; another is taken if it is in use.
         scrape_interval: Time between two scrapes of a target, as Prometheus writes durations.
-        rules: Rule files.
+        rules: Rule files, by path or pattern.
+        alertmanager: Where an Alertmanager is told what fires, as `host:port`; None for nobody.
         options: Further options of the program.
     """
 
@@ -37,13 +38,15 @@ class Prometheus:
         *,
         scrape_interval: str = "1s",
         rules: Sequence[Path] = (),
+        alertmanager: str | None = None,
         options: Sequence[str] = (),
     ) -> None:
         self.port = free_port(port)
         self.url = f"http://{LOOPBACK}:{self.port}"
         # JSON is YAML, and escapes for us.
         config = folder / "prometheus.yaml"
-        config.write_text(json.dumps(_config(targets, scrape_interval, rules)))
+        alerting = _alerting(alertmanager) if alertmanager else {}
+        config.write_text(json.dumps({**_config(targets, scrape_interval, rules), **alerting}))
         command = [
             str(program),
             f"--config.file={config}",
@@ -111,3 +114,7 @@ def _config(targets: Mapping[str, str], scrape_interval: str, rules: Sequence[Pa
         "scrape_configs": jobs,
         "rule_files": [str(path.resolve()) for path in rules],
     }
+
+
+def _alerting(alertmanager: str) -> dict[str, object]:
+    return {"alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}}
