@@ -1,6 +1,7 @@
 """An Alertmanager as a child process, and a webhook that takes what it tells."""
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,8 @@ import httpx
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 
 START_DEADLINE = 60.0
+SYSTEM_FOLDER = Path("/usr/share/prometheus/alertmanager")
+"""Where Debian's Alertmanager looks for its templates, and will not start without them."""
 
 
 class Alertmanager:
@@ -21,7 +24,7 @@ class Alertmanager:
 
     Args:
         program: The `alertmanager` program.
-        folder: Gets its log and data.
+        folder: Gets its log and data, and what it needs of its templates.
         config: Its configuration.
         port: Wanted port; another is taken if it is in use.
     """
@@ -29,10 +32,13 @@ class Alertmanager:
     def __init__(self, program: Path, folder: Path, config: Path, port: int = 0) -> None:
         self.target = f"{LOOPBACK}:{free_port(port)}"
         self.url = f"http://{self.target}"
+        home = folder.absolute() / "alertmanager"
+        home.mkdir(exist_ok=True)
         command = [
-            str(program),
-            f"--config.file={config}",
-            f"--storage.path={folder / 'alertmanager'}",
+            *("env", f"--chdir={home}"),
+            str(_at_home(program.absolute(), home)),
+            f"--config.file={config.absolute()}",
+            f"--storage.path={home}",
             f"--web.listen-address={self.target}",
             "--cluster.listen-address=",
         ]
@@ -55,6 +61,24 @@ class Alertmanager:
                     return False
 
             await until(answers, deadline=START_DEADLINE, what=f"Alertmanager on {self.url}")
+
+
+def _at_home(program: Path, home: Path) -> Path:
+    """Return *program*, or a copy that finds its templates in its working directory *home*.
+
+    Debian's has a fixed system folder for them, no option and no variable for another. Where it was fetched without
+    being installed, the folder's name in the copy is written over by one of the same length that means `.`.
+    """
+    templates = program.resolve().parents[1] / "share" / SYSTEM_FOLDER.relative_to("/usr/share")
+    fixed = str(SYSTEM_FOLDER).encode()
+    if SYSTEM_FOLDER.is_dir() or not templates.is_dir() or fixed not in (content := program.read_bytes()):
+        return program
+    for template in templates.glob("*.tmpl"):
+        shutil.copy(template, home)
+    copy = home / program.name
+    copy.write_bytes(content.replace(fixed, b"." + b"/" * (len(fixed) - 1)))
+    copy.chmod(0o755)
+    return copy
 
 
 @dataclass(frozen=True, slots=True)
