@@ -16,6 +16,18 @@ class Chaos(StrEnum):
     PAYMENTS_DOWN = "payments-down"
 
 
+def parse(kind: str) -> Chaos:
+    """Read the name of a kind of chaos.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    try:
+        return Chaos(kind)
+    except ValueError:
+        raise UsageError("--chaos", f"there is no chaos {kind!r}", f"use {', '.join(Chaos)}") from None
+
+
 Reigning = Callable[[], frozenset[Chaos]]
 """Returns the chaos that is in force now."""
 
