@@ -143,7 +143,7 @@ async def _alertmanager(stage: Stage, program: Path, made: Path, say: Say) -> st
     server = Alertmanager(program, stage.folder, made / ALERTMANAGER, ALERTMANAGER_PORT)
     stage.add(server.child)
     await server.ready()
-    say(f"  Alertmanager {server.url}/api/v2/alerts")
+    say(f"  alerts      {server.url}/api/v2/alerts")
     return server.target
 
 

@@ -33,8 +33,7 @@ async def watch(parts: Parts, stage: Stage, duration: timedelta | None, say: Say
     end = began + duration.total_seconds() if duration else float("inf")
     story = Story(parts.outage, began, say) if parts.outage else None
     told = asyncio.ensure_future(story.tell()) if story else None
-    last = "the last page is resolved" if story else "Ctrl-C"
-    say(f"Bookings start; {f'this ends after {duration.total_seconds():g} s' if duration else f'{last} ends this'}.")
+    say(f"Bookings start; {_ends(duration, story)}.")
     say("What Prometheus has:")
     say(HEADER)
     interval = STORY_INTERVAL if story else REPORT_INTERVAL
@@ -54,6 +53,12 @@ async def watch(parts: Parts, stage: Stage, duration: timedelta | None, say: Say
     finally:
         if told:
             told.cancel()
+
+
+def _ends(duration: timedelta | None, story: Story | None) -> str:
+    ways = ["when the page is resolved"] if story else []
+    ways += [f"after {duration.total_seconds():g} s"] if duration else []
+    return f"this ends {' or '.join(ways)}" if ways else "Ctrl-C ends this"
 
 
 async def _row(prometheus: Prometheus, after: float) -> str:
