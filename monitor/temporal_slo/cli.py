@@ -16,7 +16,7 @@ from typing import Final, NoReturn, TextIO, TypeVar
 from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo import cli_check, settings
-from temporal_slo.cli_options import EXPORTER_FLAGS, EXPORTER_OPTIONS
+from temporal_slo.cli_options import EXPORTER_FLAGS, EXPORTER_OPTIONS, add_demo, add_generate
 from temporal_slo.errors import TemporalSloError, UsageError
 
 T = TypeVar("T")
@@ -101,9 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("temporal-slo"))
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_exporter(_command(commands, "exporter", _exporter, "serve visibility as Prometheus metrics"))
-    _add_generate(_command(commands, "generate", _generate, "make recording rules and alerts from SLO specs"))
+    add_generate(_command(commands, "generate", _generate, "make recording rules and alerts from SLO specs"))
     _add_check(_command(commands, "check", _check, "prove on a live Prometheus and Temporal that no alert is blind"))
-    _add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
+    add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
     _add_paths(_command(commands, "validate", _validate, "check SLO specs, and tell every problem by file and line"))
     _command(commands, "schema", _schema, "print the JSON Schema of SLO specs, for editors")
     _add_worker(_command(commands, "worker", _worker, "run the worker of the reference application"))
@@ -164,20 +164,6 @@ def _exporter(args: argparse.Namespace, context: Context) -> int:
     return OK
 
 
-def _add_generate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("specs", nargs="+", metavar="PATH", help="SLO specs: files or folders")
-    parser.add_argument("--out", metavar="FOLDER", default="alerts", help="where they belong; default %(default)s")
-    parser.add_argument("--check", action="store_true", help="only tell which files are missing, stale or orphaned")
-    parser.add_argument(
-        "--format", choices=("prometheus", "operator"), default="prometheus", help="default %(default)s"
-    )
-    parser.add_argument("--receivers", metavar="FILE", help="who is told: makes Alertmanager's configuration, too")
-    parser.add_argument("--runbooks", metavar="URL", help="page of the runbooks; default: the path of the README")
-    parser.add_argument("--grafana", metavar="URL", help="where the dashboards are; default: on this machine")
-    parser.add_argument("--web", metavar="URL", help="Temporal's Web UI; default: on this machine")
-    parser.add_argument("--status", metavar="URL", help="your status page; default: alerts lead to none")
-
-
 def _generate(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.generate import command  # noqa: PLC0415 needs the spec extra, which workers lack
 
@@ -202,15 +188,6 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 def _check(args: argparse.Namespace, context: Context) -> int:
     return OK if _run(cli_check.run(args, _connection(args, context), context.stdout)) else FAILED
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--duration", metavar="DURATION", help="end by itself after that time; default: never")
-    parser.add_argument("--temporal-address", metavar="HOST:PORT", help="use this server instead of starting one")
-    parser.add_argument("--rate", metavar="NUMBER", default="4", help="bookings started a second; default %(default)s")
-    parser.add_argument(
-        "--chaos", metavar="KIND", help="what goes wrong until somebody is paged: payments-down; default: nothing"
-    )
 
 
 def _demo(args: argparse.Namespace, context: Context) -> int:
