@@ -30,6 +30,8 @@ TEMPORAL_PORT: Final = 7233
 EXPORTER_PORT: Final = 9464
 WORKER_PORT: Final = 9465
 PROMETHEUS_PORT: Final = 9090
+SERVER_INTERVAL: Final = "5s"
+"""Of the Temporal server's own metrics, which are many."""
 ALERTMANAGER_PORT: Final = 9093
 START_DEADLINE: Final = 60.0
 POLL_INTERVAL: Final = "2s"
@@ -101,8 +103,9 @@ async def start(
     Raises:
         PartError: A part is not healthy.
     """
-    address, web, client = await _temporal(settings, stage, say)
-    where = ("--temporal-address", address, "--temporal-namespace", TEMPORAL_NAMESPACE)
+    temporal = await _temporal(settings, stage, say)
+    client, web = temporal.client, temporal.web
+    where = ("--temporal-address", temporal.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
     closed_before = await count_closed(client)
     spec = ("--spec", str(settings.specs)) if settings.specs.is_dir() else ()
     exporter = await _exporter(stage, (*where, *spec), say)
@@ -112,8 +115,9 @@ async def start(
     server = Prometheus(
         programs["prometheus"],
         stage.folder,
-        {"temporal-slo": exporter, "bookings": worker},
+        {"temporal-slo": exporter, "bookings": worker, **({"temporal": temporal.metrics} if temporal.metrics else {})},
         PROMETHEUS_PORT,
+        intervals={"temporal": SERVER_INTERVAL},
         rules=[made / f"*{SUFFIX}"] if made else (),
         alertmanager=alertmanager,
     )
@@ -147,23 +151,33 @@ async def _alertmanager(stage: Stage, program: Path, made: Path, say: Say) -> st
     return server.target
 
 
-async def _temporal(settings: DemoSettings, stage: Stage, say: Say) -> tuple[str, str | None, Client]:
+@dataclass(frozen=True, slots=True)
+class _Temporal:
+    """A Temporal server; one that ran already tells nothing of its Web UI and its metrics."""
+
+    address: str
+    client: Client
+    web: str | None = None
+    metrics: str | None = None
+
+
+async def _temporal(settings: DemoSettings, stage: Stage, say: Say) -> _Temporal:
     if settings.temporal_address is not None:
-        address, web = settings.temporal_address, None
+        address, web, metrics = settings.temporal_address, None, None
         client = await stage.until(
             lambda: try_connect(address), deadline=START_DEADLINE, part="Temporal", what=f"an answer from {address}"
         )
     else:
         server = TemporalServer(stage.folder, TEMPORAL_PORT, options=["--namespace", TEMPORAL_NAMESPACE])
-        address, web = server.address, server.ui
         try:
             client = await server.ready()
         finally:
             stage.add(server.child)
+        address, web, metrics = server.address, server.ui, server.metrics
     await ensure_namespace(client, TEMPORAL_NAMESPACE)
     page = f"{web}/namespaces/{TEMPORAL_NAMESPACE}/workflows  " if web else ""
     say(f"  Temporal    {page}(gRPC {address})")
-    return address, web, Client(client.service_client, namespace=TEMPORAL_NAMESPACE)
+    return _Temporal(address, Client(client.service_client, namespace=TEMPORAL_NAMESPACE), web, metrics)
 
 
 async def _ready(exporter: str) -> bool:

@@ -24,6 +24,7 @@ class Prometheus:
         targets: Job name to `host:port`.
         port: Wanted port; another is taken if it is in use.
         scrape_interval: Time between two scrapes of a target, as Prometheus writes durations.
+        intervals: The same for some jobs of their own.
         rules: Rule files, by path or pattern.
         alertmanager: Where an Alertmanager is told what fires, as `host:port`; None for nobody.
         options: Further options of the program.
@@ -37,6 +38,7 @@ class Prometheus:
         port: int = 0,
         *,
         scrape_interval: str = "1s",
+        intervals: Mapping[str, str] | None = None,
         rules: Sequence[Path] = (),
         alertmanager: str | None = None,
         options: Sequence[str] = (),
@@ -46,7 +48,7 @@ class Prometheus:
         # JSON is YAML, and escapes for us.
         config = folder / "prometheus.yaml"
         alerting = _alerting(alertmanager) if alertmanager else {}
-        config.write_text(json.dumps({**_config(targets, scrape_interval, rules), **alerting}))
+        config.write_text(json.dumps({**_config(targets, scrape_interval, rules, intervals or {}), **alerting}))
         command = [
             str(program),
             f"--config.file={config}",
@@ -107,8 +109,17 @@ class Prometheus:
         await self._http.aclose()
 
 
-def _config(targets: Mapping[str, str], scrape_interval: str, rules: Sequence[Path]) -> dict[str, object]:
-    jobs = [{"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()]
+def _config(
+    targets: Mapping[str, str], scrape_interval: str, rules: Sequence[Path], intervals: Mapping[str, str]
+) -> dict[str, object]:
+    jobs = [
+        {
+            "job_name": job,
+            "static_configs": [{"targets": [target]}],
+            **({"scrape_interval": intervals[job], "scrape_timeout": intervals[job]} if job in intervals else {}),
+        }
+        for job, target in targets.items()
+    ]
     return {
         "global": {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval},
         "scrape_configs": jobs,
