@@ -1,6 +1,7 @@
 # Every target does its own set-up; `make help` lists them.
 PYTHON ?= python3
 DURATION ?=
+CHAOS ?=
 ARGS ?=
 BIN := .venv/bin
 
@@ -23,8 +24,8 @@ setup: .venv/ready  ## Make the virtual environment and fetch the servers (the o
 	@$(BIN)/python -m temporal_slo.servers.tools
 	@touch $@
 
-demo: .venv/ready  ## Run everything on this machine; DURATION=60s ends by itself, ARGS="…" is passed on.
-	@$(BIN)/temporal-slo demo $(if $(DURATION),--duration $(DURATION)) $(ARGS)
+demo: .venv/ready  ## Run everything on this machine; DURATION=60s ends it, CHAOS=payments-down pages, ARGS="…" is passed on.
+	@$(BIN)/temporal-slo demo $(if $(DURATION),--duration $(DURATION)) $(if $(CHAOS),--chaos $(CHAOS)) $(ARGS)
 
 test: .venv/ready  ## Run every test, on real servers, at small size.
 	@$(BIN)/python -m pytest $(ARGS)

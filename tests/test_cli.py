@@ -150,6 +150,11 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         "--temporal-address: 'here' is not an address; write host:port, for example 127.0.0.1:7233",
     ),
+    "unknown chaos": (
+        ["demo", "--chaos", "payment-down"],
+        {},
+        "--chaos: there is no chaos 'payment-down'; use payments-down",
+    ),
     "rate of nothing": (
         ["load", "--rate", "0"],
         {},

@@ -16,7 +16,7 @@ from typing import Final, NoReturn, TextIO, TypeVar
 from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo import cli_check, settings
-from temporal_slo.cli_options import EXPORTER_FLAGS, EXPORTER_OPTIONS
+from temporal_slo.cli_options import EXPORTER_FLAGS, EXPORTER_OPTIONS, add_demo, add_generate
 from temporal_slo.errors import TemporalSloError, UsageError
 
 T = TypeVar("T")
@@ -101,9 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("temporal-slo"))
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_exporter(_command(commands, "exporter", _exporter, "serve visibility as Prometheus metrics"))
-    _add_generate(_command(commands, "generate", _generate, "make recording rules and alerts from SLO specs"))
+    add_generate(_command(commands, "generate", _generate, "make recording rules and alerts from SLO specs"))
     _add_check(_command(commands, "check", _check, "prove on a live Prometheus and Temporal that no alert is blind"))
-    _add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
+    add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
     _add_paths(_command(commands, "validate", _validate, "check SLO specs, and tell every problem by file and line"))
     _command(commands, "schema", _schema, "print the JSON Schema of SLO specs, for editors")
     _add_worker(_command(commands, "worker", _worker, "run the worker of the reference application"))
@@ -164,20 +164,6 @@ def _exporter(args: argparse.Namespace, context: Context) -> int:
     return OK
 
 
-def _add_generate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("specs", nargs="+", metavar="PATH", help="SLO specs: files or folders")
-    parser.add_argument("--out", metavar="FOLDER", default="alerts", help="where they belong; default %(default)s")
-    parser.add_argument("--check", action="store_true", help="only tell which files are missing, stale or orphaned")
-    parser.add_argument(
-        "--format", choices=("prometheus", "operator"), default="prometheus", help="default %(default)s"
-    )
-    parser.add_argument("--receivers", metavar="FILE", help="who is told: makes Alertmanager's configuration, too")
-    parser.add_argument("--runbooks", metavar="URL", help="page of the runbooks; default: the path of the README")
-    parser.add_argument("--grafana", metavar="URL", help="where the dashboards are; default: on this machine")
-    parser.add_argument("--web", metavar="URL", help="Temporal's Web UI; default: on this machine")
-    parser.add_argument("--status", metavar="URL", help="your status page; default: alerts lead to none")
-
-
 def _generate(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.generate import command  # noqa: PLC0415 needs the spec extra, which workers lack
 
@@ -204,14 +190,9 @@ def _check(args: argparse.Namespace, context: Context) -> int:
     return OK if _run(cli_check.run(args, _connection(args, context), context.stdout)) else FAILED
 
 
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--duration", metavar="DURATION", help="end by itself after that time; default: never")
-    parser.add_argument("--temporal-address", metavar="HOST:PORT", help="use this server instead of starting one")
-    parser.add_argument("--rate", metavar="NUMBER", default="4", help="bookings started a second; default %(default)s")
-
-
 def _demo(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo import demo  # noqa: PLC0415 needs the demo extra, which workers lack
+    from temporal_slo.reference import chaos  # noqa: PLC0415 the other commands do without
 
     if args.temporal_address is not None:
         settings.host_and_port(args.temporal_address, "--temporal-address")
@@ -221,6 +202,7 @@ def _demo(args: argparse.Namespace, context: Context) -> int:
         rate=settings.rate(args.rate, "--rate"),
         tools=Path(".tools"),
         specs=Path("deploy/slos"),
+        chaos=chaos.parse(args.chaos) if args.chaos is not None else None,
     )
     asyncio.run(demo.run(chosen, lambda line: print(line, file=context.stdout, flush=True)))
     return OK
@@ -247,22 +229,26 @@ def _add_worker(parser: argparse.ArgumentParser) -> None:
     _add_connection(parser)
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="where to serve /metrics; default: no metrics")
     parser.add_argument(
+        "--chaos-file", metavar="FILE", help="while it says payments-down, every payment is refused; default: none"
+    )
+    parser.add_argument(
         "--spec", metavar="PATH", help=f"SLO specs: files or folders, several divided by {os.pathsep!r}; default none"
     )
 
 
 def _worker(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.interceptor import SLOPlugin, prometheus_runtime  # noqa: PLC0415 the other commands do without
-    from temporal_slo.reference import command  # noqa: PLC0415 as above
+    from temporal_slo.reference import chaos, command  # noqa: PLC0415 as above
 
     connection = _connection(args, context)
+    reigning = chaos.ChaosFile(Path(args.chaos_file)) if args.chaos_file is not None else chaos.peace
     if args.metrics_listen is None:
-        _run(command.worker(connection))
+        _run(command.worker(connection, chaos=reigning))
         return OK
     settings.host_and_port(args.metrics_listen, "--metrics-listen")
     spec = args.spec.split(os.pathsep) if args.spec else None
     runtime = prometheus_runtime(bind_address=args.metrics_listen, spec=spec)
-    _run(command.worker(connection, plugins=[SLOPlugin(spec=spec)], runtime=runtime))
+    _run(command.worker(connection, plugins=[SLOPlugin(spec=spec)], runtime=runtime, chaos=reigning))
     return OK
 
 

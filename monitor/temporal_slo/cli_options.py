@@ -1,5 +1,6 @@
-"""The options of `temporal-slo exporter`: what each takes, its default, and what it does."""
+"""Options of commands: what each takes, its default, and what it does."""
 
+import argparse
 import os
 from typing import Final
 
@@ -37,3 +38,28 @@ EXPORTER_FLAGS: Final = {
     "redact-ids": "expose no exemplars, so that no id of a workflow leaves the exporter but by its log",
     "debug-anywhere": "answer /debug/poll to whoever asks, not to this machine alone",
 }
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    """Give *parser* the options of `temporal-slo generate`."""
+    parser.add_argument("specs", nargs="+", metavar="PATH", help="SLO specs: files or folders")
+    parser.add_argument("--out", metavar="FOLDER", default="alerts", help="where they belong; default %(default)s")
+    parser.add_argument("--check", action="store_true", help="only tell which files are missing, stale or orphaned")
+    parser.add_argument(
+        "--format", choices=("prometheus", "operator"), default="prometheus", help="default %(default)s"
+    )
+    parser.add_argument("--receivers", metavar="FILE", help="who is told: makes Alertmanager's configuration, too")
+    parser.add_argument("--runbooks", metavar="URL", help="page of the runbooks; default: the path of the README")
+    parser.add_argument("--grafana", metavar="URL", help="where the dashboards are; default: on this machine")
+    parser.add_argument("--web", metavar="URL", help="Temporal's Web UI; default: on this machine")
+    parser.add_argument("--status", metavar="URL", help="your status page; default: alerts lead to none")
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    """Give *parser* the options of `temporal-slo demo`."""
+    parser.add_argument("--duration", metavar="DURATION", help="end by itself after that time; default: never")
+    parser.add_argument("--temporal-address", metavar="HOST:PORT", help="use this server instead of starting one")
+    parser.add_argument("--rate", metavar="NUMBER", default="4", help="bookings started a second; default %(default)s")
+    parser.add_argument(
+        "--chaos", metavar="KIND", help="what goes wrong until somebody is paged: payments-down; default: nothing"
+    )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from temporal_slo.servers.process import LOOPBACK, until
@@ -18,7 +19,7 @@ from tests.conftest import Temporal
 # Its inner deadlines, which say what is missing, come first.
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
-KINDS = ("server", "exporter", "prometheus", "worker", "load")
+KINDS = ("server", "exporter", "prometheus", "alertmanager", "worker", "load")
 PORT = re.compile(rf"{LOOPBACK}:(\d+)")
 
 
@@ -56,6 +57,8 @@ class Demo:
         commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
         # The program's name without its folders, then its arguments.
         commands = {pid: [Path(program).name, *arguments] for pid, (program, *arguments) in commands.items()}
+        # Debian's has a longer name.
+        commands = {pid: [words[0].removeprefix("prometheus-"), *words[1:]] for pid, words in commands.items()}
         return {kind: pid for pid, command in commands.items() for kind in KINDS if kind in command}
 
     def ports(self) -> set[int]:
@@ -113,10 +116,41 @@ async def test_interrupt(tmp_path: Path, temporal: Temporal) -> None:
         await running.printed("Bookings start")
         children = running.children()
         assert set(children) == {"exporter", "prometheus", "worker", "load"}
+        assert rules(running)
         os.kill(running.process.pid, signal.SIGINT)
         assert running.process.wait(timeout=60) == 0, running.output
         nothing_left(children, running.ports() - {temporal.server.port})
         assert await temporal.client.count_workflows() is not None
+
+
+def rules(running: Demo) -> list[str]:
+    """The groups of rules that its Prometheus has."""
+    url = re.search(r"Prometheus +(http://[\d.:]+)", running.output)
+    assert url
+    groups = httpx.get(f"{url[1]}/api/v1/rules", timeout=30).json()["data"]["groups"]
+    return [group["name"] for group in groups]
+
+
+@pytest.mark.sized
+@pytest.mark.timeout(1200)
+async def test_chaos(tmp_path: Path, temporal: Temporal, *, full_size: bool) -> None:
+    """With chaos it tells when it begins and what is waited for; given the time, it shows the page, and its end."""
+    limit = () if full_size else ("--duration", "28s")
+    with demo(tmp_path, "--temporal-address", temporal.address, "--chaos", "payments-down", *limit) as running:
+        await running.printed("Bookings start")
+        children = running.children()
+        assert {"exporter", "prometheus", "alertmanager", "worker", "load"} == set(children)
+        await running.printed("CHAOS    payments-down")
+        assert running.process.wait(timeout=1000 if full_size else 90) == 0, running.output
+        nothing_left(children, running.ports() - {temporal.server.port})
+    if not full_size:
+        assert "The time is over; still waiting for the page" in running.output
+        return
+    for line in (
+        r"s  PAGE     volteryde booking-success: .*of events were bad",
+        r"s  RESOLVED volteryde booking-success",
+    ):
+        assert re.search(line, running.output), running.output
 
 
 async def test_ports_taken(tmp_path: Path, temporal: Temporal) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 
 from temporal_slo.reference.booking import BookingRequest, BookingResult, BookingTimings, BookRideWorkflow
+from temporal_slo.reference.chaos import Reigning, peace
 from temporal_slo.reference.services import Behaviour, Record, Services
 from temporal_slo.reference.worker import booking_worker
 from temporal_slo.servers.process import until
@@ -73,10 +74,14 @@ class Shop:
 
 @asynccontextmanager
 async def open_shop(
-    client: Client, behaviours: Mapping[str, Behaviour] | None = None, *, seed: int = 0
+    client: Client,
+    behaviours: Mapping[str, Behaviour] | None = None,
+    *,
+    seed: int = 0,
+    chaos: Reigning = peace,
 ) -> AsyncIterator[Shop]:
     """Run a shop while the context lasts."""
-    shop = Shop(client, Services(behaviours, seed=seed))
+    shop = Shop(client, Services(behaviours, seed=seed, chaos=chaos))
     async with booking_worker(client, shop.services, task_queue=shop.task_queue):
         yield shop
 

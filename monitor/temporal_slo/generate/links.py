@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import quote, quote_plus, urlencode
 
 from temporal_slo import names
+from temporal_slo.spec.events import BAD_STATUSES
 from temporal_slo.spec.model import Latency, Overdue, Slo, Spec, Success
 
 TITLES = {
@@ -75,7 +76,10 @@ def _bad(slo: Slo) -> list[str]:
     if isinstance(slo.sli, Success):
         return [f"ExecutionStatus IN ({', '.join(_quoted(TITLES[status]) for status in slo.sli.bad)})"]
     if isinstance(slo.sli, Latency):
-        return [f"ExecutionDuration > {_quoted(f'{slo.sli.threshold / timedelta(seconds=1):g}s')}"]
+        statuses = ", ".join(_quoted(TITLES[status]) for status in sorted(BAD_STATUSES))
+        late = f"ExecutionDuration > {_quoted(f'{slo.sli.threshold / timedelta(seconds=1):g}s')}"
+        # What ended badly is late, too; a bad outcome is in no query.
+        return [f"({late} OR ExecutionStatus IN ({statuses}))"]
     if isinstance(slo.sli, Overdue):
         return ["ExecutionStatus = 'Running'"]
     return []

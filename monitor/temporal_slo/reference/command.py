@@ -10,13 +10,18 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from temporal_slo.errors import UsageError
+from temporal_slo.reference.chaos import Reigning, peace
 from temporal_slo.reference.load import Load, Tally, run
 from temporal_slo.reference.services import Services
 from temporal_slo.reference.worker import booking_worker
 
 
 async def worker(
-    connection: ClientConnectConfig, *, plugins: Sequence[Plugin] = (), runtime: Runtime | None = None
+    connection: ClientConnectConfig,
+    *,
+    plugins: Sequence[Plugin] = (),
+    runtime: Runtime | None = None,
+    chaos: Reigning = peace,
 ) -> None:
     """Run the booking worker until cancelled.
 
@@ -24,6 +29,7 @@ async def worker(
         connection: How to connect.
         plugins: Of its client.
         runtime: Where its metrics go; the default runtime if it is None.
+        chaos: Asked at each call of a service what goes wrong for everybody.
 
     Raises:
         UsageError: Temporal does not answer, or lacks the namespace.
@@ -31,7 +37,7 @@ async def worker(
     # Activities fail here on purpose, and each would log a traceback.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     client = await _connect(connection, plugins, runtime)
-    async with booking_worker(client, Services()):
+    async with booking_worker(client, Services(chaos=chaos)):
         await asyncio.Event().wait()
 
 

@@ -23,6 +23,7 @@ from temporal_slo.reference.booking import (
     Seat,
     SeatRequest,
 )
+from temporal_slo.reference.chaos import Chaos, Reigning, peace
 
 REFUSED: Final = "Refused"
 """Failure type of a refusal: final, never retried."""
@@ -56,6 +57,11 @@ FATES: Final[Mapping[str, Mapping[str, Trouble]]] = {
 
 Any other user is `ok`. The payment of `declined` is answered with a refusal, which is a result and no trouble.
 """
+
+OUTAGES: Final[Mapping[Chaos, Mapping[str, Trouble]]] = {
+    Chaos.PAYMENTS_DOWN: {booking.PROCESS_PAYMENT: Trouble.REFUSES},
+}
+"""What befalls every user's activity while there is chaos."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ class Services:
         behaviours: By activity; none means at once and without fail.
         seed: The same seed makes the same calls fail, if they come in the same order.
         remembered: Reservations kept in the books; beyond, the oldest are forgotten.
+        chaos: Asked at each call what goes wrong for everybody.
     """
 
     def __init__(
@@ -124,11 +131,13 @@ class Services:
         *,
         seed: int = 0,
         remembered: int = REMEMBERED,
+        chaos: Reigning = peace,
     ) -> None:
         self.books: dict[str, Record] = {}
         self._behaviours = behaviours or {}
         self._rng = random.Random(seed)  # noqa: S311 - simulates faults, guards nothing
         self._remembered = remembered
+        self._chaos = chaos
 
     @property
     def activities(self) -> Sequence[Callable[..., Any]]:
@@ -211,7 +220,7 @@ class Services:
         record = self._record(reservation_id)
         record.calls[name] += 1
         await self._behave(name)
-        trouble = FATES.get(_kind(reservation_id), {}).get(name)
+        trouble = self._trouble(name, reservation_id)
         if trouble is Trouble.REFUSES:
             raise _refused(f"{name} refused")
         if trouble is Trouble.UNREACHABLE:
@@ -219,6 +228,10 @@ class Services:
         yield record
         if trouble is Trouble.SILENT:
             await asyncio.Event().wait()
+
+    def _trouble(self, name: str, reservation_id: str) -> Trouble | None:
+        outages = (OUTAGES[kind].get(name) for kind in self._chaos())
+        return next(filter(None, outages), None) or FATES.get(_kind(reservation_id), {}).get(name)
 
     async def _behave(self, name: str) -> None:
         behaviour = self._behaviours.get(name, Behaviour())

@@ -24,7 +24,9 @@ class Prometheus:
         targets: Job name to `host:port`.
         port: Wanted port; another is taken if it is in use.
         scrape_interval: Time between two scrapes of a target, as Prometheus writes durations.
-        rules: Rule files.
+        intervals: The same for some jobs of their own.
+        rules: Rule files, by path or pattern.
+        alertmanager: Where an Alertmanager is told what fires, as `host:port`; None for nobody.
         options: Further options of the program.
     """
 
@@ -36,14 +38,17 @@ class Prometheus:
         port: int = 0,
         *,
         scrape_interval: str = "1s",
+        intervals: Mapping[str, str] | None = None,
         rules: Sequence[Path] = (),
+        alertmanager: str | None = None,
         options: Sequence[str] = (),
     ) -> None:
         self.port = free_port(port)
         self.url = f"http://{LOOPBACK}:{self.port}"
         # JSON is YAML, and escapes for us.
         config = folder / "prometheus.yaml"
-        config.write_text(json.dumps(_config(targets, scrape_interval, rules)))
+        alerting = _alerting(alertmanager) if alertmanager else {}
+        config.write_text(json.dumps({**_config(targets, scrape_interval, rules, intervals or {}), **alerting}))
         command = [
             str(program),
             f"--config.file={config}",
@@ -104,10 +109,23 @@ class Prometheus:
         await self._http.aclose()
 
 
-def _config(targets: Mapping[str, str], scrape_interval: str, rules: Sequence[Path]) -> dict[str, object]:
-    jobs = [{"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()]
+def _config(
+    targets: Mapping[str, str], scrape_interval: str, rules: Sequence[Path], intervals: Mapping[str, str]
+) -> dict[str, object]:
+    jobs = [
+        {
+            "job_name": job,
+            "static_configs": [{"targets": [target]}],
+            **({"scrape_interval": intervals[job], "scrape_timeout": intervals[job]} if job in intervals else {}),
+        }
+        for job, target in targets.items()
+    ]
     return {
         "global": {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval},
         "scrape_configs": jobs,
         "rule_files": [str(path.resolve()) for path in rules],
     }
+
+
+def _alerting(alertmanager: str) -> dict[str, object]:
+    return {"alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}}

@@ -1,0 +1,194 @@
+"""The parts of the demo, started one after the other."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+from temporalio.client import Client
+
+from temporal_slo import names
+from temporal_slo.demo.alerting import Outage, generated, outage
+from temporal_slo.errors import UsageError
+from temporal_slo.exporter.visibility import count_closed
+from temporal_slo.generate.artefacts import ALERTMANAGER, SUFFIX
+from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
+from temporal_slo.reference.chaos import Chaos
+from temporal_slo.servers.alertmanager import Alertmanager, Webhook
+from temporal_slo.servers.process import LOOPBACK, Child, free_port
+from temporal_slo.servers.prometheus import Prometheus
+from temporal_slo.servers.stage import Stage
+from temporal_slo.servers.temporal import TemporalServer, ensure_namespace, try_connect
+
+Say = Callable[[str], None]
+
+TEMPORAL_PORT: Final = 7233
+EXPORTER_PORT: Final = 9464
+WORKER_PORT: Final = 9465
+PROMETHEUS_PORT: Final = 9090
+SERVER_INTERVAL: Final = "5s"
+"""Of the Temporal server's own metrics, which are many."""
+ALERTMANAGER_PORT: Final = 9093
+START_DEADLINE: Final = 60.0
+POLL_INTERVAL: Final = "2s"
+# Short, so that a booking that hangs shows as timed out while somebody looks on.
+EXECUTION_TIMEOUT: Final = "20s"
+# More goes wrong than in a good shop, so that every ending shows within a minute.
+MIX: Final = "confirmed=70,declined=8,cancelled_by_user=5,canceled=4,terminated=3,timed_out=5,failed=5"
+WELL: Final = "confirmed=95,cancelled_by_user=5"
+"""What goes on while chaos is to be seen: nothing else spends a budget."""
+
+BY_STATUS: Final = f"sum by ({names.STATUS}) ({names.WORKFLOWS_CLOSED.sample})"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What `temporal-slo demo` runs with.
+
+    Attributes:
+        duration: How long it runs once all is up; None for ever.
+        temporal_address: A server that already runs; None to start one.
+        rate: Bookings started a second.
+        tools: Folder for fetched programs.
+        specs: Folder of SLO specs, used if it is there.
+        chaos: What goes wrong after a while, so that somebody is paged; None for nothing.
+    """
+
+    duration: timedelta | None
+    temporal_address: str | None
+    rate: float
+    tools: Path
+    specs: Path
+    chaos: Chaos | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse chaos that nobody would be paged for."""
+        if self.chaos and not self.specs.is_dir():
+            raise UsageError("--chaos", f"there are no specs in {self.specs}", "run it in the project's folder")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The running parts that the demo talks to.
+
+    Attributes:
+        closed_before: Runs that had closed when the exporter began to watch.
+        outage: What is to go wrong, if anything.
+    """
+
+    temporal: Client
+    exporter: str
+    prometheus: Prometheus
+    load: Child
+    closed_before: Counter[str]
+    outage: Outage | None
+
+
+async def start(
+    settings: DemoSettings, stage: Stage, programs: Mapping[str, Path], webhook: Webhook | None, say: Say
+) -> Parts:
+    """Start all that *settings* want, and return once bookings begin.
+
+    Args:
+        settings: What to run.
+        stage: Owns what is started.
+        programs: Prometheus and Alertmanager, by name.
+        webhook: Gets the pages; None if nobody is to be paged.
+        say: Prints a line for each part.
+
+    Raises:
+        PartError: A part is not healthy.
+    """
+    temporal = await _temporal(settings, stage, say)
+    client, web = temporal.client, temporal.web
+    where = ("--temporal-address", temporal.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
+    closed_before = await count_closed(client)
+    spec = ("--spec", str(settings.specs)) if settings.specs.is_dir() else ()
+    exporter = await _exporter(stage, (*where, *spec), say)
+    worker = f"{LOOPBACK}:{free_port(WORKER_PORT)}"
+    made = generated(settings.specs, stage.folder, web, webhook) if spec else None
+    alertmanager = await _alertmanager(stage, programs["alertmanager"], made, say) if made and webhook else None
+    server = Prometheus(
+        programs["prometheus"],
+        stage.folder,
+        {"temporal-slo": exporter, "bookings": worker, **({"temporal": temporal.metrics} if temporal.metrics else {})},
+        PROMETHEUS_PORT,
+        intervals={"temporal": SERVER_INTERVAL},
+        rules=[made / f"*{SUFFIX}"] if made else (),
+        alertmanager=alertmanager,
+    )
+    stage.add(server.child)
+    await server.ready()
+    say(f"  Prometheus  {server.url}/api/v1/query?query={quote(BY_STATUS)}")
+    planned = outage(settings.chaos, settings.specs, stage.folder, webhook) if settings.chaos and webhook else None
+    stage.own("worker", "worker", *where, "--metrics-listen", worker, *spec, *(planned.options if planned else ()))
+    say(f"  worker      http://{worker}/metrics")
+    mix = WELL if planned else MIX
+    options = ("--rate", str(settings.rate), "--mix", mix, "--execution-timeout", EXECUTION_TIMEOUT)
+    load = stage.own("load", "load", *where, *options)
+    say(f"  logs        {stage.folder}  (until this ends)")
+    return Parts(client, exporter, server, load, closed_before, planned)
+
+
+async def _exporter(stage: Stage, watching: tuple[str, ...], say: Say) -> str:
+    exporter = f"{LOOPBACK}:{free_port(EXPORTER_PORT)}"
+    options = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{stage.folder / 'ledger.db'}")
+    stage.own("exporter", "exporter", *watching, "--listen", exporter, *options)
+    await stage.until(lambda: _ready(exporter), deadline=START_DEADLINE, part="exporter", what="ready")
+    say(f"  exporter    http://{exporter}/metrics")
+    return exporter
+
+
+async def _alertmanager(stage: Stage, program: Path, made: Path, say: Say) -> str:
+    server = Alertmanager(program, stage.folder, made / ALERTMANAGER, ALERTMANAGER_PORT)
+    stage.add(server.child)
+    await server.ready()
+    say(f"  alerts      {server.url}/api/v2/alerts")
+    return server.target
+
+
+@dataclass(frozen=True, slots=True)
+class _Temporal:
+    """A Temporal server; one that ran already tells nothing of its Web UI and its metrics."""
+
+    address: str
+    client: Client
+    web: str | None = None
+    metrics: str | None = None
+
+
+async def _temporal(settings: DemoSettings, stage: Stage, say: Say) -> _Temporal:
+    if settings.temporal_address is not None:
+        address, web, metrics = settings.temporal_address, None, None
+        client = await stage.until(
+            lambda: try_connect(address), deadline=START_DEADLINE, part="Temporal", what=f"an answer from {address}"
+        )
+    else:
+        server = TemporalServer(stage.folder, TEMPORAL_PORT, options=["--namespace", TEMPORAL_NAMESPACE])
+        try:
+            client = await server.ready()
+        finally:
+            stage.add(server.child)
+        address, web, metrics = server.address, server.ui, server.metrics
+    await ensure_namespace(client, TEMPORAL_NAMESPACE)
+    page = f"{web}/namespaces/{TEMPORAL_NAMESPACE}/workflows  " if web else ""
+    say(f"  Temporal    {page}(gRPC {address})")
+    return _Temporal(address, Client(client.service_client, namespace=TEMPORAL_NAMESPACE), web, metrics)
+
+
+async def _ready(exporter: str) -> bool:
+    return not await trouble(exporter)
+
+
+async def trouble(exporter: str) -> str | None:
+    """Return why the exporter is not ready, or None if it is."""
+    async with httpx.AsyncClient() as http:
+        try:
+            answer = await http.get(f"http://{exporter}/readyz")
+        except httpx.TransportError as error:
+            return f"no answer: {error}"
+        return None if answer.is_success else str(answer.json()["reason"])

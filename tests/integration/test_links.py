@@ -1,0 +1,41 @@
+"""The queries in alerts are ones that Temporal understands."""
+
+from pathlib import Path
+
+import pytest
+
+from temporal_slo.generate.causes import CAUSES, Cause
+from temporal_slo.generate.links import visibility_query
+from temporal_slo.spec.load import load
+from tests.conftest import Temporal
+
+SPEC = """\
+version: temporal-slo/v1
+service: shop
+temporal_namespace: shop
+owner: shop-team
+period: 30d
+slos:
+- name: rides
+  workflow: [Ride, "O'Ride"]
+  task_queue: "q'\\\\"
+  objective: 99.9
+  outcome: {from: status, good: [OK], bad: [NO]}
+  sli: {success: {bad: [failed, timed_out, canceled, terminated, bad_outcome]}}
+- {name: quick, workflow: Ride, objective: 99, sli: {latency: {threshold: 90s}}}
+- {name: stuck, workflow: Ride, objective: 99.9, sli: {overdue: {max_age: 15m}}}
+- {name: acts, workflow: Ride, objective: 99.9, sli: {activity_success: {}}}
+"""
+
+
+async def test_budgets(temporal: Temporal, tmp_path: Path) -> None:
+    """Each kind of SLI has a query that the server answers."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    for slo in load([tmp_path / "spec.yaml"])[0].slos:
+        assert (await temporal.client.count_workflows(visibility_query(slo))).count >= 0
+
+
+@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.runs], ids=lambda cause: cause.name)
+async def test_causes(cause: Cause, temporal: Temporal) -> None:
+    """Each cause that is about runs has one, too."""
+    assert (await temporal.client.count_workflows(cause.runs.replace("TYPE", r"O\'Ride"))).count == 0
