@@ -15,7 +15,7 @@ from typing import Final, NoReturn, TextIO, TypeVar
 
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo import cli_check, settings
+from temporal_slo import cli_check, cli_preview, settings
 from temporal_slo.cli_options import EXPORTER_FLAGS, EXPORTER_OPTIONS, add_demo, add_generate
 from temporal_slo.errors import TemporalSloError, UsageError
 
@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "schema", _schema, "print the JSON Schema of SLO specs, for editors")
     _add_worker(_command(commands, "worker", _worker, "run the worker of the reference application"))
     _add_load(_command(commands, "load", _load, "start bookings of the reference application"))
+    cli_preview.add(_command(commands, "preview", _preview, "draw dashboards, without a Grafana"))
     _add_backfill(_command(commands, "backfill", _backfill, "write the ledger's past as a file for Prometheus"))
     return parser
 
@@ -299,6 +300,11 @@ def _backfill(args: argparse.Namespace, context: Context) -> int:
     given = {name: getattr(args, name) for name in ("openmetrics", "ledger", "temporal_namespace", "since", "step")}
     specs = load([Path(path) for path in args.spec]) if args.spec else ()
     print(backfill_command.write(given, args.label, context.environ, specs=specs), file=context.stdout)
+    return OK
+
+
+def _preview(args: argparse.Namespace, context: Context) -> int:
+    _run(cli_preview.run(args, context.stdout))
     return OK
 
 
