@@ -179,7 +179,7 @@ def table(
         {"id": "organize", "options": {"excludeByName": {}, "indexByName": order, "renameByName": names}}
     )
     custom: Json = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True}
-    options: Json = {"showHeader": True, "cellHeight": "sm", "enablePagination": True}
+    options: Json = {"showHeader": True, "cellHeight": "sm"}
     overrides = [by_name(column.title, _cells(column)) for column in columns if _cells(column)]
     # A unit for what no column has one for, so that texts stay texts.
     defaults: Json = {"unit": "none", "noValue": "-"}

@@ -138,7 +138,6 @@ def _variable(variable: Variable) -> Json:
     made["current"] = {"selected": True, "text": ["All"], "value": [ALL]} if several else {}
     if variable.kind == "query":
         made["query"] = {"query": variable.query, "refId": f"variable-{variable.name}", "qryType": 1}
-        made["definition"] = variable.query
     return made | {"description": variable.description}
 
 
