@@ -1,4 +1,4 @@
-"""Ids that Grafana knows: units from its foundation SDK, the others from npm's `@grafana/data` 13.2.3 as far as used."""
+"""Ids that Grafana knows: units of its foundation SDK, others of `@grafana/data` 13.2.3 as far as we might use them."""
 
 from typing import Final
 

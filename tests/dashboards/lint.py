@@ -312,8 +312,7 @@ def steps(board: Json) -> Found:
             values = [one["value"] for one in made[1:]] if isinstance(made, list) and made else [None]
             if (
                 not isinstance(made, list)
-                or (made[:1]
-                and made[0]["value"] is not None)
+                or (made[:1] and made[0]["value"] is not None)
                 or None in values
                 or values != sorted(values)
             ):

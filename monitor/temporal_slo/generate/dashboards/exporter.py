@@ -160,9 +160,10 @@ def _table() -> Panel:
 def _lag() -> Panel:
     return timeseries(
         "Behind",
-        "Time since the last complete poll, and since the newest close that was read: an idle namespace has none.",
+        "Time since the last complete poll, since the newest close that was read, and since what was audited.",
         Query(f"time() - {peak(names.EXPORTER_LAST_SUCCESS, NS)}", f"{LEGEND} polled"),
         Query(f"time() - {peak(names.EXPORTER_COVERED_UNTIL, NS)}", f"{LEGEND} newest close"),
+        Query(f"time() - {peak(names.EXPORTER_AUDITED_UNTIL, NS)}", f"{LEGEND} audited"),
         unit="s",
         size=(8, 7),
     )
@@ -189,12 +190,10 @@ def _pending() -> Panel:
 
 
 def _drift() -> Panel:
-    audited = f"time() - {peak(names.EXPORTER_AUDITED_UNTIL, NS)}"
     return timeseries(
         "Audit",
         "Closed runs that Temporal counted beyond ours in the last half hour audited. They are read again.",
-        Query(peak(names.EXPORTER_AUDIT_DRIFT, NS), f"{LEGEND} drift"),
-        Query(f"{audited} > 86400", f"{LEGEND} not audited for a day"),
+        Query(peak(names.EXPORTER_AUDIT_DRIFT, NS), LEGEND),
         unit="short",
         low=None,
         size=(12, 7),
