@@ -54,7 +54,7 @@ def is_matrix(node: Any) -> bool:
     return isinstance(node, promql_parser.MatrixSelector)
 
 
-def labels(tree: Any) -> set[str] | None:
+def labels(tree: Any) -> set[str] | None:  # noqa: PLR0911 one for each kind of node
     """Return the labels that the series of *tree* can have at most; None if that is not known."""
     if isinstance(tree, promql_parser.AggregateExpr):
         if str(tree.op) in CHOOSING:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import httpx
 from temporalio import activity, workflow
 from temporalio.client import (
     Client,
@@ -106,6 +107,8 @@ async def everything(folder: Path, program: Path) -> AsyncIterator[Running]:
         spec = ("--spec", str(SPECS))
         ledger = ("--ledger", f"sqlite:///{folder / 'ledger.db'}", "--poll-interval", "500ms")
         stage.own("exporter", "exporter", *where, "--listen", exporter, *ledger, "--sources", SOURCES, *spec)
+        # Else the first runs might close before it has begun to count, and half an hour would pass before an audit.
+        await stage.until(lambda: ready(exporter), deadline=60, part="exporter", what="ready")
         targets = {"temporal-slo": exporter, "bookings": worker, "troubles": troubles, "temporal": server.metrics}
         prometheus = Prometheus(program, folder, targets, rules=write_rules(folder))
         stage.add(prometheus.child)
@@ -115,6 +118,15 @@ async def everything(folder: Path, program: Path) -> AsyncIterator[Running]:
         async with in_trouble(server.address, troubles):
             yield Running(prometheus, stage)
         await prometheus.close()
+
+
+async def ready(exporter: str) -> bool:
+    """Whether the exporter has polled."""
+    async with httpx.AsyncClient() as http:
+        try:
+            return (await http.get(f"http://{exporter}/readyz")).is_success
+        except httpx.TransportError:
+            return False
 
 
 def write_rules(folder: Path) -> list[Path]:

@@ -114,7 +114,7 @@ LINTED: Final[dict[str, tuple[str, Plant]]] = {
     "no such colour": ("steps", put("stat", f"{STEPS}.0.color", "mauve")),
     "no data source": ("template_datasource", without("datasource")),
     "no job": ("template_job", without("job")),
-    "job is one": ("template_job", variable("job", "multi", False)),
+    "job is one": ("template_job", variable("job", "multi", value=False)),
     "values of no metric": ("template_query", variable("job", "query", {"query": "label_values(job)"})),
     "values of a stranger": ("template_query", variable("job", "query", {"query": "label_values(up, job)"})),
     "values of no PromQL": ("template_query", variable("job", "query", {"query": "label_values(up{, job)"})),
@@ -138,7 +138,7 @@ LINTED: Final[dict[str, tuple[str, Plant]]] = {
         "counters",
         ask(f"histogram_quantile(0.9, sum by (le) (temporal_slo_workflow_duration_seconds_bucket{JOB}))"),
     ),
-    "editable": ("uneditable", top("editable", True)),
+    "editable": ("uneditable", top("editable", value=True)),
     "undefined variable": ("used_variables", ask('sum(temporal_slo_workflows_running{job=~"$job", x="$service"})')),
     "unused variable": (
         "used_variables",

@@ -73,7 +73,7 @@ def _known_false(made: Any, name: str) -> bool:
     return isinstance(made, model.Panel) and name in {"links", "transformations", "targets"}
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: Any, hint: Any) -> bool:  # noqa: PLR0911 one for each kind of type
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or hint is object:
         return True

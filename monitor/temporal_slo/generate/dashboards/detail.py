@@ -1,6 +1,7 @@
 """One SLO: what is left of its budget, how fast it burns, and because of what."""
 
 from typing import Final
+from urllib.parse import quote
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
@@ -219,7 +220,8 @@ def _events() -> Panel:
 
 
 def _bad(setting: Setting) -> Panel:
-    failing = f"{setting.links.web}/namespaces/${names.NAMESPACE}/workflows?query=ExecutionStatus%20IN%20(%27Failed%27%2C%27TimedOut%27)"
+    query = quote("ExecutionStatus IN ('Failed', 'TimedOut')")
+    failing = f"{setting.links.web}/namespaces/${names.NAMESPACE}/workflows?query={query}"
     links = [Link("Failed and timed-out executions in the Temporal Web UI", failing, new_tab=True)]
     if setting.links.status:
         page = f"{setting.links.status}/slos/${names.NAMESPACE}/${names.SLO}"
@@ -278,7 +280,7 @@ def _changed(setting: Setting) -> Panel:
     exporter = selector(names.EXPORTER_BUILD_INFO.sample, OF_JOB)
     return timeseries(
         "What changed",
-        "Workers by version of the worker library, workers that started, and exporters by version: steps are deployments.",
+        "Workers by version of the worker library, workers that started, exporters by version: steps are deployments.",
         Query(f"count by ({names.VERSION}) ({versions})", f"workers with library {by_legend(names.VERSION)}"),
         Query(f"sum by ({names.TASK_QUEUE}) ({started})", f"worker starts {by_legend(names.TASK_QUEUE)}"),
         Query(f"count by ({names.VERSION}) ({exporter})", f"exporters {by_legend(names.VERSION)}"),

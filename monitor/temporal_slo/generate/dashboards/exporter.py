@@ -204,7 +204,7 @@ def _lost() -> Panel:
     queries = (Query(increase(family, NS), f"{LEGEND} {word}") for family, word in LOST)
     return timeseries(
         "Odd runs",
-        "Runs that came late, vanished, or were found only by a second look: rare, and each is counted rightly all the same.",
+        "Runs that came late, vanished, or were found only by a second look: rare, and counted rightly all the same.",
         *queries,
         unit="short",
         bars=True,

@@ -75,7 +75,7 @@ def _counts() -> tuple[Panel, ...]:
         ),
         (
             "Without data",
-            "SLOs that nothing is known of: the exporter is away, or cannot read Temporal. Not the same as no failures.",
+            "SLOs that nothing is known of: the exporter is away, or cannot read Temporal.",
             _counted(f"({state()} >= 2) < 3"),
             (Step("green"), Step("purple", 1)),
         ),

@@ -137,7 +137,7 @@ def _errors() -> Panel:
     by = SERVICE, server.ERROR_TYPE
     return timeseries(
         "Errors",
-        "Errors of all services by type, those of callers among them; and the frontend's share of requests that fail by its own fault.",
+        "Errors of all services by type, those of callers among them; and those that are the service's own fault.",
         Query(_rate(server.SERVICE_ERRORS_BY_TYPE, *by), by_legend(*by)),
         Query(f"{_rate(server.SERVICE_ERRORS, SERVICE)}", f"{by_legend(SERVICE)} own fault"),
         unit="reqps",
@@ -188,7 +188,7 @@ def _storing_failed() -> Panel:
     by = SERVICE, server.ERROR_TYPE
     return timeseries(
         "Database errors",
-        "Requests to the database that failed, by type. Some types are usual: what was not found, a condition that did not hold.",
+        "Requests to the database that failed, by type. Some are usual: what was not found, a condition not met.",
         Query(_rate(server.PERSISTENCE_ERRORS, *by), by_legend(*by)),
         unit="reqps",
         size=(8, 7),

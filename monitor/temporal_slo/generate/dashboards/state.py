@@ -50,7 +50,7 @@ def firing(*matchers: Matcher) -> Annotation:
 
 
 def state(*matchers: Matcher) -> str:
-    """Return the state of each SLO: a whole number that `WORDS` names, and a part of one by what of the budget is spent.
+    """Return the state of each SLO: a whole number that `WORDS` names, and a part of one: what is spent.
 
     No data is where the exporter tells nothing, or cannot read Temporal: its last counts stand still then, and look
     like a shop without customers. Insufficient is where it does, and nothing happened that would count.

@@ -8,7 +8,6 @@ from temporal_slo.generate.dashboards.common import (
     DATASOURCE,
     GOOD,
     HIGH,
-    NO_YES,
     NONE_WANTED,
     OF_NAMESPACE,
     OF_TYPE,
@@ -29,6 +28,7 @@ from temporal_slo.generate.dashboards.common import (
     to_board,
     total,
 )
+from temporal_slo.generate.dashboards.schedules import schedules, skipped
 from temporal_slo.generate.dashboards.state import firing
 from temporal_slo.generate.kit import (
     Board,
@@ -70,7 +70,7 @@ def board(setting: Setting) -> Board:
         Row("Durations", (_durations(), _quantiles())),
         Row("Open", (_running(), _oldest(), _overdue(), _stuck())),
         Row("By type", (_types(setting), _reasons())),
-        Row("Schedules", (_schedules(), _skipped())),
+        Row("Schedules", (schedules(), skipped())),
     )
     return Board(
         names.BOARD_WORKFLOWS,
@@ -307,53 +307,4 @@ def _reasons() -> Panel:
         decimals=0,
         size=(8, 9),
         steps=(Step(HIGH),),
-    )
-
-
-def _schedules() -> Panel:
-    key = names.SCHEDULE_ID, names.NAMESPACE
-    exprs = (
-        peak(names.SCHEDULE_OVERDUE, *key),
-        f"time() - {peak(names.SCHEDULE_LAST_ACTION, *key)}",
-        peak(names.SCHEDULE_PAUSED, *key),
-        peak(names.SCHEDULE_BUFFERED, *key),
-    )
-    columns = (
-        Column(names.SCHEDULE_ID, "Schedule"),
-        Column(names.NAMESPACE, "Temporal namespace"),
-        Column("A", "Overdue", "s", 0, (Step("text"), Step(HIGH, 60), Step(BAD, 600))),
-        Column("B", "Last action ago", "s", 0),
-        Column("C", "Paused", steps=(Step(GOOD), Step(WARN, 1)), words=NO_YES),
-        Column("D", "Waiting actions", "short", 0),
-    )
-    return table(
-        "Schedules",
-        "When each schedule acted last, and whether it should have since.",
-        *map(column, exprs),
-        columns=columns,
-        size=(12, 8),
-        sorted_by=("A", True),
-    )
-
-
-def _skipped() -> Panel:
-    kinds = (
-        (names.SCHEDULE_MISSED, "missed"),
-        (names.SCHEDULE_SKIPPED, "skipped"),
-        (names.SCHEDULE_DROPPED, "dropped"),
-    )
-    # The server's counts: each replica tells the same.
-    queries = (
-        Query(
-            f"max by ({names.SCHEDULE_ID}) (increase({of(family)}[$__rate_interval]))",
-            f"{by_legend(names.SCHEDULE_ID)} {word}",
-        )
-        for family, word in kinds
-    )
-    return timeseries(
-        "Actions that were not taken",
-        "Missed: due longer ago than the catch-up window. Skipped: the workflow before still ran. Dropped: too many waited.",
-        *queries,
-        unit="short",
-        bars=True,
     )

@@ -118,19 +118,7 @@ def timeseries(
         links: Of the values.
         panel_links: Of the panel's head.
     """
-    custom: Json = {
-        "drawStyle": "bars" if bars else "line",
-        "lineInterpolation": "linear",
-        "lineWidth": 1,
-        "fillOpacity": 60 if bars else 25 if stacked else 8,
-        "showPoints": "auto",
-        "spanNulls": False,
-        "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "thresholdsStyle": {"mode": "dashed" if steps else "off"},
-        "axisPlacement": "auto",
-        "axisBorderShow": False,
-        "axisGridShow": True,
-    }
+    custom = _drawn(stacked=stacked, bars=bars, lines=bool(steps))
     options = {"legend": _legend(calcs), "tooltip": {"mode": "multi", "sort": "desc"}}
     defaults = {**_numbers(unit, decimals, low, high), "color": {"mode": "palette-classic"}}
     return Panel(
@@ -147,6 +135,22 @@ def timeseries(
         links=links,
         panel_links=panel_links,
     )
+
+
+def _drawn(*, stacked: bool, bars: bool, lines: bool) -> Json:
+    return {
+        "drawStyle": "bars" if bars else "line",
+        "lineInterpolation": "linear",
+        "lineWidth": 1,
+        "fillOpacity": 60 if bars else 25 if stacked else 8,
+        "showPoints": "auto",
+        "spanNulls": False,
+        "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+        "thresholdsStyle": {"mode": "dashed" if lines else "off"},
+        "axisPlacement": "auto",
+        "axisBorderShow": False,
+        "axisGridShow": True,
+    }
 
 
 def table(
