@@ -45,6 +45,12 @@ WITHOUT_JOB: Final = {
 }
 """Series that are chosen without their job, each with the reason; recorded ones (`slo:…`) have none."""
 
+RAW: Final = {
+    profile.sample(sdk.SDK_WORKER_STARTS): "each worker has 1: their sum steps where one comes or goes"
+    for profile in (WHOLE, PLAIN)
+}
+"""Counters that are shown as they are, each with the reason."""
+
 
 def panels(board: Json) -> Iterator[Json]:
     """Yield the panels that are no headings."""
@@ -220,7 +226,7 @@ def counters(board: Json) -> Found:
     for where, tree in _trees(board):
         for selector, above in selectors(tree):
             counted = str(selector.name).endswith(("_total", "_bucket", "_count", "_sum"))
-            if counted and not any(function(node) in COUNTING for node in above) and selector.name not in WITHOUT_JOB:
+            if counted and selector.name not in RAW and not any(function(node) in COUNTING for node in above):
                 yield where, f"{selector.name} is a counter"
 
 
@@ -309,16 +315,17 @@ def steps(board: Json) -> Found:
         found += [one["value"] for rule in _overrides(panel) for one in rule["properties"] if one["id"] == "thresholds"]
         for thresholds in filter(None, found):
             made = thresholds["steps"]
-            values = [one["value"] for one in made[1:]] if isinstance(made, list) and made else [None]
-            if (
-                not isinstance(made, list)
-                or (made[:1] and made[0]["value"] is not None)
-                or None in values
-                or values != sorted(values)
-            ):
+            if not _ascending(made):
                 yield panel["title"], f"has the thresholds {made!r}"
             elif not {one["color"] for one in made} <= ids.COLORS:
                 yield panel["title"], "has a colour that we do not use"
+
+
+def _ascending(made: Any) -> bool:
+    if not isinstance(made, list) or not made or made[0]["value"] is not None:
+        return False
+    values: list[Any] = [one["value"] for one in made[1:]]
+    return all(isinstance(value, int | float) for value in values) and values == sorted(values)
 
 
 def legacy(board: Json) -> Found:

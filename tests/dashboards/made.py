@@ -15,11 +15,15 @@ from temporal_slo.spec.load import load
 ROOT: Final = Path(__file__).parents[2]
 
 
+def setting(profile: Profile = WHOLE) -> Setting:
+    """Return what dashboards are made for."""
+    return Setting.of(load([ROOT / "deploy" / "slos"]), links(None, None, None), profile)
+
+
 @cache
 def boards(profile: Profile = WHOLE) -> dict[str, str]:
     """Return each dashboard as text by its uid."""
-    setting = Setting.of(load([ROOT / "deploy" / "slos"]), links(None, None, None), profile)
-    return {board.uid: render(board) for board in (make(setting) for make in BOARDS)}
+    return {board.uid: render(board) for board in (make(setting(profile)) for make in BOARDS)}
 
 
 def loaded(uid: str, profile: Profile = WHOLE) -> dict[str, Any]:

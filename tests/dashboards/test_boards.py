@@ -12,6 +12,7 @@ from temporal_slo.names.sdk import PLAIN, WHOLE, Profile
 
 from . import lint, typed
 from .made import ROOT, boards, loaded
+from .promql import matchers, parsed, selectors
 
 SCRAPED = Profile(namespace="exported_namespace")
 PROFILES = pytest.mark.parametrize("profile", [WHOLE, PLAIN, SCRAPED], ids=["whole", "plain", "scraped"])
@@ -54,8 +55,8 @@ def test_every_exception_is_needed() -> None:
         for profile in (WHOLE, PLAIN)
         for uid in boards(profile)
         for _, expr in lint.expressions(loaded(uid, profile))
-        for selector, _ in lint.selectors(lint.parsed(expr))
-        if lint.matchers(selector).get("job") != "$job"
+        for selector, _ in selectors(parsed(expr))
+        if matchers(selector).get("job") != "$job"
     }
     assert set(lint.WITHOUT_JOB) <= used
     kinds = {panel["type"] for uid in boards() for panel in loaded(uid)["panels"]}

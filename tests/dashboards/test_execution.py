@@ -20,7 +20,7 @@ from temporal_slo.servers.prometheus import Prometheus
 
 from . import lint
 from .made import boards, loaded
-from .promql import expanded
+from .promql import expanded, selectors
 from .running import Running, everything
 
 pytestmark = pytest.mark.timeout(300)
@@ -105,7 +105,7 @@ async def test_names_exist(running: Running) -> None:
     """Every metric that is asked for is there, so that no name is wrong."""
     async with httpx.AsyncClient(base_url=running.prometheus.url, timeout=30) as http:
         there = set((await http.get("/api/v1/label/__name__/values")).json()["data"])
-    used = {str(one.name) for expr in ALL.values() for one, _ in lint.selectors(promql_parser.parse(expr))}
+    used = {str(one.name) for expr in ALL.values() for one, _ in selectors(promql_parser.parse(expr))}
     from_trouble = {one.name for one in SERVER_METRICS if one.from_trouble}
     # The worker library's own errors are none that a test could bring about.
     from_trouble |= {names.WORKER_ERRORS.sample}

@@ -41,12 +41,12 @@ class Profile:
     Attributes:
         total: Counters end in `_total`.
         seconds: Durations are in seconds and end in `_seconds`; else they are in milliseconds and end in nothing.
-        namespace: What became of the label `namespace` of the SDK.
+        namespace: What the scrape made of the SDK's label `namespace`: `exported_namespace` on Kubernetes.
     """
 
     total: bool = True
     seconds: bool = True
-    namespace: Literal["namespace", "exported_namespace"] = "namespace"
+    namespace: str = "namespace"
 
     def sample(self, metric: SdkMetric) -> str:
         """Return the name to query; of a histogram it is continued by `_bucket`, `_sum` or `_count`."""

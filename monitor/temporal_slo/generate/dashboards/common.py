@@ -13,7 +13,7 @@ from temporal_slo.names import Family
 from temporal_slo.names.sdk import WHOLE, Profile
 from temporal_slo.promql import REPLICA_LABELS, Matcher, selector
 from temporal_slo.spec.burn import BASE, DEFAULT_TIERS, factor, tiers_of
-from temporal_slo.spec.model import Spec, Tier
+from temporal_slo.spec.model import Period, Spec, Tier
 
 INTERVAL: Final = "$__rate_interval"
 RANGE: Final = "$__range"
@@ -43,12 +43,14 @@ class Setting:
     Attributes:
         windows: That burn rates are recorded for by all SLOs, ascending.
         tiers: Severity and factor of every tier, the fastest first.
+        periods: That SLOs have.
         links: Where the reader looks next.
         profile: How workers' own metrics are named.
     """
 
     windows: tuple[timedelta, ...]
     tiers: tuple[tuple[str, Decimal], ...]
+    periods: tuple[Period, ...]
     links: Links
     profile: Profile = WHOLE
 
@@ -60,7 +62,9 @@ class Setting:
         }
         windows = {BASE, *_windows(tier for tier, _ in tiers)}
         factors = {(tier.severity, times) for tier, times in tiers}
-        return cls(tuple(sorted(windows)), tuple(sorted(factors, key=lambda pair: -pair[1])), links, profile)
+        periods = {str(spec.period): spec.period for spec in specs}
+        ordered = tuple(sorted(factors, key=lambda pair: -pair[1]))
+        return cls(tuple(sorted(windows)), ordered, tuple(periods[key] for key in sorted(periods)), links, profile)
 
     def burn_steps(self) -> tuple[Step, ...]:
         """Return the colours of burn rates: each tier's factor is a line."""

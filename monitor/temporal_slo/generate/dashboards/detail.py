@@ -1,5 +1,6 @@
 """One SLO: what is left of its budget, how fast it burns, and because of what."""
 
+from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
 
@@ -25,12 +26,16 @@ from temporal_slo.generate.dashboards.common import (
 from temporal_slo.generate.dashboards.state import KEYS, STEPS, WORDS, chosen, firing, state
 from temporal_slo.generate.kit import Annotation, Board, Query, Row, Step, Variable, gauge, stat, text, timeseries
 from temporal_slo.generate.kit.parts import Link, Panel, by_name
+from temporal_slo.generate.rules import over
 from temporal_slo.names.sdk import SDK_WORKER_STARTS
 from temporal_slo.promql import Matcher, none_of, selector
+from temporal_slo.spec.burn import BASE, EVERY
 from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.model import Calendar
 
 THIS: Final = Matcher(names.SLO, "=~", f"${names.SLO}")
 DAY: Final = 86400
+SECOND: Final = timedelta(seconds=1)
 
 
 def _this(series: str) -> str:
@@ -41,7 +46,7 @@ def board(setting: Setting) -> Board:
     """Return the dashboard."""
     slos = selector(names.SLO_INFO, OF_NAMESPACE)
     rows = (
-        Row("Now", _now()),
+        Row("Now", _now(setting)),
         Row("Budget", (_budget(), _burn(setting))),
         Row("Events", (_sli(), _events(), _bad(setting))),
         Row("Causes", (_next(setting), _ends(), _changed(setting))),
@@ -70,7 +75,7 @@ def _annotations() -> tuple[Annotation, ...]:
     )
 
 
-def _now() -> tuple[Panel, ...]:
+def _now(setting: Setting) -> tuple[Panel, ...]:
     left, burn = _this(names.BUDGET_REMAINING), _this(names.PERIOD_BURN)
     # What is left, at the pace of the last hour, in parts of the period.
     runs_out = f"clamp_min({left}, 0) / ({_hourly()} > 0) * {_this(names.PERIOD_DAYS)} * {DAY}"
@@ -117,7 +122,7 @@ def _now() -> tuple[Panel, ...]:
         stat(
             "Bad events left",
             "How many more bad events the budget of the period bears, given the events of the period so far.",
-            now(_left_over()),
+            now(left_over(setting)),
             unit="short",
             decimals=0,
             steps=(Step(BAD), Step(WARN, 1), Step(GOOD, 5)),
@@ -134,14 +139,19 @@ def _hourly() -> str:
     return f"(max by ({KEYS}) ({errors}) / (max by ({KEYS}) ({events}) > 0) / {_this(names.ERROR_BUDGET)})"
 
 
-def _left_over() -> str:
-    events = f"avg_over_time({selector(f'{names.EVENTS_RATE}5m', OF_NAMESPACE, THIS)}[30d])"
-    recorded = f"count_over_time({selector(f'{names.EVENTS_RATE}5m', OF_NAMESPACE, THIS)}[30d])"
-    # Recorded every 30 seconds.
-    return (
-        f"floor(max by ({KEYS}) ({events}) * max by ({KEYS}) ({recorded}) * 30 "
-        f"* {_this(names.ERROR_BUDGET)} * {_this(names.BUDGET_REMAINING)})"
-    )
+def left_over(setting: Setting) -> str:
+    """Return how many bad events the budget still bears: PromQL has a range for each period, and none for months."""
+    days = _this(names.PERIOD_DAYS)
+    counted = []
+    for period in setting.periods:
+        if isinstance(period, Calendar):
+            month = (f"max by ({KEYS}) ({of(family, THIS)})" for family in (names.PERIOD_GOOD, names.PERIOD_BAD))
+            counted.append(" + ".join(month))
+        else:
+            rates = selector(over(names.EVENTS_RATE, BASE), OF_NAMESPACE, THIS)
+            events = f"max by ({KEYS}) (sum_over_time({rates}[{lasting(period)}])) * {EVERY // SECOND}"
+            counted.append(f"({events} and {days} == {period / timedelta(days=1):g})")
+    return f"floor(({' or '.join(counted)}) * {_this(names.ERROR_BUDGET)} * {_this(names.BUDGET_REMAINING)})"
 
 
 def _budget() -> Panel:

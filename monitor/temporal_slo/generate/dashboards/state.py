@@ -15,6 +15,7 @@ KEYS: Final = f"{names.SLO}, {names.NAMESPACE}"
 LEGEND: Final = f"{{{{{names.SLO}}}}}"
 
 FIRING: Final = Matcher("alertstate", "=", "firing")
+BURNS: Final = Matcher("alertname", "=", names.ALERT_BURN)
 OF_AN_SLO: Final = Matcher(names.SLO, "=~", ".+")
 
 WORDS: Final = (
@@ -60,7 +61,7 @@ def state(*matchers: Matcher) -> str:
     """
     info = chosen(names.SLO_INFO, *matchers)
     page, ticket = (
-        f"max by ({KEYS}) ({alerting(Matcher(names.SEVERITY, '=', severity), *matchers)})"
+        f"max by ({KEYS}) ({alerting(BURNS, Matcher(names.SEVERITY, '=', severity), *matchers)})"
         for severity in ("page", "ticket")
     )
     silent = f"max by ({names.NAMESPACE}) ({_of(names.EXPORTER_UP)}) == 0"

@@ -200,7 +200,10 @@ def _durations() -> Panel:
 
 def _quantiles() -> Panel:
     buckets = rate(names.WORKFLOW_DURATION, "le", matchers=TYPED, suffix="_bucket")
-    queries = (Query(f"histogram_quantile({part:g}, {buckets})", f"{word} within") for part, word in QUANTILES)
+    queries = (
+        Query(f"histogram_quantile({part:g}, {buckets})", f"{word} within", exemplars=part == QUANTILES[-1][0])
+        for part, word in QUANTILES
+    )
     return timeseries(
         "Duration within",
         "Within what time half of the runs closed, 9 of 10, and 99 of 100; no exacter than the buckets are.",

@@ -5,6 +5,8 @@ of a threshold is a text, and panels ask for a hundred points. No other module k
 """
 
 import json
+from collections.abc import Iterator
+from itertools import count, product
 from string import ascii_uppercase
 from typing import Any, Final
 
@@ -101,10 +103,16 @@ def _panel(row: Row, panel: Panel, place: Place) -> Any:  # noqa: ANN401 grafana
         description=panel.description,
         id=identity(row.title, panel.title),
         gridPos=_grid(place),
-        targets=[_target(*pair) for pair in zip(ascii_uppercase, panel.queries, strict=False)],
+        targets=[_target(*pair) for pair in zip(_letters(), panel.queries, strict=False)],
         transformations=list(panel.transformations),
         links=[link.json() | {"type": "link"} for link in panel.panel_links],
     )
+
+
+def _letters() -> Iterator[str]:
+    """Yield A to Z, then AA and so on, as Grafana does."""
+    for length in count(1):
+        yield from map("".join, product(ascii_uppercase, repeat=length))
 
 
 def _target(letter: str, query: Query) -> Json:
@@ -138,7 +146,7 @@ def _variable(variable: Variable) -> Json:
     made["current"] = {"selected": True, "text": ["All"], "value": [ALL]} if several else {}
     if variable.kind == "query":
         made["query"] = {"query": variable.query, "refId": f"variable-{variable.name}", "qryType": 1}
-    return made | {"description": variable.description}
+    return made | ({"description": variable.description} if variable.description else {})
 
 
 def _annotation(annotation: Annotation) -> Json:
