@@ -38,7 +38,7 @@ check: .venv/ready  ## Lint and type-check.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-format: .venv/ready  ## Format the code, mend what the linter can, and renew METRICS.md and alerts.
+format: .venv/ready  ## Format the code, mend what the linter can, and renew METRICS.md, alerts and dashboards.
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m temporal_slo.metrics_page > METRICS.md

@@ -101,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("temporal-slo"))
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_exporter(_command(commands, "exporter", _exporter, "serve visibility as Prometheus metrics"))
-    add_generate(_command(commands, "generate", _generate, "make recording rules and alerts from SLO specs"))
+    add_generate(
+        _command(commands, "generate", _generate, "make recording rules, alerts and dashboards from SLO specs")
+    )
     _add_check(_command(commands, "check", _check, "prove on a live Prometheus and Temporal that no alert is blind"))
     add_demo(_command(commands, "demo", _demo, "run everything together on this machine, with real servers"))
     _add_paths(_command(commands, "validate", _validate, "check SLO specs, and tell every problem by file and line"))
@@ -177,6 +179,8 @@ def _generate(args: argparse.Namespace, context: Context) -> int:
         check=args.check,
         operator=args.format == "operator",
         receivers=args.receivers,
+        dashboards=Path(args.dashboards or Path(args.out).parent / "dashboards"),
+        profile=command.profile(args.sdk_names, args.namespace_label),
     )
     return OK if well else FAILED
 

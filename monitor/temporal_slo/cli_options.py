@@ -44,6 +44,9 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     """Give *parser* the options of `temporal-slo generate`."""
     parser.add_argument("specs", nargs="+", metavar="PATH", help="SLO specs: files or folders")
     parser.add_argument("--out", metavar="FOLDER", default="alerts", help="where they belong; default %(default)s")
+    parser.add_argument(
+        "--dashboards", metavar="FOLDER", help="where dashboards belong; default: dashboards beside --out"
+    )
     parser.add_argument("--check", action="store_true", help="only tell which files are missing, stale or orphaned")
     parser.add_argument(
         "--format", choices=("prometheus", "operator"), default="prometheus", help="default %(default)s"
@@ -53,6 +56,19 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grafana", metavar="URL", help="where the dashboards are; default: on this machine")
     parser.add_argument("--web", metavar="URL", help="Temporal's Web UI; default: on this machine")
     parser.add_argument("--status", metavar="URL", help="your status page; default: alerts lead to none")
+    parser.add_argument(
+        "--sdk-names",
+        choices=("whole", "plain"),
+        default="whole",
+        help="how workers name the SDK's metrics: whole with _total and _seconds, as prometheus_runtime does; plain as "
+        "the SDK does by itself; default %(default)s",
+    )
+    parser.add_argument(
+        "--namespace-label",
+        choices=("namespace", "exported_namespace"),
+        default="namespace",
+        help="what the scrape of workers made of their label; exported_namespace on Kubernetes; default %(default)s",
+    )
 
 
 def add_demo(parser: argparse.ArgumentParser) -> None:

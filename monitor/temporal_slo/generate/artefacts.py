@@ -21,6 +21,11 @@ README: Final = "README.md"
 ALERTMANAGER: Final = "alertmanager.yaml"
 LONGEST: Final = 60
 
+OURS: Final = (f"*{SUFFIX}", "temporal-slo-*.json", "temporal-slo-*.configmap.yaml", README, ALERTMANAGER)
+"""Names of files that are made here, and may be somebody else's all the same."""
+TAGGED: Final = re.compile(r'"editable": false,.*"tags": \[\s*"temporal-slo"\s*\]', re.DOTALL)
+"""What is in our dashboards: JSON has no place for a mark."""
+
 Files = Mapping[str, str]
 
 
@@ -85,14 +90,16 @@ def _document(name: str, groups: list[rules.Group], *, operator: bool) -> str:
 
 def drift(folder: Path, files: Files) -> Drift:
     """Return how *folder* differs from *files*; only files that were made here once can be orphaned."""
-    there = {path.name: path.read_text() for path in folder.glob(f"*{SUFFIX}")}
-    for name in {README, ALERTMANAGER} & {path.name for path in folder.glob("*")}:
-        there[name] = (folder / name).read_text()
+    there = {path.name: path.read_text() for pattern in OURS for path in folder.glob(pattern)}
     return Drift(
         missing=sorted(files.keys() - there.keys()),
         stale=sorted(name for name in files.keys() & there.keys() if files[name] != there[name]),
-        orphaned=sorted(name for name in there.keys() - files.keys() if there[name].startswith(MARK)),
+        orphaned=sorted(name for name in there.keys() - files.keys() if _is_ours(name, there[name])),
     )
+
+
+def _is_ours(name: str, text: str) -> bool:
+    return text.startswith(MARK) or (name.endswith(".json") and TAGGED.search(text) is not None)
 
 
 def write(folder: Path, files: Files) -> Drift:
@@ -109,7 +116,7 @@ def write(folder: Path, files: Files) -> Drift:
         for name in found.orphaned:
             (folder / name).unlink()
     except OSError as error:
-        raise UsageError(f"--out {folder}", f"cannot be written: {error.strerror}", "give a folder of yours") from error
+        raise UsageError(f"{folder}", f"cannot be written: {error.strerror}", "give a folder of yours") from error
     return found
 
 

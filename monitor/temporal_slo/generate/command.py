@@ -1,17 +1,22 @@
-"""The command `temporal-slo generate`."""
+"""The command `temporal-slo generate`: rules, alerts, Alertmanager's configuration, and dashboards."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from temporal_slo.generate import alertmanager
+from temporal_slo.errors import UsageError
+from temporal_slo.generate import alertmanager, provisioning
 from temporal_slo.generate.artefacts import ALERTMANAGER, MARK, Drift, Files, drift, render, write
 from temporal_slo.generate.links import Links
+from temporal_slo.names.sdk import PLAIN, WHOLE, Profile
 from temporal_slo.spec.load import load
 
 RUNBOOKS: Final = "alerts/README.md"
 GRAFANA: Final = "http://localhost:3000"
 WEB: Final = "http://localhost:8233"
+
+PROFILES: Final = {"whole": WHOLE, "plain": PLAIN}
 
 Print = Callable[[str], None]
 
@@ -20,6 +25,11 @@ def links(runbooks: str | None, grafana: str | None, web: str | None, status: st
     """Return the links of alerts; what is not given is on this machine, but for the status page."""
     here = (url.rstrip("/") for url in (runbooks or RUNBOOKS, grafana or GRAFANA, web or WEB))
     return Links(*here, *((status.rstrip("/"),) if status else ()))
+
+
+def profile(names: str, namespace_label: str) -> Profile:
+    """Return how workers name their metrics, from the words of the command line."""
+    return replace(PROFILES[names], namespace=namespace_label)
 
 
 def generate(
@@ -31,25 +41,47 @@ def generate(
     check: bool,
     operator: bool,
     receivers: str | None = None,
+    dashboards: Path | None = None,
+    profile: Profile = WHOLE,
 ) -> bool:
     """Make the files of the specs in *paths*, or compare them; return whether all is as it should be.
 
-    With *receivers*, a file that says who is told, Alertmanager's configuration is among them.
+    Args:
+        paths: Files or folders.
+        out: Where rules and alerts belong.
+        links: Where alerts and dashboards lead.
+        show: Prints a line.
+        check: Change nothing.
+        operator: Make objects of Kubernetes.
+        receivers: A file that says who is told: then Alertmanager's configuration is among the files.
+        dashboards: Where dashboards belong; none are made without it.
+        profile: How workers' own metrics are named.
 
     Raises:
-        UsageError: A spec is bad, there is none, or *out* cannot be written.
+        UsageError: A spec is bad, there is none, or a folder cannot be written.
     """
     specs = load([Path(path) for path in paths])
     files = dict(render(specs, links, operator=operator))
     if receivers:
         files[ALERTMANAGER] = MARK + alertmanager.render(alertmanager.load(Path(receivers)), specs)
+    folders: dict[Path, Files] = {out: files}
+    if dashboards:
+        if dashboards.resolve() == out.resolve():
+            raise UsageError("--dashboards", "is the folder of the alerts", "give it a folder of its own")
+        folders[dashboards] = provisioning.files(specs, links, profile, operator=operator)
+    # All is made by now: a fault leaves what was there. And each folder gets its turn, whatever is wrong in the first.
+    well = [_put(folder, made, show, check=check) for folder, made in folders.items()]
+    return all(well)
+
+
+def _put(folder: Path, files: Files, show: Print, *, check: bool) -> bool:
     if check:
-        found = drift(out, files)
+        found = drift(folder, files)
         _tell(found, show, ("is missing", "is stale", "is made by no spec any more"))
         return not any(found)
-    found = write(out, files)
+    found = write(folder, files)
     _tell(found, show, ("written", "written anew", "removed"))
-    show(_summary(out, files))
+    show(_summary(folder, files))
     return True
 
 

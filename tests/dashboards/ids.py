@@ -1,0 +1,14 @@
+"""Ids that Grafana knows: units of its foundation SDK, others of `@grafana/data` 13.2.3 as far as we might use them."""
+
+from typing import Final
+
+from grafana_foundation_sdk.models import units
+
+UNITS: Final = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("__")}
+REDUCERS: Final = {"lastNotNull", "last", "max", "min", "mean", "sum", "first", "firstNotNull", "count", "range"}
+TRANSFORMATIONS: Final = {"merge", "organize", "sortBy", "filterFieldsByName", "joinByField", "groupBy", "reduce"}
+MATCHERS: Final = {"byName", "byRegexp", "byType", "byFrameRefID"}
+PANELS: Final = {
+    *("stat", "timeseries", "table", "bargauge", "gauge", "heatmap", "state-timeline", "text", "alertlist", "row"),
+}
+COLORS: Final = {"green", "yellow", "orange", "red", "blue", "purple", "text"}

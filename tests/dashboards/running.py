@@ -1,0 +1,173 @@
+"""Everything that dashboards show, running on this machine, and in the troubles that they are to show."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import httpx
+from temporalio import activity, workflow
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleIntervalSpec,
+    ScheduleSpec,
+)
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from temporal_slo.generate.artefacts import SUFFIX, render
+from temporal_slo.generate.command import links
+from temporal_slo.interceptor import SLOPlugin, prometheus_runtime
+from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
+from temporal_slo.servers.process import LOOPBACK, free_port
+from temporal_slo.servers.prometheus import Prometheus
+from temporal_slo.servers.stage import Stage
+from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+from temporal_slo.spec.load import load
+
+from .made import ROOT
+
+SPECS: Final = ROOT / "deploy" / "slos"
+TRIGGER: Final = "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1"
+QUEUE: Final = "troubles"
+MIX: Final = "confirmed=60,declined=8,cancelled_by_user=5,canceled=4,terminated=3,timed_out=10,failed=10"
+SOURCES: Final = "task_queues=2s,task_problems=2s,schedules=2s,retry_storms=2s,calendar=2s"
+OFTEN: Final = RetryPolicy(initial_interval=timedelta(milliseconds=20), backoff_coefficient=1)
+RULES_EVERY: Final = "2s"
+
+
+@workflow.defn
+class TroubleBug:
+    """Raises what is no failure of the workflow, so that its workflow task fails."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Raise it."""
+        raise RuntimeError("a bug")
+
+
+@workflow.defn
+class TroubleStorm:
+    """Has an activity that is retried for ever."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Await it."""
+        await workflow.execute_activity(away, start_to_close_timeout=timedelta(hours=1), retry_policy=OFTEN)
+
+
+@workflow.defn
+class TroubleSteps:
+    """Takes many steps, and so is thrown out of a small cache and comes back."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Sleep again and again."""
+        for _ in range(100):
+            await workflow.sleep(1)
+
+
+@activity.defn
+async def away() -> None:
+    """Fail."""
+    raise ApplicationError("the service is away", type="Away")
+
+
+@dataclass
+class Running:
+    """All that runs.
+
+    Attributes:
+        prometheus: Scrapes it all.
+        stage: Watches it.
+    """
+
+    prometheus: Prometheus
+    stage: Stage
+
+
+@asynccontextmanager
+async def everything(folder: Path, program: Path) -> AsyncIterator[Running]:
+    """Run Temporal, exporter, workers, load, troubles, and Prometheus with the rules of the reference specs."""
+    with Stage(folder) as stage:
+        server = TemporalServer(folder, options=["--headless", "--dynamic-config-value", TRIGGER])
+        stage.add(server.child)
+        client = await server.ready()
+        await ensure_namespace(client, TEMPORAL_NAMESPACE)
+        exporter, worker, troubles = (f"{LOOPBACK}:{free_port()}" for _ in range(3))
+        where = ("--temporal-address", server.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
+        spec = ("--spec", str(SPECS))
+        ledger = ("--ledger", f"sqlite:///{folder / 'ledger.db'}", "--poll-interval", "500ms")
+        stage.own("exporter", "exporter", *where, "--listen", exporter, *ledger, "--sources", SOURCES, *spec)
+        # Else the first runs might close before it has begun to count, and half an hour would pass before an audit.
+        await stage.until(lambda: ready(exporter), deadline=60, part="exporter", what="ready")
+        targets = {"temporal-slo": exporter, "bookings": worker, "troubles": troubles, "temporal": server.metrics}
+        prometheus = Prometheus(program, folder, targets, rules=write_rules(folder))
+        stage.add(prometheus.child)
+        await prometheus.ready()
+        stage.own("worker", "worker", *where, "--metrics-listen", worker, *spec)
+        stage.own("load", "load", *where, "--rate", "6", "--mix", MIX, "--execution-timeout", "20s")
+        async with in_trouble(server.address, troubles):
+            yield Running(prometheus, stage)
+        await prometheus.close()
+
+
+async def ready(exporter: str) -> bool:
+    """Whether the exporter has polled."""
+    async with httpx.AsyncClient() as http:
+        try:
+            return (await http.get(f"http://{exporter}/readyz")).is_success
+        except httpx.TransportError:
+            return False
+
+
+def write_rules(folder: Path) -> list[Path]:
+    """Write the rules of the reference specs, to be evaluated as often as is scraped here, and return the files."""
+    files = render(load([SPECS]), links(None, None, None))
+    written = []
+    for name, text in files.items():
+        if name.endswith(SUFFIX):
+            (folder / name).write_text(text.replace("interval: 30s", f"interval: {RULES_EVERY}"))
+            written.append(folder / name)
+    return written
+
+
+@asynccontextmanager
+async def in_trouble(address: str, metrics: str) -> AsyncIterator[None]:
+    """Run a worker whose workflows are in every trouble, with a cache that is too small, and a schedule."""
+    for name in ("temporalio.activity", "temporalio.workflow", "temporalio.worker"):
+        # What fails here fails on purpose, again and again, each time with a traceback.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    runtime = prometheus_runtime(bind_address=metrics)
+    client = await Client.connect(address, namespace=TEMPORAL_NAMESPACE, runtime=runtime, plugins=[SLOPlugin()])
+    action = ScheduleActionStartWorkflow("Nobody", id="scheduled", task_queue="troubles-nobody")
+    intervals = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=5))])
+    await client.create_schedule("nightly", Schedule(action=action, spec=intervals))
+    with suppress(RPCError):
+        await client.get_workflow_handle("nobody").describe()
+    worker = Worker(
+        client,
+        task_queue=QUEUE,
+        workflows=[TroubleBug, TroubleStorm, TroubleSteps],
+        activities=[away],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=2,
+        graceful_shutdown_timeout=timedelta(0),
+    )
+    async with worker:
+        starts = [TroubleBug, TroubleStorm, *[TroubleSteps] * 6]
+        await asyncio.gather(
+            *(
+                client.start_workflow(one.__name__, id=f"trouble-{number}", task_queue=QUEUE)
+                for number, one in enumerate(starts)
+            )
+        )
+        yield
