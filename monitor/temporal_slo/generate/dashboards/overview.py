@@ -111,20 +111,20 @@ def _table(setting: Setting) -> Panel:
         **{names.NAMESPACE: field("Temporal namespace"), names.SLO: field("SLO")},
     )
     burn = [
-        Column(letter, f"burn {lasting(window)}", "none", 2, setting.burn_steps())
+        Column(letter, f"burn {lasting(window)}", "none", 2, setting.burn_steps(), width=78)
         for letter, window in zip("FGHIJKLMN", windows, strict=False)
     ]
     columns = (
         Column("A", "State", steps=STEPS, words=WORDS, width=130),
         Column(names.SLO, "SLO", links=(detail,)),
-        Column(names.SERVICE, "Service"),
-        Column(names.NAMESPACE, "Temporal namespace"),
-        Column(names.OWNER, "Owner"),
-        Column(names.SLI_LABEL, "SLI"),
-        Column("B", "Objective", "percentunit", 3),
-        Column("C", "SLI of the period", "percentunit", 3),
-        Column("D", "Budget left", "percentunit", 1, BUDGET_STEPS),
+        Column("B", "Objective", "percentunit", 3, width=95),
+        Column("C", "SLI of the period", "percentunit", 3, width=130),
+        Column("D", "Budget left", "percentunit", 1, BUDGET_STEPS, width=100),
         *burn,
+        Column(names.SLI_LABEL, "SLI", width=110),
+        Column(names.SERVICE, "Service", width=110),
+        Column(names.NAMESPACE, "Temporal namespace", width=150),
+        Column(names.OWNER, "Owner", width=130),
     )
     text = (
         "One line for each SLO, the most urgent first. A burn rate of 1 spends the budget exactly by the end of the "

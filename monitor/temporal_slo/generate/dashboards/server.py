@@ -113,11 +113,12 @@ def _now() -> tuple[Panel, ...]:
             decimals=0,
         ),
         stat(
-            "Version",
-            "Versions of the server that run.",
+            "Versions",
+            "How many services of the server run in each version.",
             now(f"count by (build_version) ({_of(server.BUILD)})", "{{build_version}}"),
             unit="none",
             decimals=0,
+            named=True,
         ),
     )
 

@@ -48,6 +48,7 @@ def stat(
     filled: bool = False,
     links: Sequence[Link] = (),
     empty: str = "no data",
+    named: bool = False,
 ) -> Panel:
     """Return a panel of one number for each series.
 
@@ -64,11 +65,12 @@ def stat(
         filled: Colour the whole panel, not just the number.
         links: Of the number.
         empty: Shown where there is no data.
+        named: Show the name of a series although there is only one.
     """
     options: Json = {
         "reduceOptions": _reduced(calc),
         "orientation": "auto",
-        "textMode": "auto",
+        "textMode": "value_and_name" if named else "auto",
         "colorMode": "background" if filled else "value",
         "graphMode": "none",
         "justifyMode": "auto",
