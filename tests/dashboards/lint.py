@@ -27,7 +27,7 @@ LEGACY: Final = {
 }
 """Keys of panels, targets or dashboards of the past, at the top of these."""
 
-RECORDED: Final = re.compile(r"slo:[a-z_]+:[a-z_]+(\d+[smhd]|_month)?")
+RECORDED: Final = re.compile(r"slo:[a-z_]+:[a-z_]+((\d+[smhdw])+|_month)?")
 OF_PROMETHEUS: Final = {"ALERTS", "scrape_duration_seconds", "scrape_samples_scraped"}
 WITHOUT_JOB: Final = {
     "ALERTS": "made by rules, which drop the job",

@@ -3,12 +3,16 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 
 from temporal_slo import names
 from temporal_slo.generate.kit import Board, Query, Row, Variable, identity, render, stat, text
+from temporal_slo.generate.links import Links
+from temporal_slo.generate.provisioning import files
 from temporal_slo.names.sdk import PLAIN, WHOLE, Profile
+from temporal_slo.spec.load import load
 
 from . import lint, typed
 from .made import ROOT, boards, loaded
@@ -114,3 +118,16 @@ def board(*rows: Row) -> Board:
     return Board(
         "uid", "title", "About it.", rows, (Variable("datasource", "Data source", "prometheus", "datasource"),)
     )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "specs" / "good").glob("*.yaml")), ids=lambda path: path.stem)
+def test_other_specs(path: Path) -> None:
+    """Whatever periods, tiers and SLIs the specs have, the dashboards are good."""
+    links = Links("http://books", "http://grafana", "http://web", "http://status")
+    made = {name: content for name, content in files(load([path]), links).items() if name.endswith(".json")}
+    assert len(made) == len(boards())
+    for content in made.values():
+        board = json.loads(content)
+        assert typed.problems(board) == []
+        assert lint.lint(board) == []
+    assert "http://status/slos/$temporal_namespace/$slo" in made[f"{names.BOARD_SLO}.json"]
