@@ -66,7 +66,8 @@ def test_base_install_is_temporalio_alone() -> None:
     """Without extras the package needs the Temporal SDK and nothing else."""
     base = [line for line in requires("temporal-slo") or () if "extra ==" not in line]
     assert [re.split(r"[<>=]", line)[0] for line in base] == ["temporalio"]
-    assert set(metadata("temporal-slo").get_all("Provides-Extra") or ()) == {"spec", "monitor", "demo", "dev"}
+    extras = set(metadata("temporal-slo").get_all("Provides-Extra") or ())
+    assert extras == {"spec", "monitor", "demo", "preview", "dev"}
 
 
 @pytest.mark.parametrize(
