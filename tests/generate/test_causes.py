@@ -101,13 +101,12 @@ def test_every_cause_is_tried() -> None:
 def test_cause(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
     """It is quiet while all is well, fires by an hour of trouble, and ends."""
     told = [Told(59, name, 0), Told(119, name, 1), Told(239, name, 0)]
-    assert evaluate(programs["promtool"], tmp_path, SPEC, FIRES[name], told) == ""
+    assert evaluate(programs["promtool"], tmp_path, SPEC, FIRES[name], told, but=("shop.",)) == ""
 
 
-@pytest.mark.parametrize("name", sorted(FIRES.keys() - {"TemporalSloExporterDown"}))
-def test_no_data(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
+def test_no_data(programs: dict[str, Path], tmp_path: Path) -> None:
     """Without any series only the absence of the exporter is told."""
-    told = [Told(119, name, 0), Told(119, "TemporalSloExporterDown", 1)]
+    told = [Told(119, name, int(name == "TemporalSloExporterDown")) for name in sorted(FIRES)]
     assert evaluate(programs["promtool"], tmp_path, SPEC, {}, told) == ""
 
 

@@ -109,7 +109,7 @@ async def server_counts(site: Site) -> Counts:
 async def stored(tmp_path_factory: pytest.TempPathFactory, full_size: bool) -> AsyncIterator[Stored]:  # noqa: FBT001 - a fixture
     """A server whose runs closed over a week."""
     folder = tmp_path_factory.mktemp("backfill")
-    rows, page = (100_000, 1000) if full_size else (3_000, 200)
+    rows, page = (100_000, 1000) if full_size else (3_000, 300)
     step = DAYS * DAY * SECOND // rows
     async with seeded(folder / "server", rows, int((time.time() - 60) * SECOND), step, LIMIT) as site:
         yield Stored(site, folder, rows, page, await server_counts(site))

@@ -29,7 +29,7 @@ TASK_QUEUE = "faults"
 SMALL, FEW, FULL = 200, 8, 2000
 # What a killed process has written is safe with the operating system: no need to wait for the disk.
 QUICK = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
-IN_FLIGHT = 40
+IN_FLIGHT = 20
 LIFE = (0.5, 4.0)
 """Seconds between which an exporter lives until it is killed: during its start, a page, a close event, or idle."""
 
