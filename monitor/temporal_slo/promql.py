@@ -6,20 +6,33 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from temporal_slo import names
+from temporal_slo.durations import parse_duration
 from temporal_slo.spec.events import BAD_STATUSES, COMPLETED, LEFT_OUT, NO_EVENTS
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.figures import lasting, seconds
 from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Slo, Success
 
 REPLICA_LABELS: Final = "instance, pod"
 """What differs between exporters that watch the same namespace: they count the same runs."""
 
 
+LARGE: Final = 7
+"""Numbers of so many digits before the point are exposed with an exponent."""
+
+
 class Sli(NamedTuple):
-    """Rates of an SLI over a window: of all events, and of good or of bad ones."""
+    """Rates of an SLI over a window: of all events, and of good or of bad ones.
+
+    Attributes:
+        events: Of all events.
+        good: Of good ones, or None if bad ones are told.
+        bad: Of bad ones, or None if good ones are told.
+        measured: What is there if good ones would be; None if events are.
+    """
 
     events: str
     good: str | None = None
     bad: str | None = None
+    measured: str | None = None
 
     def errors(self, events: str | None = None) -> str:
         """Return the rate of bad events: 0 where there are events and none was bad, nothing where nothing is known.
@@ -28,8 +41,10 @@ class Sli(NamedTuple):
             events: What stands for the rate of all events, if it is recorded already.
         """
         known = events or self.events
-        # Where nothing good has a series yet everything is bad.
-        return f"{self.bad} or 0 * {known}" if self.bad else f"{known} - ({self.good} or 0 * {known})"
+        if self.bad:
+            return f"{self.bad} or 0 * {known}"
+        # Where nothing good has a series yet everything is bad, unless nobody measures what is good.
+        return f"{known} - ({self.good} or 0 * {self.measured or known})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +112,26 @@ def _success(slo: Slo, namespace: str, window: str) -> Sli:
 def _latency(slo: Slo, namespace: str, window: str) -> Sli:
     assert isinstance(slo.sli, Latency)  # noqa: S101 as above
     # Durations are not told by task queue.
+    metric = names.WORKFLOW_DURATION.name
     about = _of(namespace), one_of(names.WORKFLOW_TYPE, slo.workflow)
     ended = one_of(names.STATUS, (COMPLETED, *sorted(BAD_STATUSES)))
-    events = selector(f"{names.WORKFLOW_DURATION.name}_count", *about, ended, none_of(names.OUTCOME, LEFT_OUT))
+    events = selector(f"{metric}_count", *about, ended, none_of(names.OUTCOME, LEFT_OUT))
     good = selector(
-        f"{names.WORKFLOW_DURATION.name}_bucket",
+        f"{metric}_bucket",
         *about,
         one_of(names.STATUS, (COMPLETED,)),
         one_of(names.OUTCOME, (names.OUTCOME_GOOD, names.OUTCOME_NONE)),
         edge(slo.sli.threshold),
     )
-    return Sli(_mirrored(events, window), _mirrored(good, window))
+    since = selector(names.LATENCY_MEASURED_SINCE.sample, _of(namespace), one_of(names.SLO, (slo.name,)))
+    # Of runs that closed while the threshold was another nobody knows whether they met it.
+    new = f"time() - max({since}) < {seconds(parse_duration(window))}"
+    measured = selector(f"{metric}_bucket", *about, edge(slo.sli.threshold))
+    return Sli(
+        f"({_mirrored(events, window)} unless on () ({new}))",
+        _mirrored(good, window),
+        measured=_mirrored(measured, window),
+    )
 
 
 def _overdue(slo: Slo, namespace: str, window: str) -> Sli:
@@ -130,14 +154,25 @@ def _schedule_to_start(slo: Slo, namespace: str, window: str) -> Sli:
     about = (*_runs(slo, namespace), *_activities(slo.sli.activities))
     metric = names.ACTIVITY_SCHEDULE_TO_START.name
     events = _worked(selector(f"{metric}_count", *about), window)
-    return Sli(events, _worked(selector(f"{metric}_bucket", *about, edge(slo.sli.threshold)), window))
+    good = _worked(selector(f"{metric}_bucket", *about, edge(slo.sli.threshold)), window)
+    return Sli(events, good, measured=good)
 
 
 def edge(threshold: timedelta) -> Matcher:
     """Return what matches the bucket edge at *threshold*, however its number is written."""
-    text = f"{threshold.total_seconds():f}".rstrip("0").rstrip(".")
+    text = seconds(threshold)
+    whole = text.partition(".")[0]
     # Prometheus 3 writes whole numbers with a point, Prometheus 2 as they were exposed.
-    return Matcher("le", "=~", _literal(text) if "." in text else rf"{text}(\.0)?")
+    written = _literal(text) if "." in text else rf"{text}(\.0)?"
+    return Matcher("le", "=~", written if len(whole) < LARGE else f"{written}|{_literal(_scientific(text))}")
+
+
+def _scientific(text: str) -> str:
+    """Return a large number as Prometheus and its clients write it."""
+    whole, _, rest = text.partition(".")
+    digits = (whole + rest).rstrip("0")
+    mantissa = f"{digits[0]}.{digits[1:]}".rstrip(".")
+    return f"{mantissa}e+{len(whole) - 1:02}"
 
 
 def _mirrored(selected: str, window: str) -> str:

@@ -27,17 +27,25 @@ class Told:
 
 
 def evaluate(
-    promtool: Path, folder: Path, spec: str, series: Mapping[str, str], told: Sequence[Told], but: tuple[str, ...] = ()
+    promtool: Path,
+    folder: Path,
+    spec: str,
+    series: Mapping[str, str],
+    told: Sequence[Told],
+    *,
+    but: tuple[str, ...] = (),
+    every: str = "1m",
 ) -> str:
-    """Evaluate the rules of *spec* every minute; return what is not as *told*, as promtool puts it, or nothing.
+    """Evaluate the rules of *spec*; return what is not as *told*, as promtool puts it, or nothing.
 
     Args:
         promtool: The program.
         folder: Gets the files.
         spec: Text of a spec.
-        series: Values a minute, in promtool's notation, by series.
+        series: Values at each evaluation, in promtool's notation, by series.
         told: What is to fire.
         but: How the names of rule files begin that are not evaluated.
+        every: The time between two evaluations.
     """
     (folder / "spec.yaml").write_text(spec)
     rendered = render(load([folder / "spec.yaml"]), LINKS)
@@ -46,11 +54,11 @@ def evaluate(
         (folder / name).write_text(text)
     test: dict[str, Any] = {
         "rule_files": sorted(rules),
-        "evaluation_interval": "1m",
+        "evaluation_interval": every,
         "group_eval_order": groups(rules.values()),
         "tests": [
             {
-                "interval": "1m",
+                "interval": every,
                 "input_series": [{"series": name, "values": values} for name, values in series.items()],
                 "promql_expr_test": [_expected(one) for one in told],
             }
@@ -69,7 +77,7 @@ def groups(rules: Iterable[str]) -> list[str]:
 
 
 def _expected(told: Told) -> dict[str, Any]:
-    labels = f'alertname="{told.alert}", alertstate="firing", severity=~"{told.severity}"'
+    labels = f'alertname=~"{told.alert}", alertstate="firing", severity=~"{told.severity}"'
     return {
         "expr": f"count(ALERTS{{{labels}}}) or vector(0)",
         "eval_time": f"{told.minute}m",

@@ -1,13 +1,16 @@
 """Who is told of what, as the real Alertmanager's tool reads it."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from temporal_slo.check.causes import fulfils
 from temporal_slo.errors import UsageError
 from temporal_slo.generate.alertmanager import load, render
+from temporal_slo.promql import Matcher
 from temporal_slo.spec import load as specs
 
 from .test_burn import SPEC
@@ -95,3 +98,21 @@ def test_mistake(mistake: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message) as raised:
         load(path)
     assert (str(raised.value).count("\n"), "token=x" in str(raised.value), "R0123" in str(raised.value)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "silent"),
+    [
+        ({"alertname": "TemporalSloBudgetBurns", "sli": "success"}, True),
+        ({"alertname": "TemporalSloBudgetBurns", "sli": "activity_success"}, False),
+        ({"alertname": "TemporalSloBudgetBurns", "sli": "schedule_to_start"}, False),
+        ({"alertname": "TemporalSloNoPollers"}, True),
+        ({"alertname": "TemporalSloExporterDown"}, False),
+    ],
+)
+def test_blind(labels: dict[str, str], config: Path, *, silent: bool) -> None:
+    """Beside an exporter that is down what it tells of is silent, and what workers tell is not."""
+    last = yaml.safe_load(config.read_text())["inhibit_rules"][-1]
+    found = [re.fullmatch(r'(\w+)(=~|!~|=)"(.*)"', matcher) for matcher in last["target_matchers"]]
+    assert all(fulfils(Matcher(*match.groups()), labels.get(match[1], "")) for match in found if match) == silent
+    assert all(found)

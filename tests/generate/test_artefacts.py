@@ -156,3 +156,23 @@ def test_expressions_parse(spec: Path) -> None:
     assert len(expressions) > 100
     for expression in expressions:
         promql_parser.parse(expression)
+
+
+def test_groups_differ(tmp_path: Path) -> None:
+    """Groups of different SLOs have different names, as Prometheus wants it, however their parts join."""
+    one = SPEC.replace("name: rides", "name: eu-rides")
+    (tmp_path / "one.yaml").write_text(one)
+    (tmp_path / "other.yaml").write_text(
+        SPEC.replace("temporal_namespace: shop-prod", "temporal_namespace: shop-prod-eu")
+    )
+    files = render(load([tmp_path]), LINKS)
+    found = [group["name"] for group in yaml.safe_load(files["shop.rules.yaml"])["groups"]]
+    assert len(found) == len(set(found)) == 6
+
+
+def test_period_is_a_window(tmp_path: Path) -> None:
+    """A period as long as a window of a tier is recorded once."""
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("period: 30d", "period: 3d"))
+    for group in yaml.safe_load(render(load([tmp_path]), LINKS)["shop.rules.yaml"])["groups"]:
+        found = [rule["record"] for rule in group["rules"] if "record" in rule]
+        assert len(found) == len(set(found))

@@ -56,6 +56,9 @@ FIRES: dict[str, dict[str, str]] = {
         one(names.EXPORTER_LAST_SUCCESS): "0+60x60 3600x60 7200+60x120",
         one(names.EXPORTER_UP): "1x240",
     },
+    "TemporalSloSourceStale": {
+        one(names.EXPORTER_SOURCE_LAST_SUCCESS, source="schedules"): "0+60x60 3600x60 7200+60x120"
+    },
     "TemporalSloUncovered": {one(names.EXPORTER_UNCOVERED): "0x60 700x60 0x120"},
     "TemporalSloAuditDrift": {one(names.EXPORTER_AUDIT_DRIFT): "-3x60 7x60 0x120"},
     "TemporalSloSpecNotReloaded": {one(names.EXPORTER_RELOAD_SUCCESSFUL): "1x60 0x60 1x120"},
@@ -102,6 +105,35 @@ def test_cause(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
     """It is quiet while all is well, fires by an hour of trouble, and ends."""
     told = [Told(59, name, 0), Told(119, name, 1), Told(239, name, 0)]
     assert evaluate(programs["promtool"], tmp_path, SPEC, FIRES[name], told, but=("shop.",)) == ""
+
+
+AGAIN_AND_AGAIN = {
+    "seen now and then": "1x60 " + "0 _ _ _ " * 15 + "1x60",
+    "seen seldom": "1x60 " + "0 _ _ _ _ _ _ _ _ _ " * 6 + "1x60",
+}
+
+
+@pytest.mark.parametrize("case", AGAIN_AND_AGAIN)
+def test_begins_again_and_again(case: str, programs: dict[str, Path], tmp_path: Path) -> None:
+    """An exporter that ends before its first poll does, and is started again, is told of all the same."""
+    blind = "TemporalSlo(ExporterDown|NamespaceUnreachable)"
+    told = [Told(60, blind, 0, "page"), *(Told(minute, blind, 1, "page") for minute in range(80, 115, 5))]
+    series = {one(names.EXPORTER_UP): AGAIN_AND_AGAIN[case]}
+    assert evaluate(programs["promtool"], tmp_path, SPEC, series, [*told, Told(160, blind, 0)], but=("shop.",)) == ""
+
+
+def test_tolerated(programs: dict[str, Path], tmp_path: Path) -> None:
+    """As many overdue runs as an SLO tolerates are told by no alert; they are those of all its types."""
+    overdue = "{name: stuck, workflow: [Ride, Walk], objective: 99, sli: {overdue: {max_age: 15m, tolerate: 2}}}"
+    series = {
+        one(names.WORKFLOWS_OVERDUE, **RIDE, slo="stuck"): "1x60 2x60 1x60",
+        one(names.WORKFLOWS_OVERDUE, workflow_type="Walk", slo="stuck"): "1x180",
+        one(names.WORKFLOWS_OVERDUE, **RIDE, slo="other"): "1x180",
+    }
+    name = "TemporalSloRunsOverdue"
+    told = [Told(59, name, 1), Told(119, name, 3), Told(179, name, 1)]
+    spec = f"{SPEC}- {overdue}\n"
+    assert evaluate(programs["promtool"], tmp_path, spec, series, told, but=("shop.",)) == ""
 
 
 def test_no_data(programs: dict[str, Path], tmp_path: Path) -> None:

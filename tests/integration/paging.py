@@ -167,8 +167,11 @@ def scaled(text: str, factor: int) -> str:
         for name, severity, long, short, budget in TIERS
     ]
     period = _part("30d", factor)
-    return text.replace("period: 30d\n", "\n".join([f"period: {period}", "windows:", *rows]) + "\n")
+    return text.replace("period: 30d\n", "\n".join([f"period: {period}", STALE, "windows:", *rows]) + "\n")
 
+
+STALE = "causes: {exporter_stale: 15s}"
+"""Ranges in alerts are no waiting times, which are divided in what is generated."""
 
 TIERS = (
     ("page-quick", "page", "1h", "5m", 2),

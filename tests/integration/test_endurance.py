@@ -66,7 +66,7 @@ async def used(exporter: Exporter, folder: Path) -> Usage:
 
 
 async def ended(client: Client) -> None:
-    """Wait until no booking runs: a worker of the SDK that is stopped in the midst of work may never come to its end."""
+    """Wait until no booking runs: a worker of the SDK that is stopped in the midst of work may never end."""
 
     async def idle() -> bool:
         return (await client.count_workflows("ExecutionStatus = 'Running'")).count == 0

@@ -224,7 +224,7 @@ def _edge(suspect: Suspect) -> Cause | None:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text.replace(r"(\.0)?", "").replace("\\", ""))
+        return float(text.partition("|")[0].replace(r"(\.0)?", "").replace("\\", ""))
     except ValueError:
         return None
 

@@ -32,9 +32,7 @@ def figures(state: State, now: int) -> Figures:
         started=dict(state.started),
         failures=dict(state.failures),
         others=dict(state.others),
-        measured_since={
-            slo: state.measured[edge] / SECOND for slo, edge in state.latencies.items() if edge in state.measured
-        },
+        measured_since=dict(_measured_since(state)),
         exemplars=dict(state.exemplars),
         waiting=state.waiting,
         covered_until=_covered_until(state),
@@ -51,6 +49,14 @@ def _expected(state: State) -> Iterator[ClosedKey]:
             yield ClosedKey(kind, queue, "completed", outcome)
         for status in ("failed", "timed_out") if kind in state.watched else ():
             yield ClosedKey(kind, queue, status, OUTCOME_NONE)
+
+
+def _measured_since(state: State) -> Iterator[tuple[str, float]]:
+    begun = state.positions[CLOSED].lowest if CLOSED in state.positions else 0
+    for slo, edge in state.latencies.items():
+        if edge in state.measured:
+            since = state.measured[edge]
+            yield slo, since / SECOND if since > begun else 0.0
 
 
 def _covered_until(state: State) -> float | None:

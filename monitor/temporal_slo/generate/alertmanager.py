@@ -13,12 +13,15 @@ from temporal_slo.errors import UsageError
 from temporal_slo.generate.written import written
 from temporal_slo.promql import quoted
 from temporal_slo.spec.burn import DEFAULT_TIERS
-from temporal_slo.spec.model import Spec, Tier
+from temporal_slo.spec.model import ActivitySuccess, ScheduleToStart, Spec, Tier
 
 BLIND: Final = ("TemporalSloExporterDown", "TemporalSloNamespaceUnreachable", "TemporalSloExporterStale")
 """Alerts beside which all others of the namespace tell nothing."""
 
 SEVERITIES: Final = ("page", "ticket")
+
+WORKERS: Final = f"{ActivitySuccess.kind}|{ScheduleToStart.kind}"
+"""SLIs that workers tell of themselves, and that are seen without an exporter."""
 
 BURNS: Final = f'alertname="{names.ALERT_BURN}"'
 SAME: Final = [names.SERVICE, names.SLO, names.NAMESPACE]
@@ -157,7 +160,7 @@ def _inhibitions(specs: Sequence[Spec]) -> Iterator[dict[str, list[str]]]:
     blind = "|".join(BLIND)
     yield {
         "source_matchers": [f'alertname=~"{blind}"'],
-        "target_matchers": ['alertname=~"TemporalSlo.*"', f'alertname!~"{blind}"'],
+        "target_matchers": ['alertname=~"TemporalSlo.*"', f'alertname!~"{blind}"', f'{names.SLI_LABEL}!~"{WORKERS}"'],
         "equal": [names.NAMESPACE],
     }
 

@@ -1,12 +1,13 @@
 """Alerts on a budget that burns: one for each tier, each with what somebody who is woken needs."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from math import exp, lgamma, log
 from statistics import NormalDist
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from temporal_slo import names
 from temporal_slo.generate.links import Links, literal
@@ -23,11 +24,13 @@ DIGITS: Final = 4
 ONE_IN: Final = 1e-6
 MOST: Final = 300
 
+SOME_YEAR: Final = 2024
+
 
 def groups(spec: Spec, slo: Slo, links: Links) -> list[Group]:
     """Return the group of alerts of *slo*; none if all are switched off."""
     rules = [*(_burning(spec, slo, tier, links) for tier in tiers_of(spec, slo)), *_exhausted(spec, slo, links)]
-    name = f"{group_name(spec, slo)}-alerts"
+    name = f"{group_name(spec, slo)}/alerts"
     return [{"name": name, "interval": INTERVAL, "rules": rules}] if rules else []
 
 
@@ -58,7 +61,8 @@ def _burning(spec: Spec, slo: Slo, tier: Tier, links: Links) -> Rule:
 
 def _labels(spec: Spec, slo: Slo) -> dict[str, str]:
     # Labels of alerts are templates, too.
-    return {name: literal(value) for name, value in {**labels(spec, slo), names.OWNER: spec.owner}.items()}
+    about = {**labels(spec, slo), names.OWNER: spec.owner, names.SLI_LABEL: slo.sli.kind}
+    return {name: literal(value) for name, value in about.items()}
 
 
 def _burn_text(spec: Spec, slo: Slo, tier: Tier) -> str:
@@ -126,7 +130,7 @@ def _exhausted(spec: Spec, slo: Slo, links: Links) -> Iterator[Rule]:
     yield {
         "alert": names.ALERT_EXHAUSTED,
         # Spent to the last event is not broken, and its last digits are no events.
-        "expr": f"round({recorded(spec, slo, names.BUDGET_REMAINING)}, 0.000001) < 0",
+        "expr": f"round({_left(spec, slo)}, 0.000001) < 0",
         "for": "5m",
         "labels": {**_labels(spec, slo), names.SEVERITY: "ticket"},
         "annotations": {
@@ -136,6 +140,22 @@ def _exhausted(spec: Spec, slo: Slo, links: Links) -> Iterator[Rule]:
             **links.of(spec, slo, names.ALERT_EXHAUSTED),
         },
     }
+
+
+def _left(spec: Spec, slo: Slo) -> str:
+    if not isinstance(spec.period, Calendar):
+        return recorded(spec, slo, names.BUDGET_REMAINING)
+    # Of a month that has just begun, a few bad events are all that happened, and yet little of what it may bear.
+    local = f"vector(time() + {_ahead(spec.period.timezone)})"
+    gone = f"(day_of_month({local}) - 1 + hour({local}) / 24) / days_in_month({local})"
+    return f"1 - {recorded(spec, slo, names.PERIOD_BURN)} * scalar({gone})"
+
+
+def _ahead(timezone: str) -> int:
+    """Return by how many seconds a time zone is ahead of UTC, in summer if it has one: months never begin too late."""
+    zone = ZoneInfo(timezone)
+    offsets = (datetime(SOME_YEAR, month, 1, tzinfo=zone).utcoffset() for month in (1, 7))
+    return max(offset // timedelta(seconds=1) for offset in offsets if offset is not None)
 
 
 def _times(tier: Tier, spec: Spec) -> str:

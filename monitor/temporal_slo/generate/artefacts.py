@@ -13,7 +13,7 @@ from temporal_slo.errors import UsageError
 from temporal_slo.generate import alerts, causes, rules, runbooks, server_causes
 from temporal_slo.generate.links import Links
 from temporal_slo.generate.written import written
-from temporal_slo.spec.model import Causes, Spec
+from temporal_slo.spec.model import Causes, Overdue, Spec
 
 MARK: Final = "# Made by temporal-slo generate; do not edit.\n"
 SUFFIX: Final = ".rules.yaml"
@@ -55,7 +55,8 @@ def render(specs: Sequence[Spec], links: Links, *, operator: bool = False) -> Fi
         for slo in spec.slos:
             files[f"{spec.service}{SUFFIX}"] += [*rules.groups(spec, slo), *alerts.groups(spec, slo, links)]
     for namespace, told in _by_namespace(specs).items():
-        files[f"causes-{_file_name(namespace)}{SUFFIX}"].append(causes.group(namespace, told, links))
+        group = causes.group(namespace, told, links, _tolerated(specs, namespace))
+        files[f"causes-{_file_name(namespace)}{SUFFIX}"].append(group)
     server = causes.strictest(spec.causes for spec in specs).server
     files[f"temporal-server{SUFFIX}"].append(server_causes.group(server, links))
     texts = {name: _document(name, own, operator=operator) for name, own in sorted(files.items())}
@@ -67,6 +68,16 @@ def _by_namespace(specs: Sequence[Spec]) -> dict[str, Causes]:
     for spec in specs:
         grouped[spec.temporal_namespace].append(spec.causes)
     return {namespace: causes.strictest(told) for namespace, told in grouped.items()}
+
+
+def _tolerated(specs: Sequence[Spec], namespace: str) -> dict[str, int]:
+    """Return how many overdue runs break no promise, by SLO; the least where several services have one of a name."""
+    found = dict[str, int]()
+    for spec in specs:
+        for slo in spec.slos if spec.temporal_namespace == namespace else ():
+            if isinstance(slo.sli, Overdue):
+                found[slo.name] = min(slo.sli.tolerate, found.get(slo.name, slo.sli.tolerate))
+    return found
 
 
 def _file_name(namespace: str) -> str:

@@ -1,6 +1,6 @@
 """Alerts that tell why a promise may break, or that nobody would see it break."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import reduce
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ from temporal_slo.generate.rules import INTERVAL, Group, Rule, number
 from temporal_slo.generate.runbooks import RUNBOOKS
 from temporal_slo.names import Family
 from temporal_slo.promql import Matcher, one_of, selector
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.figures import lasting, seconds
 from temporal_slo.spec.model import Causes, ServerCauses
 
 Condition = Callable[[Causes, Callable[..., str]], str]
@@ -45,13 +45,17 @@ TYPE: Final = '{{ reReplaceAll "\'" "\\\\\'" $labels.workflow_type | urlquery }}
 OPEN: Final = "WorkflowType = 'TYPE' AND ExecutionStatus = 'Running'"
 
 
-def _seconds(span: timedelta) -> str:
-    return f"{span / timedelta(seconds=1):g}"
-
-
 def _peak(selected: str, *labels: str) -> str:
     # Replicas tell the same; the highest is that of the one that is ahead.
     return f"max by ({', '.join((names.NAMESPACE, *labels))}) ({selected})"
+
+
+def _most(causes: Causes) -> timedelta:
+    """Return the part of the time until somebody is told in which an exporter that begins again and again is seen.
+
+    Over so long it says the same all the while, though at each moment it may be there or not.
+    """
+    return max(causes.exporter_stale * 4 // 5, timedelta(seconds=1))
 
 
 CAUSES: Final = (
@@ -59,14 +63,15 @@ CAUSES: Final = (
         "TemporalSloExporterDown",
         "page",
         "no exporter tells of the Temporal namespace: nobody would see a promise break",
-        lambda _, of: f"absent({of(names.EXPORTER_UP)})",
+        lambda causes, of: f"absent_over_time({of(names.EXPORTER_UP)}[{lasting(_most(causes))}])",
+        lambda causes: causes.exporter_stale - _most(causes),
     ),
     Cause(
         "TemporalSloNamespaceUnreachable",
         "page",
-        "the exporter cannot read the Temporal namespace",
-        lambda _, of: f"{_peak(of(names.EXPORTER_UP))} == 0",
-        lambda causes: causes.exporter_stale,
+        "the exporter cannot read the Temporal namespace, or ends before it has",
+        lambda causes, of: f"{_peak(f'max_over_time({of(names.EXPORTER_UP)}[{lasting(_most(causes))}])')} == 0",
+        lambda causes: causes.exporter_stale - _most(causes),
     ),
     Cause(
         "TemporalSloExporterStale",
@@ -74,18 +79,24 @@ CAUSES: Final = (
         "nothing was read for {{ $value | humanizeDuration }}, though the exporter says that all is well",
         # Where it says that it cannot, the alert before tells.
         lambda causes, of: (
-            f"time() - {_peak(of(names.EXPORTER_LAST_SUCCESS))} > {_seconds(causes.exporter_stale)} "
+            f"time() - {_peak(of(names.EXPORTER_LAST_SUCCESS))} > {seconds(causes.exporter_stale)} "
             f"unless {_peak(of(names.EXPORTER_UP))} == 0"
         ),
         lambda _: timedelta(minutes=1),
     ),
     Cause(
+        "TemporalSloSourceStale",
+        "ticket",
+        "{{ $labels.source }} were last read {{ $value | humanizeDuration }} ago: their figures stand still",
+        lambda causes, of: (
+            f"time() - {_peak(of(names.EXPORTER_SOURCE_LAST_SUCCESS), names.SOURCE)} > {seconds(causes.source_stale)}"
+        ),
+    ),
+    Cause(
         "TemporalSloUncovered",
         "ticket",
         "the exporter catches up too slowly: {{ $value | humanizeDuration }} of closed runs are still to be read",
-        lambda causes, of: (
-            f"min by ({names.NAMESPACE}) ({of(names.EXPORTER_UNCOVERED)}) > {_seconds(causes.uncovered)}"
-        ),
+        lambda causes, of: f"min by ({names.NAMESPACE}) ({of(names.EXPORTER_UNCOVERED)}) > {seconds(causes.uncovered)}",
         lambda _: timedelta(minutes=15),
     ),
     Cause(
@@ -127,7 +138,7 @@ CAUSES: Final = (
         "the oldest task in task queue {{ $labels.task_queue }} has waited for {{ $value | humanizeDuration }}",
         lambda causes, of: (
             f"{_peak(of(names.TASK_QUEUE_BACKLOG_AGE), names.TASK_QUEUE, names.TASK_TYPE)} > "
-            f"{_seconds(causes.backlog_age)}"
+            f"{seconds(causes.backlog_age)}"
         ),
         board=names.BOARD_WORKERS,
     ),
@@ -166,7 +177,7 @@ CAUSES: Final = (
         "ticket",
         "schedule {{ $labels.schedule_id }} should have acted {{ $value | humanizeDuration }} ago",
         lambda causes, of: (
-            f"{_peak(of(names.SCHEDULE_OVERDUE), names.SCHEDULE_ID)} > {_seconds(causes.schedule_overdue)}"
+            f"{_peak(of(names.SCHEDULE_OVERDUE), names.SCHEDULE_ID)} > {seconds(causes.schedule_overdue)}"
         ),
         lambda _: timedelta(minutes=1),
         board=names.BOARD_WORKFLOWS,
@@ -194,10 +205,22 @@ def _share_unknown(of: Callable[..., str]) -> str:
     return f"{unknown} / ({all_read} > 0)"
 
 
-def group(namespace: str, causes: Causes, links: Links) -> Group:
-    """Return the alerts on a Temporal namespace."""
+def group(namespace: str, causes: Causes, links: Links, tolerated: Mapping[str, int]) -> Group:
+    """Return the alerts on a Temporal namespace.
+
+    Args:
+        namespace: Its name.
+        causes: Thresholds.
+        links: Where alerts lead.
+        tolerated: How many overdue runs break no promise, by SLO.
+    """
     rules = [_rule(namespace, cause, causes, links) for cause in CAUSES]
-    return {"name": f"temporal-slo-{namespace}-causes", "interval": INTERVAL, "rules": rules}
+    for rule in rules:
+        if rule["alert"] == "TemporalSloRunsOverdue":
+            rule["expr"] += "".join(
+                f" unless {_borne(namespace, slo, most)}" for slo, most in tolerated.items() if most
+            )
+    return {"name": f"temporal-slo/{namespace}/causes", "interval": INTERVAL, "rules": rules}
 
 
 def _rule(namespace: str, cause: Cause, causes: Causes, links: Links) -> Rule:
@@ -212,6 +235,13 @@ def _rule(namespace: str, cause: Cause, causes: Causes, links: Links) -> Rule:
         **_runs(namespace, cause, links),
     }
     return alert(cause.name, cause.condition(causes, of), cause.wait(causes), labels, annotations)
+
+
+def _borne(namespace: str, slo: str, most: int) -> str:
+    """Return what is there while no more runs of all types are overdue than *slo* tolerates."""
+    pair = f"{names.NAMESPACE}, {names.SLO}"
+    overdue = selector(names.WORKFLOWS_OVERDUE.sample, one_of(names.NAMESPACE, (namespace,)), one_of(names.SLO, (slo,)))
+    return f"on ({pair}) sum by ({pair}) ({_peak(overdue, names.WORKFLOW_TYPE, names.SLO)}) <= {most}"
 
 
 def _runs(namespace: str, cause: Cause, links: Links) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from urllib.parse import quote, quote_plus, urlencode
 
 from temporal_slo import names
 from temporal_slo.spec.events import BAD_STATUSES
+from temporal_slo.spec.figures import seconds
 from temporal_slo.spec.model import Latency, Overdue, Slo, Spec, Success
 
 TITLES = {
@@ -77,7 +77,7 @@ def _bad(slo: Slo) -> list[str]:
         return [f"ExecutionStatus IN ({', '.join(_quoted(TITLES[status]) for status in slo.sli.bad)})"]
     if isinstance(slo.sli, Latency):
         statuses = ", ".join(_quoted(TITLES[status]) for status in sorted(BAD_STATUSES))
-        late = f"ExecutionDuration > {_quoted(f'{slo.sli.threshold / timedelta(seconds=1):g}s')}"
+        late = f"ExecutionDuration > {_quoted(f'{seconds(slo.sli.threshold)}s')}"
         # What ended badly is late, too; a bad outcome is in no query.
         return [f"({late} OR ExecutionStatus IN ({statuses}))"]
     if isinstance(slo.sli, Overdue):

@@ -23,14 +23,14 @@ def groups(spec: Spec, slo: Slo) -> list[Group]:
     """Return the groups of recording rules of *slo*."""
     name = group_name(spec, slo)
     return [
-        {"name": f"{name}-sli", "interval": INTERVAL, "rules": [*_sli_rules(spec, slo)]},
-        {"name": f"{name}-budget", "interval": INTERVAL, "rules": [*_budget_rules(spec, slo)]},
+        {"name": f"{name}/sli", "interval": INTERVAL, "rules": [*_sli_rules(spec, slo)]},
+        {"name": f"{name}/budget", "interval": INTERVAL, "rules": [*_budget_rules(spec, slo)]},
     ]
 
 
 def group_name(spec: Spec, slo: Slo) -> str:
-    """Return what the names of the groups of *slo* begin with; a service may have it in several namespaces."""
-    return f"temporal-slo-{spec.service}-{spec.temporal_namespace}-{slo.name}"
+    """Return what the names of the groups of *slo* begin with: parts that no other SLO has, however they are put."""
+    return f"temporal-slo/{spec.service}/{spec.temporal_namespace}/{slo.name}"
 
 
 def labels(spec: Spec, slo: Slo) -> dict[str, str]:
@@ -74,7 +74,9 @@ def _sli_rules(spec: Spec, slo: Slo) -> Iterator[Rule]:
         yield _rule(spec, slo, over(names.EVENTS_RATE, window), rates.events)
         # What the rule before has just recorded; its labels are of no metric, and go.
         yield _rule(spec, slo, over(names.ERRORS_RATE, window), rates.errors(f"sum({events})"))
-        yield _rule(spec, slo, over(names.ERROR_RATIO, window), _ratio(spec, slo, window))
+        # A window as long as the period has its ratio below.
+        if window != spec.period:
+            yield _rule(spec, slo, over(names.ERROR_RATIO, window), _ratio(spec, slo, window))
     if isinstance(spec.period, Calendar):
         yield _rule(spec, slo, names.MONTH_ERROR_RATIO, _month(spec, slo))
     else:

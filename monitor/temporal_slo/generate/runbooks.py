@@ -79,6 +79,17 @@ RUNBOOKS: Final = {
         ),
         "Restart the exporter, and keep its log. It reads what closed meanwhile; nothing is lost.",
     ),
+    "TemporalSloSourceStale": Runbook(
+        "What the exporter reads beside closed runs, `source`, could not be read for a while: its figures are the last "
+        "good ones, and stand still.",
+        "Alerts on task queues, stuck runs, schedules or the month neither begin nor end.",
+        (
+            "`/debug/poll` and the exporter's log say what Temporal, or the ledger, answers.",
+            "Was a permission taken away, or a limit of the Temporal namespace reached?",
+            "Is it one source (`temporal_slo_exporter_source_up`), or all of them?",
+        ),
+        "Grant what is missing. A source that the server does not offer is switched off with `--sources`.",
+    ),
     "TemporalSloUncovered": Runbook(
         "The exporter catches up on close times that it passed over, and does not get to the end.",
         "Counts are too low until it has; nothing is lost.",

@@ -64,7 +64,7 @@ LATENCY_MEASURED_SINCE: Final = Family(
     f"{PREFIX}_latency_measured_since_timestamp_seconds",
     "gauge",
     "Close time from which the threshold of a latency SLO is measured, in Unix time: runs that closed before were "
-    "counted when it was another, and do not tell how many met it.",
+    "counted when it was another, and do not tell how many met it; 0 if that is true of none.",
     (NAMESPACE, SLO),
     "seconds",
 )

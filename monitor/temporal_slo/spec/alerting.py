@@ -113,6 +113,7 @@ class Causes(Part):
         backlog_age: Age of the oldest task that waits in a queue.
         uncovered: Close times that the exporter has not read yet.
         exporter_stale: Time since the exporter's last good poll.
+        source_stale: Time since what the exporter reads beside closed runs was last read.
         audit_drift: Runs that the server has and the ledger has not.
         unknown_outcomes: Percent of completed runs whose outcome could not be read.
         retrying_activities: Activities that fail again and again.
@@ -125,6 +126,7 @@ class Causes(Part):
     backlog_age: Span = Field(default=timedelta(minutes=5), examples=["5m"])
     uncovered: Span = Field(default=timedelta(minutes=10), examples=["10m"])
     exporter_stale: Span = Field(default=timedelta(minutes=5), examples=["5m"])
+    source_stale: Span = Field(default=timedelta(minutes=15), examples=["15m"])
     audit_drift: Positive = Field(default=1, examples=["1"])
     unknown_outcomes: Percent = Field(default=Decimal(1), examples=["1"])
     retrying_activities: Positive = Field(default=1, examples=["1"])

@@ -19,6 +19,12 @@ def lasting(span: timedelta) -> str:
     return f"{days}d" if span == timedelta(days=days) else format_duration(span)
 
 
+def seconds(span: timedelta) -> str:
+    """Return the seconds of *span* to the last digit, and without an exponent."""
+    text = f"{span.total_seconds():f}"
+    return text.rstrip("0").rstrip(".")
+
+
 def plain(number: Decimal) -> Decimal:
     """Return *number* without trailing zeros, and without an exponent if it is large."""
     short = EXACT.normalize(number)
