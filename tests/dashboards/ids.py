@@ -11,4 +11,4 @@ MATCHERS: Final = {"byName", "byRegexp", "byType", "byFrameRefID"}
 PANELS: Final = {
     *("stat", "timeseries", "table", "bargauge", "gauge", "heatmap", "state-timeline", "text", "alertlist", "row"),
 }
-COLORS: Final = {"green", "yellow", "orange", "red", "blue", "purple", "text"}
+COLORS: Final = {"green", "yellow", "orange", "red", "blue", "purple", "text", "#808080"}

@@ -328,6 +328,17 @@ def _ascending(made: Any) -> bool:
     return all(isinstance(value, int | float) for value in values) and values == sorted(values)
 
 
+def unknown(board: Json) -> Found:
+    """What is not known has no colour that says how it is, and a state is called by its own name."""
+    for panel in panels(board):
+        defaults = panel.get("fieldConfig", {}).get("defaults", {})
+        colors = [step["color"] for step in (defaults.get("thresholds") or {}).get("steps", [])]
+        if panel["type"] == "stat" and len(colors) > 1 and colors[0] != "#808080":
+            yield panel["title"], f"is {colors[0]} where there is no data"
+        if panel["type"] == "state-timeline" and defaults["color"]["mode"] == "thresholds":
+            yield panel["title"], "names its states by thresholds"
+
+
 def legacy(board: Json) -> Found:
     """Nothing of older Grafanas is left."""
     if board["schemaVersion"] != 42:
@@ -378,7 +389,7 @@ def columns(board: Json) -> Found:
 RULES: Final[tuple[Callable[[Json], Found], ...]] = (
     *(template_datasource, template_job, template_query, datasource, title_and_description, units, known_ids),
     *(has_queries, parses, rate_interval, job, counters, uneditable, used_variables, metrics, places, identities),
-    *(nulls, steps, legacy, legends, percents, columns),
+    *(nulls, steps, unknown, legacy, legends, percents, columns),
 )
 
 

@@ -34,6 +34,7 @@ CHOSEN: Final = {
     "slo": "booking-success",
     "__rate_interval": "30s",
     "__range": "2m",
+    "__interval": "5s",
 }
 """What a reader has chosen, and what Grafana makes of its own variables at a scrape interval of some seconds."""
 

@@ -70,6 +70,12 @@ def same_id(board: Json) -> None:
     board["panels"][2]["id"] = board["panels"][1]["id"]
 
 
+def timeline_of_thresholds(board: Json) -> None:
+    """Make states of a graph, coloured by thresholds."""
+    put("timeseries", "fieldConfig.defaults.color.mode", "thresholds")(board)
+    put("timeseries", "type", "state-timeline")(board)
+
+
 STEPS: Final = "fieldConfig.defaults.thresholds.steps"
 JOB: Final = '{job=~"$job", temporal_namespace=~"$temporal_namespace", workflow_type=~"$workflow_type"}'
 CLOSED: Final = f"temporal_slo_workflows_closed_total{JOB}"
@@ -112,6 +118,11 @@ LINTED: Final[dict[str, tuple[str, Plant]]] = {
     ),
     "steps lack the lowest": ("steps", put("stat", STEPS, [{"color": "red", "value": 1}])),
     "no such colour": ("steps", put("stat", f"{STEPS}.0.color", "mauve")),
+    "no data looks well": (
+        "unknown",
+        put("stat", STEPS, [{"color": "green", "value": None}, {"color": "red", "value": 1}]),
+    ),
+    "states have no names": ("unknown", timeline_of_thresholds),
     "no data source": ("template_datasource", without("datasource")),
     "no job": ("template_job", without("job")),
     "job is one": ("template_job", variable("job", "multi", value=False)),

@@ -1,6 +1,8 @@
 """The state that dashboards tell of an SLO, by Prometheus itself."""
 
 import subprocess
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +11,8 @@ import yaml
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.detail import left_over
-from temporal_slo.generate.dashboards.state import WORDS, state
+from temporal_slo.generate.dashboards.state import WORDS, blind, state
+from temporal_slo.spec.model import Calendar
 
 from .made import setting
 from .test_execution import filled
@@ -25,6 +28,8 @@ WELL: Final = {
 UP: Final = next(name for name in WELL if "exporter_up" in name)
 EVENTS: Final = next(name for name in WELL if "events" in name)
 LEFT: Final = next(name for name in WELL if "remaining" in name)
+INFO: Final = next(name for name in WELL if "slo_info" in name)
+OF_WORKERS: Final = INFO.replace("{", '{sli="activity_success", ')
 BURN: Final = next(name for name in WELL if "burn_rate" in name)
 
 
@@ -38,6 +43,8 @@ CASES: Final[dict[str, tuple[dict[str, float | None], str]]] = {
     "exporter away": ({EVENTS: None, UP: None}, "no data"),
     "Temporal away": ({UP: 0}, "no data"),
     "idle since ever": ({LEFT: None, BURN: None, EVENTS: 0}, "insufficient data"),
+    "never ran": ({LEFT: None, BURN: None, EVENTS: None}, "insufficient data"),
+    "workers away": ({INFO: None, OF_WORKERS: 1.0, LEFT: None, BURN: None, EVENTS: None}, "no data"),
     "overspent": ({LEFT: -0.5, BURN: 1.5}, "overspent"),
     "overspent, exporter away": ({LEFT: -0.5, BURN: 1.5, EVENTS: None, UP: None}, "overspent"),
     "slow": ({**burning("ticket")}, "burning"),
@@ -92,3 +99,22 @@ def test_bad_events_left(programs: dict[str, Path], tmp_path: Path) -> None:
     }
     # 21 samples of 10 a second, each of 30 seconds: 6300 events, 63 of them may be bad, half is spent.
     assert evaluated(programs, tmp_path, series, left_over(setting())) == 31
+
+
+def test_bad_events_left_of_a_month(programs: dict[str, Path], tmp_path: Path) -> None:
+    """A calendar month has its own count, also beside SLOs of as many days."""
+    month = replace(setting(), periods=(timedelta(days=30), Calendar(calendar="month", timezone="UTC")))
+    counts = {"good": 990.0, "bad": 10.0}
+    series: dict[str, float | None] = {
+        EVENTS: 10.0,
+        LEFT: 0.5,
+        f"slo:error_budget:ratio{OF}": 0.01,
+        f"slo:time_period:days{OF}": 30.0,
+    } | {f'temporal_slo_period_{kind}_events{OF[:-1]}, job="temporal-slo"}}': count for kind, count in counts.items()}
+    assert evaluated(programs, tmp_path, series, left_over(month)) == 5
+
+
+def test_blind(programs: dict[str, Path], tmp_path: Path) -> None:
+    """An overspent SLO that nothing is known of any more is counted among those without data."""
+    series: dict[str, float | None] = {**WELL, LEFT: -0.5, UP: None}
+    assert evaluated(programs, tmp_path, series, f"count({blind()})") == 1

@@ -13,7 +13,7 @@ ERROR_TYPE: Final = "error_type"
 TASK_CATEGORY: Final = "task_type"
 FRONTEND: Final = "frontend"
 
-POLLS: Final = "Poll.*"
+POLLS: Final = "Poll.*|GetTaskQueueUserData"
 """Operations that wait for work: most of all requests, and none of a customer."""
 
 CLOSED_IS_SHOWN: Final = "VisibilityTaskCloseExecution"

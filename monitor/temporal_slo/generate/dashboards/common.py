@@ -102,8 +102,11 @@ def increase(
     family: Family, *by: str, matchers: tuple[Matcher, ...] = (), window: str = INTERVAL, suffix: str = ""
 ) -> str:
     """Return by how much a counter of the exporter grew, by labels, counting replicas once."""
-    grown = f"increase({of(family, *matchers, suffix=suffix)}[{window}])"
-    return _summed(by, f"max without ({REPLICA_LABELS}) ({grown})")
+    selected = of(family, *matchers, suffix=suffix)
+    if window == RANGE:
+        # In so long a time an exporter may become another instance, which goes on from where the one before was.
+        return _summed(by, f"increase(max without ({REPLICA_LABELS}) ({selected})[{window}:$__interval])")
+    return _summed(by, f"max without ({REPLICA_LABELS}) (increase({selected}[{window}]))")
 
 
 def rate(family: Family, *by: str, matchers: tuple[Matcher, ...] = (), suffix: str = "") -> str:

@@ -24,7 +24,19 @@ from temporal_slo.generate.dashboards.common import (
     to_board,
 )
 from temporal_slo.generate.dashboards.state import KEYS, STEPS, WORDS, chosen, firing, state
-from temporal_slo.generate.kit import Annotation, Board, Query, Row, Step, Variable, gauge, stat, text, timeseries
+from temporal_slo.generate.kit import (
+    Annotation,
+    Board,
+    Query,
+    Row,
+    Step,
+    Variable,
+    Words,
+    gauge,
+    stat,
+    text,
+    timeseries,
+)
 from temporal_slo.generate.kit.parts import Link, Panel, by_name
 from temporal_slo.generate.rules import over
 from temporal_slo.names.sdk import SDK_WORKER_STARTS
@@ -35,6 +47,8 @@ from temporal_slo.spec.model import Calendar
 
 THIS: Final = Matcher(names.SLO, "=~", f"${names.SLO}")
 DAY: Final = 86400
+NEVER: Final = 1_000_000_000_000
+"""Seconds that stand for a budget that is not spent at all."""
 SECOND: Final = timedelta(seconds=1)
 
 
@@ -78,7 +92,10 @@ def _annotations() -> tuple[Annotation, ...]:
 def _now(setting: Setting) -> tuple[Panel, ...]:
     left, burn = _this(names.BUDGET_REMAINING), _this(names.PERIOD_BURN)
     # What is left, at the pace of the last hour, in parts of the period.
-    runs_out = f"clamp_min({left}, 0) / ({_hourly()} > 0) * {_this(names.PERIOD_DAYS)} * {DAY}"
+    runs_out = (
+        f"clamp_min({left}, 0) / ({_hourly()} > 0) * {_this(names.PERIOD_DAYS)} * {DAY} or "
+        f"({_hourly()} == 0) * 0 + {NEVER}"
+    )
     return (
         stat(
             "State",
@@ -117,13 +134,13 @@ def _now(setting: Setting) -> tuple[Panel, ...]:
             unit="s",
             decimals=1,
             steps=(Step(BAD), Step(HIGH, DAY), Step(WARN, 3 * DAY), Step(GOOD, 14 * DAY)),
-            empty="never at this pace",
+            words=(Words(NEVER, NEVER, "never at this pace", GOOD),),
         ),
         stat(
             "Bad events left",
             "How many more bad events the budget of the period bears, given the events of the period so far.",
             now(left_over(setting)),
-            unit="short",
+            unit="locale",
             decimals=0,
             steps=(Step(BAD), Step(WARN, 1), Step(GOOD, 5)),
         ),
@@ -143,7 +160,8 @@ def left_over(setting: Setting) -> str:
     """Return how many bad events the budget still bears: PromQL has a range for each period, and none for months."""
     days = _this(names.PERIOD_DAYS)
     counted = []
-    for period in setting.periods:
+    # Months first: what records them has days, too.
+    for period in sorted(setting.periods, key=lambda period: not isinstance(period, Calendar)):
         if isinstance(period, Calendar):
             month = (f"max by ({KEYS}) ({of(family, THIS)})" for family in (names.PERIOD_GOOD, names.PERIOD_BAD))
             counted.append(" + ".join(month))

@@ -72,7 +72,7 @@ def board(_: Setting) -> Board:
 
 
 def _now() -> tuple[Panel, ...]:
-    age = f"time() - {peak(names.EXPORTER_LAST_SUCCESS)}"
+    age = f"time() - min({peak(names.EXPORTER_LAST_SUCCESS, NS)})"
     return (
         stat(
             "Up",
@@ -85,7 +85,7 @@ def _now() -> tuple[Panel, ...]:
         ),
         stat(
             "Read last ago",
-            "How long ago a poll was complete.",
+            "How long ago a poll was complete, of the namespace where that is the longest.",
             now(age),
             unit="s",
             decimals=0,
@@ -103,7 +103,7 @@ def _now() -> tuple[Panel, ...]:
             "Audit drift",
             "Closed runs that Temporal counted beyond ours; nothing before the first audit.",
             now(f"max({of(names.EXPORTER_AUDIT_DRIFT)})"),
-            unit="short",
+            unit="locale",
             decimals=0,
             steps=NONE_WANTED,
             empty="not audited yet",
@@ -142,10 +142,10 @@ def _table() -> Panel:
         Column("A", "Up", steps=UP_STEPS, words=YES_NO),
         Column("B", "Read last ago", "s", 0, (Step("text"), Step(WARN, 60), Step(BAD, 180))),
         Column("C", "Uncovered", "s", 0, (Step("text"), Step(WARN, 1), Step(BAD, 900))),
-        Column("D", "Waiting for close events", "short", 0),
-        Column("E", "Audit drift", "short", 0, (Step("text"), Step(WARN, 1))),
+        Column("D", "Waiting for close events", "locale", 0),
+        Column("E", "Audit drift", "locale", 0, (Step("text"), Step(WARN, 1))),
         Column("F", "Last poll took", "s", 2),
-        Column("G", "Visibility requests", "short", 0),
+        Column("G", "Visibility requests", "locale", 0),
     )
     return table(
         "Namespaces",
@@ -318,11 +318,16 @@ def _bounded() -> Panel:
     )
 
 
+def _scraped(metric: str) -> str:
+    # Prometheus tells this of every target; those meant are exporters.
+    return f"{selector(metric, OF_JOB)} and on (job, instance) {of(names.EXPORTER_BUILD_INFO)}"
+
+
 def _scrape() -> Panel:
     return timeseries(
         "Scrapes take",
         "How long Prometheus took to scrape the exporter.",
-        Query(selector("scrape_duration_seconds", OF_JOB), "{{job}} {{instance}}"),
+        Query(_scraped("scrape_duration_seconds"), "{{job}} {{instance}}"),
         unit="s",
         size=(8, 7),
     )
@@ -332,7 +337,7 @@ def _samples() -> Panel:
     return timeseries(
         "Series",
         "Samples in a scrape: what the exporter costs Prometheus.",
-        Query(selector("scrape_samples_scraped", OF_JOB), "{{job}} {{instance}}"),
+        Query(_scraped("scrape_samples_scraped"), "{{job}} {{instance}}"),
         unit="short",
         size=(8, 7),
         steps=(Step(GOOD), Step(HIGH, 10000)),

@@ -17,7 +17,7 @@ from temporal_slo.generate.dashboards.common import (
     shown_windows,
     to_board,
 )
-from temporal_slo.generate.dashboards.state import KEYS, LEGEND, STEPS, WORDS, chosen, firing, state
+from temporal_slo.generate.dashboards.state import KEYS, LEGEND, STEPS, WORDS, blind, chosen, firing, state
 from temporal_slo.generate.kit import (
     Board,
     Column,
@@ -76,7 +76,7 @@ def _counts() -> tuple[Panel, ...]:
         (
             "Without data",
             "SLOs that nothing is known of: the exporter is away, or cannot read Temporal.",
-            _counted(f"({state()} >= 2) < 3"),
+            _counted(blind()),
             (Step("green"), Step("purple", 1)),
         ),
     )
@@ -145,6 +145,7 @@ def _budgets() -> Panel:
         now(f"sort({chosen(names.BUDGET_REMAINING)})", LEGEND),
         unit="percentunit",
         steps=BUDGET_STEPS,
+        high=1,
         decimals=1,
     )
 
@@ -164,7 +165,7 @@ def _states() -> Panel:
     return state_timeline(
         "States",
         "How the state of each SLO changed. Insufficient data: nothing happened that counts.",
-        Query(state(), LEGEND),
+        Query(f"floor({state()})", LEGEND),
         words=WORDS,
         size=(14, 8),
     )

@@ -21,7 +21,7 @@ def schedules() -> Panel:
         Column("A", "Overdue", "s", 0, (Step("text"), Step(HIGH, 60), Step(BAD, 600))),
         Column("B", "Last action ago", "s", 0),
         Column("C", "Paused", steps=(Step(GOOD), Step(WARN, 1)), words=NO_YES),
-        Column("D", "Waiting actions", "short", 0),
+        Column("D", "Waiting actions", "locale", 0),
     )
     return table(
         "Schedules",

@@ -9,14 +9,17 @@ from temporal_slo.names import Family
 from temporal_slo.promql import Matcher, selector
 from temporal_slo.spec.burn import BASE
 from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.model import ActivitySuccess, ScheduleToStart
 
 KEYS: Final = f"{names.SLO}, {names.NAMESPACE}"
 
-LEGEND: Final = f"{{{{{names.SLO}}}}}"
+LEGEND: Final = f"{{{{{names.SLO}}}}} · {{{{{names.NAMESPACE}}}}}"
 
 FIRING: Final = Matcher("alertstate", "=", "firing")
 BURNS: Final = Matcher("alertname", "=", names.ALERT_BURN)
 OF_AN_SLO: Final = Matcher(names.SLO, "=~", ".+")
+
+OF_WORKERS: Final = f"{ActivitySuccess.kind}|{ScheduleToStart.kind}"
 
 WORDS: Final = (
     Words(0, 0.99, "ok", GOOD),
@@ -53,8 +56,7 @@ def firing(*matchers: Matcher) -> Annotation:
 def state(*matchers: Matcher) -> str:
     """Return the state of each SLO: a whole number that `WORDS` names, and a part of one: what is spent.
 
-    No data is where the exporter tells nothing, or cannot read Temporal: its last counts stand still then, and look
-    like a shop without customers. Insufficient is where it does, and nothing happened that would count.
+    No data is what is `blind`. Insufficient is where something is known, and nothing happened that would count.
 
     Args:
         matchers: Which SLOs.
@@ -64,19 +66,34 @@ def state(*matchers: Matcher) -> str:
         f"max by ({KEYS}) ({alerting(BURNS, Matcher(names.SEVERITY, '=', severity), *matchers)})"
         for severity in ("page", "ticket")
     )
-    silent = f"max by ({names.NAMESPACE}) ({_of(names.EXPORTER_UP)}) == 0"
-    known = chosen(f"{names.EVENTS_RATE}{lasting(BASE)}", *matchers)
     states = (
         f"({page} * 0 + 5)",
         f"(({chosen(names.BUDGET_REMAINING, *matchers)} < 0) * 0 + 4)",
         f"({ticket} * 0 + 3)",
-        f"(({info} unless {known}) * 0 + 2)",
-        f"(({info} and on ({names.NAMESPACE}) ({silent})) * 0 + 2)",
+        f"({blind(*matchers)} * 0 + 2)",
         f"(({info} unless {chosen(names.BUDGET_REMAINING, *matchers)}) * 0 + 1)",
         f"({info} * 0)",
     )
     spent = f"(0.5 * clamp({chosen(names.PERIOD_BURN, *matchers)}, 0, 1) or {info} * 0)"
     return f"({' or '.join(states)}) + {spent}"
+
+
+def blind(*matchers: Matcher) -> str:
+    """Return the SLOs that nothing is known of.
+
+    The exporter tells nothing, or cannot read Temporal: its last counts stand still then, and look like a shop without
+    customers. A workflow type that never ran has no series either, but where the exporter is well that is known. Of
+    what workers tell there is nothing without them.
+
+    Args:
+        matchers: Which SLOs.
+    """
+    well = f"max by ({names.NAMESPACE}) ({_of(names.EXPORTER_UP)}) == 1"
+    told = chosen(f"{names.EVENTS_RATE}{lasting(BASE)}", *matchers)
+    mirrored, worked = (
+        chosen(names.SLO_INFO, *matchers, Matcher(names.SLI_LABEL, operator, OF_WORKERS)) for operator in ("!~", "=~")
+    )
+    return f"(({mirrored} unless on ({names.NAMESPACE}) ({well})) or ({worked} unless {told}))"
 
 
 def _of(family: Family) -> str:

@@ -115,7 +115,7 @@ def _now(sdks: Sdk) -> tuple[Panel, ...]:
             "Failed workflow tasks",
             "Workflow tasks that failed in the time range, by a bug, non-determinism or a deadlock.",
             now(tasks),
-            unit="short",
+            unit="locale",
             decimals=0,
             steps=TRUE_IS_BAD,
         ),
@@ -139,7 +139,7 @@ def _now(sdks: Sdk) -> tuple[Panel, ...]:
             "Errors of the library",
             "Errors of the worker library itself in the time range; they never reach a workflow.",
             now(f"sum(increase({errors}[{RANGE}])) or 0 * sum({_info()})"),
-            unit="short",
+            unit="locale",
             decimals=0,
             steps=NONE_WANTED,
         ),
@@ -162,9 +162,9 @@ def _queues() -> Panel:
         Column(names.TASK_QUEUE, "Task queue"),
         Column(names.TASK_TYPE, "Kind"),
         Column(names.NAMESPACE, "Temporal namespace"),
-        Column("A", "Backlog", "short", 0, (Step("text"), Step(WARN, 1), Step(BAD, 100))),
+        Column("A", "Backlog", "locale", 0, (Step("text"), Step(WARN, 1), Step(BAD, 100))),
         Column("B", "Oldest waits for", "s", 0, (Step("text"), Step(WARN, 10), Step(BAD, 60))),
-        Column("C", "Workers asking", "short", 0, (Step(BAD), Step("text", 1))),
+        Column("C", "Workers asking", "locale", 0, (Step(BAD), Step("text", 1))),
         Column("D", "Asked last ago", "s", 0, (Step("text"), Step(HIGH, 120))),
     )
     return table(
@@ -178,7 +178,7 @@ def _queues() -> Panel:
 
 
 def _backlog() -> Panel:
-    by = names.TASK_QUEUE, names.TASK_TYPE
+    by = names.TASK_QUEUE, names.TASK_TYPE, names.NAMESPACE
     return timeseries(
         "Backlog",
         "Tasks that wait in each queue.",
@@ -189,7 +189,7 @@ def _backlog() -> Panel:
 
 
 def _flow() -> Panel:
-    by = names.TASK_QUEUE, names.TASK_TYPE
+    by = names.TASK_QUEUE, names.TASK_TYPE, names.NAMESPACE
     return timeseries(
         "Added and taken",
         "Tasks a second that came to each queue, and that workers took: where more come, the backlog grows.",

@@ -1,5 +1,6 @@
 """What workflows do: how many start, how they end, how long they take, and which do not end at all."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from temporal_slo import names
@@ -44,7 +45,7 @@ from temporal_slo.generate.kit import (
     table,
     timeseries,
 )
-from temporal_slo.generate.kit.parts import Panel, by_name
+from temporal_slo.generate.kit.parts import Json, Panel, by_name
 from temporal_slo.names import Family
 from temporal_slo.promql import Matcher, one_of, selector
 
@@ -58,6 +59,7 @@ COLORS: Final = {
     "terminated": "purple",
     "retried": WARN,
 }
+OUTCOMES: Final = {"good": GOOD, "bad": BAD, "excluded": "blue", "unknown": WARN, "none": "purple"}
 QUANTILES: Final = ((0.5, "half"), (0.9, "9 of 10"), (0.99, "99 of 100"))
 
 
@@ -94,21 +96,21 @@ def _now() -> tuple[Panel, ...]:
             "Started",
             "Runs that started in the time range.",
             now(increase(names.WORKFLOWS_STARTED, matchers=TYPED, window=RANGE)),
-            unit="short",
+            unit="locale",
             decimals=0,
         ),
         stat(
             "Closed",
             "Runs that closed in the time range, however they ended.",
             now(increase(names.WORKFLOWS_CLOSED, matchers=TYPED, window=RANGE)),
-            unit="short",
+            unit="locale",
             decimals=0,
         ),
         stat(
             "Failed or timed out",
             "Runs that failed for good or timed out in the time range.",
             now(failed),
-            unit="short",
+            unit="locale",
             decimals=0,
             steps=(Step(GOOD), Step(HIGH, 1)),
         ),
@@ -116,14 +118,14 @@ def _now() -> tuple[Panel, ...]:
             "Open",
             "Runs that were open at the last poll.",
             now(total(names.WORKFLOWS_RUNNING, matchers=TYPED)),
-            unit="short",
+            unit="locale",
             decimals=0,
         ),
         stat(
             "Overdue",
             "Runs that are open for longer than an SLO allows.",
             now(total(names.WORKFLOWS_OVERDUE, matchers=TYPED)),
-            unit="short",
+            unit="locale",
             decimals=0,
             steps=NONE_WANTED,
             empty="no such SLO",
@@ -132,7 +134,7 @@ def _now() -> tuple[Panel, ...]:
             "Stuck",
             "Runs whose workflow tasks fail over and over.",
             now(_stuck_now()),
-            unit="short",
+            unit="locale",
             decimals=0,
             steps=TRUE_IS_BAD,
         ),
@@ -154,7 +156,6 @@ def _over_time(title: str, text: str, family: Family, *by: str) -> Panel:
 
 
 def _closed() -> Panel:
-    overrides = [by_name(status, {"color": {"mode": "fixed", "fixedColor": color}}) for status, color in COLORS.items()]
     expr = rate(names.WORKFLOWS_CLOSED, names.STATUS, matchers=TYPED)
     return timeseries(
         "Closed by status",
@@ -163,8 +164,12 @@ def _closed() -> Panel:
         unit="reqps",
         stacked=True,
         size=(12, 7),
-        overrides=overrides,
+        overrides=_colored(COLORS),
     )
+
+
+def _colored(colors: Mapping[str, str]) -> list[Json]:
+    return [by_name(series, {"color": {"mode": "fixed", "fixedColor": color}}) for series, color in colors.items()]
 
 
 def _outcomes() -> Panel:
@@ -176,6 +181,7 @@ def _outcomes() -> Panel:
         unit="reqps",
         stacked=True,
         size=(12, 7),
+        overrides=_colored(OUTCOMES),
     )
 
 
@@ -232,25 +238,26 @@ def _oldest() -> Panel:
 
 
 def _overdue() -> Panel:
-    expr = peak(names.WORKFLOWS_OVERDUE, names.SLO, names.WORKFLOW_TYPE, matchers=TYPED)
+    by = names.SLO, names.WORKFLOW_TYPE, names.NAMESPACE
     return timeseries(
         "Overdue runs",
         "Runs that are open for longer than an SLO allows.",
-        Query(expr, by_legend(names.SLO, names.WORKFLOW_TYPE)),
+        Query(peak(names.WORKFLOWS_OVERDUE, *by, matchers=TYPED), by_legend(*by)),
         unit="short",
         steps=NONE_WANTED,
     )
 
 
 def _stuck() -> Panel:
-    by = names.WORKFLOW_TYPE, names.CATEGORY, names.CAUSE
+    by = names.WORKFLOW_TYPE, names.CATEGORY, names.CAUSE, names.NAMESPACE
+    activity = names.WORKFLOW_TYPE, names.ACTIVITY_TYPE, names.NAMESPACE
     stuck = peak(names.WORKFLOWS_WITH_TASK_PROBLEMS, *by, matchers=TYPED)
-    retrying = peak(names.ACTIVITIES_RETRYING, names.WORKFLOW_TYPE, names.ACTIVITY_TYPE, matchers=TYPED)
+    retrying = peak(names.ACTIVITIES_RETRYING, *activity, matchers=TYPED)
     return timeseries(
         "Stuck runs and activities",
         "Runs whose workflow tasks fail over and over, by cause, and activities that are retried over and over.",
         Query(stuck, f"{by_legend(*by)}"),
-        Query(retrying, f"{by_legend(names.WORKFLOW_TYPE, names.ACTIVITY_TYPE)} retried"),
+        Query(retrying, f"{by_legend(*activity)} retried"),
         unit="short",
         steps=NONE_WANTED,
     )
@@ -282,12 +289,12 @@ def _types(setting: Setting) -> Panel:
     columns = (
         Column(names.WORKFLOW_TYPE, "Workflow type", links=links),
         Column(names.NAMESPACE, "Temporal namespace"),
-        Column("A", "Started", "short", 0),
-        Column("B", "Closed", "short", 0),
-        Column("C", "Failed or timed out", "short", 0, (Step("text"), Step(HIGH, 1))),
+        Column("A", "Started", "locale", 0),
+        Column("B", "Closed", "locale", 0),
+        Column("C", "Failed or timed out", "locale", 0, (Step("text"), Step(HIGH, 1))),
         Column("D", "Share of them", "percentunit", 1, (Step("text"), Step(HIGH, 0.01), Step(BAD, 0.1))),
         Column("E", "Mean duration", "s", 1),
-        Column("F", "Open", "short", 0),
+        Column("F", "Open", "locale", 0),
         Column("G", "Oldest", "s", 0),
     )
     return table(
@@ -306,7 +313,7 @@ def _reasons() -> Panel:
         "Reasons",
         "Failures in the time range by the type of the innermost cause, the ten most frequent.",
         now(f"topk(10, {expr} > 0)", by_legend(names.FAILURE_TYPE)),
-        unit="short",
+        unit="locale",
         decimals=0,
         size=(8, 9),
         steps=(Step(HIGH),),

@@ -17,6 +17,7 @@ from temporal_slo.generate.kit.parts import (
 )
 
 NEUTRAL: Final = (Step("blue"),)
+NONE: Final = Step("#808080")
 MANY: Final = 6
 """So many series want a table for a legend."""
 
@@ -79,9 +80,19 @@ def stat(
         "percentChangeColorMode": "standard",
     }
     defaults = {**_numbers(unit, decimals), "noValue": empty}
+    colors = _none_first(steps)
     return Panel(
-        "stat", title, description, queries, size, options, {}, defaults, steps=steps, words=words, links=links
+        "stat", title, description, queries, size, options, {}, defaults, steps=colors, words=words, links=links
     )
+
+
+def _none_first(steps: Sequence[Step]) -> Sequence[Step]:
+    # Where there is no data Grafana takes the first colour, which would say that all is well, or that nothing is.
+    first, *others = steps
+    if not others:
+        return steps
+    lowest = min(step.value or 0 for step in others)
+    return (NONE, Step(first.color, min(0, lowest - 1)), *others)
 
 
 def timeseries(
@@ -224,10 +235,11 @@ def bar_gauge(
     unit: str,
     size: tuple[int, int] = (12, 8),
     steps: Sequence[Step] = NEUTRAL,
+    high: float | None = None,
     decimals: int | None = None,
     links: Sequence[Link] = (),
 ) -> Panel:
-    """Return a panel of one bar for each series; the arguments are those of `stat`."""
+    """Return a panel of one bar for each series, up to *high*; the other arguments are those of `stat`."""
     options: Json = {
         "reduceOptions": _reduced("lastNotNull"),
         "orientation": "horizontal",
@@ -240,7 +252,7 @@ def bar_gauge(
         "minVizHeight": 16,
         "legend": _legend(shown=False),
     }
-    defaults = _numbers(unit, decimals, 0)
+    defaults = _numbers(unit, decimals, 0, high)
     return Panel("bargauge", title, description, queries, size, options, {}, defaults, steps=steps, links=links)
 
 
@@ -305,7 +317,7 @@ def state_timeline(
     words: Sequence[Words],
     size: tuple[int, int] = (24, 6),
 ) -> Panel:
-    """Return a panel of one bar for each series that shows how its state changed; *words* name the states."""
+    """Return a panel of one bar for each series that shows how its state changed; *words* name whole numbers."""
     options: Json = {
         "showValue": "auto",
         "rowHeight": 0.85,
@@ -315,10 +327,9 @@ def state_timeline(
         "tooltip": {"mode": "single", "sort": "none"},
     }
     custom: Json = {"lineWidth": 0, "fillOpacity": 75, "spanNulls": False, "hideFrom": _shown_everywhere()}
-    steps = [Step(words[0].color), *(Step(one.color, one.low) for one in words[1:])]
-    return Panel(
-        "state-timeline", title, description, queries, size, options, custom, {"unit": "none"}, steps, words=words
-    )
+    # Without thresholds: where they give the colours, Grafana names the states by them, and not by these words.
+    defaults = {"unit": "none", "color": {"mode": "palette-classic"}}
+    return Panel("state-timeline", title, description, queries, size, options, custom, defaults, words=words)
 
 
 def text(title: str, description: str, markdown: str, *, size: tuple[int, int] = (8, 5)) -> Panel:
