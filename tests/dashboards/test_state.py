@@ -104,7 +104,7 @@ def test_bad_events_left(programs: dict[str, Path], tmp_path: Path) -> None:
 def test_bad_events_left_of_a_month(programs: dict[str, Path], tmp_path: Path) -> None:
     """A calendar month has its own count, also beside SLOs of as many days."""
     month = replace(setting(), periods=(timedelta(days=30), Calendar(calendar="month", timezone="UTC")))
-    counts = {"good": 990.0, "bad": 10.0}
+    counts: dict[str, float | None] = {"good": 990.0, "bad": 10.0}
     series: dict[str, float | None] = {
         EVENTS: 10.0,
         LEFT: 0.5,

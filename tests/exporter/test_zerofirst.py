@@ -54,9 +54,22 @@ def test_read_zero_is_a_start() -> None:
     assert counters.expose({"a": 3}) == {"a": 3}
 
 
-def test_known_series_are_not_held() -> None:
-    """A series that an earlier process exposed goes on at its value."""
-    assert gate(known=["a"]).expose({"a": 7, "b": 5}) == {"a": 7, "b": 0}
+def test_known_series_begin_where_they_were() -> None:
+    """A series that an earlier process exposed goes on from its value, once that was read: its target may be new."""
+    counters = gate(known=["a"])
+    assert counters.expose({"a": 7, "b": 5}) == {"a": 7, "b": 0}
+    assert counters.expose({"a": 9, "b": 6}) == {"a": 7, "b": 0}
+    counters.served(2)
+    assert counters.expose({"a": 12, "b": 8}) == {"a": 12, "b": 8}
+    assert counters.expose({"a": 13, "b": 8}) == {"a": 13, "b": 8}
+
+
+def test_other_buckets() -> None:
+    """A histogram whose buckets have become others is shown as it is: it has no start that would fit."""
+    before, after = (Histogram(Durations((1,) * (len(edges) + 1), 3.5), edges) for edges in ((5.0,), (5.0, 9.0)))
+    counters: ZeroFirst[str, Histogram] = ZeroFirst(Clock(), known=["a"])
+    assert counters.expose({"a": before}) == {"a": before}
+    assert counters.expose({"a": after}) == {"a": after}
 
 
 def test_scrape_before_the_series() -> None:
@@ -182,6 +195,37 @@ def test_no_zero() -> None:
     """What has no known zero is refused rather than shown at its value."""
     with pytest.raises(TypeError, match="'seven' is neither a number nor a histogram"):
         zero_of("seven")
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["count", "publish", "scrape", "restart"]), max_size=60))
+def test_every_instance_sees_what_was_counted(plan: list[str]) -> None:
+    """Each process is an instance of its own to Prometheus, and yet nothing that closed between them is lost."""
+    truth, released = 0, set[str]()
+    counters, shown, samples, increase = gate(), 0.0, list[float](), 0.0
+    for step in [*plan, "restart", "publish", "scrape", "publish", "scrape"]:
+        if step == "count":
+            truth += 1
+        elif step == "publish":
+            shown = counters.expose({"a": truth})["a"]
+            released |= counters.released
+        elif step == "scrape" and counters.generation:
+            counters.served(counters.generation)
+            samples.append(shown)
+        elif step == "restart" and samples:
+            # It had publish and scrape to its end before; what counts from now on is the next one's.
+            shown = counters.expose({"a": truth})["a"]
+            released |= counters.released
+            samples.append(shown)
+            counters.served(counters.generation)
+            shown = counters.expose({"a": truth})["a"]
+            released |= counters.released
+            samples.append(shown)
+            increase += samples[-1] - samples[0]
+            counters, samples = gate(known=released), []
+            # What it exposes first is what the ledger has.
+            shown = counters.expose({"a": truth})["a"]
+    assert increase + (samples[-1] - samples[0] if samples else 0) == truth
 
 
 steps = st.lists(

@@ -1,4 +1,4 @@
-"""New counters are exposed at 0 before they count, so that Prometheus sees the first increment."""
+"""Counters are exposed where they begin before they count, so that Prometheus sees the first increment."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -19,11 +19,19 @@ class _Mark(NamedTuple):
     time: float
 
 
+class _Start(NamedTuple, Generic[V]):
+    """Where a series begins: when it was first exposed, and its value then; None for a new one, which begins at 0."""
+
+    first: _Mark
+    value: V | None
+
+
 class ZeroFirst(Generic[K, V]):
-    """Holds each new series at 0 until the scrapers have read that zero.
+    """Holds each new series at 0 until the scrapers have read that zero, and each older one where it stood.
 
     `increase()` takes the first sample of a series as its start: a counter that appears at 1 has not increased, and
-    the first failure of a workflow type would never be seen.
+    the first failure of a workflow type would never be seen. After a restart a series may have other labels of its
+    target, and so be new to Prometheus: what was counted since must come after a sample of what was known before.
 
     All series that first appear in one publish are let go in one publish: a run's counter and its histogram, given
     to the same `expose`, move together. One that was let go before is not held back for a newer one beside it; where
@@ -39,7 +47,7 @@ class ZeroFirst(Generic[K, V]):
         clock: Seconds, never going back.
         hold: Seconds after which a series is let go in any case; also how long a scraper counts as one after its
             last scrape.
-        known: Keys that were let go before, by an earlier process; they are never held back.
+        known: Keys that were let go before, by an earlier process; they begin where they are.
         zero: Returns the zero of a value.
 
     Attributes:
@@ -59,29 +67,37 @@ class ZeroFirst(Generic[K, V]):
         self._clock = clock
         self._hold = hold
         self._known = set(known)
+        self._going = set[K]()
         self._zero: Callable[[V], V] = zero or zero_of
         # When each was first exposed, and when each last scraped what.
-        self._held: dict[K, _Mark] = {}
+        self._held: dict[K, _Start[V]] = {}
         self._scrapers: dict[str, _Mark] = {}
         self.generation = 0
         self.released: frozenset[K] = frozenset()
 
     def know(self, keys: Iterable[K]) -> None:
-        """Take note of *keys* that were let go before, by an earlier process; they are never held back."""
+        """Take note of *keys* that were let go before, by an earlier process; they begin where they are."""
         self._known.update(keys)
 
     def expose(self, values: Mapping[K, V]) -> Mapping[K, V]:
-        """Return what to publish of *values*: the same, but zeros for the series that are held. Starts a generation.
+        """Return what to publish of *values*: the same, but the starts of those that are held. Begins a generation.
 
         A series that is missing from *values* is not forgotten: once let go, it never starts at 0 again.
         """
         now = self._clock()
         self.released = self._release(now)
         self.generation += 1
-        for key in values.keys() - self._known - self._held.keys():
-            self._held[key] = _Mark(self.generation, now)
+        for key in values.keys() - self._going - self._held.keys():
+            self._held[key] = _Start(_Mark(self.generation, now), values[key] if key in self._known else None)
         held = self._held.keys() & values.keys()
-        return {**values, **{key: self._zero(values[key]) for key in held}} if held else values
+        return {**values, **{key: self._start(key, values[key]) for key in held}} if held else values
+
+    def _start(self, key: K, value: V) -> V:
+        start = self._held[key].value
+        if start is None:
+            return self._zero(value)
+        # Where its buckets are others by now there is no such start.
+        return start if _alike(start, value) else value
 
     def served(self, generation: int, scraper: str = "") -> None:
         """Take note that *scraper* was sent the exposition of the publish *generation*, to its end.
@@ -98,11 +114,27 @@ class ZeroFirst(Generic[K, V]):
         self._scrapers = {name: last for name, last in self._scrapers.items() if now - last.time < self._hold}
         # The slowest scraper decides; without any, only time does.
         seen = min((last.generation for last in self._scrapers.values()), default=0)
-        done = [key for key, first in self._held.items() if first.generation <= seen or now - first.time >= self._hold]
+        done = [
+            key for key, (first, _) in self._held.items() if first.generation <= seen or now - first.time >= self._hold
+        ]
         for key in done:
             del self._held[key]
-        self._known.update(done)
-        return frozenset(done)
+        new = frozenset(done) - self._known
+        self._going.update(done)
+        self._known.update(new)
+        return new
+
+
+def _alike(start: object, value: object) -> bool:
+    if isinstance(start, Exemplified):
+        start = start.value
+    if isinstance(value, Exemplified):
+        value = value.value
+    if isinstance(start, Histogram) and isinstance(value, Histogram):
+        return start.edges == value.edges
+    if isinstance(start, Durations) and isinstance(value, Durations):
+        return len(start.counts) == len(value.counts)
+    return isinstance(start, int | float) == isinstance(value, int | float)
 
 
 def zero_of(value: V) -> V:
