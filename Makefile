@@ -42,7 +42,7 @@ format: .venv/ready  ## Format the code, mend what the linter can, and renew MET
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m temporal_slo.metrics_page > METRICS.md
-	@$(BIN)/temporal-slo generate deploy/slos --receivers deploy/receivers.yaml > /dev/null
+	@$(BIN)/temporal-slo generate deploy/slos --prune --receivers deploy/receivers.yaml > /dev/null
 
 clean:  ## Remove the virtual environment, the fetched servers and every cache.
 	rm -rf .venv .tools dist .mypy_cache .pytest_cache .ruff_cache

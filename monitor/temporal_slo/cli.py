@@ -177,6 +177,7 @@ def _generate(args: argparse.Namespace, context: Context) -> int:
         links,
         partial(print, file=context.stdout),
         check=args.check,
+        prune=args.prune,
         operator=args.format == "operator",
         receivers=args.receivers,
         dashboards=Path(args.dashboards or Path(args.out).parent / "dashboards"),

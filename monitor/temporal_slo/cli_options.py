@@ -48,6 +48,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
         "--dashboards", metavar="FOLDER", help="where dashboards belong; default: dashboards beside --out"
     )
     parser.add_argument("--check", action="store_true", help="only tell which files are missing, stale or orphaned")
+    parser.add_argument("--prune", action="store_true", help="remove files that were made by specs that are no more")
     parser.add_argument(
         "--format", choices=("prometheus", "operator"), default="prometheus", help="default %(default)s"
     )

@@ -50,7 +50,7 @@ def test_drift(tmp_path: Path) -> None:
     (tmp_path / "temporal-slo-former.json").write_text(made()["temporal-slo-workers.json"])
     (tmp_path / "temporal-slo-mine.json").write_text('{"editable": true, "tags": ["temporal-slo"]}')
     found = Drift(["temporal-slo-server.json"], ["temporal-slo-detail.json"], ["temporal-slo-former.json"])
-    assert drift(tmp_path, made()) == found == write(tmp_path, made())
+    assert drift(tmp_path, made()) == found == write(tmp_path, made(), prune=True)
     assert not any(drift(tmp_path, made()))
     assert (tmp_path / "temporal-slo-mine.json").exists()
 

@@ -104,13 +104,14 @@ def test_bad_events_left(programs: dict[str, Path], tmp_path: Path) -> None:
 def test_bad_events_left_of_a_month(programs: dict[str, Path], tmp_path: Path) -> None:
     """A calendar month has its own count, also beside SLOs of as many days."""
     month = replace(setting(), periods=(timedelta(days=30), Calendar(calendar="month", timezone="UTC")))
-    counts: dict[str, float | None] = {"good": 990.0, "bad": 10.0}
     series: dict[str, float | None] = {
         EVENTS: 10.0,
         LEFT: 0.5,
         f"slo:error_budget:ratio{OF}": 0.01,
         f"slo:time_period:days{OF}": 30.0,
-    } | {f'temporal_slo_period_{kind}_events{OF[:-1]}, job="temporal-slo"}}': count for kind, count in counts.items()}
+        f'temporal_slo_period_good_events{OF[:-1]}, job="temporal-slo"}}': 990.0,
+        f'temporal_slo_period_bad_events{OF[:-1]}, job="temporal-slo"}}': 10.0,
+    }
     assert evaluated(programs, tmp_path, series, left_over(month)) == 5
 
 

@@ -52,9 +52,11 @@ def test_drift(spec: Path, tmp_path: Path) -> None:
     (out / "shop.rules.yaml").write_text("by hand")
     (out / "causes-shop-prod.rules.yaml").unlink()
     (out / "former.rules.yaml").write_text(f"{MARK}groups: []\n")
-    (out / "foreign.rules.yaml").write_text("groups: []\n")
+    (out / "foreign.rules.yaml").write_bytes(b"groups: [] # \xff\n")
+    (out / "alertmanager.yaml").write_text(MARK)
     found = Drift(["causes-shop-prod.rules.yaml"], ["shop.rules.yaml"], ["former.rules.yaml"])
     assert drift(out, files) == found == write(out, files)
+    assert drift(out, files) == Drift([], [], found.orphaned) == write(out, files, prune=True)
     assert not any(drift(out, files))
     assert (out / "foreign.rules.yaml").exists()
 

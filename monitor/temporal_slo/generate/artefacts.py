@@ -101,11 +101,13 @@ def _document(name: str, groups: list[rules.Group], *, operator: bool) -> str:
 
 def drift(folder: Path, files: Files) -> Drift:
     """Return how *folder* differs from *files*; only files that were made here once can be orphaned."""
-    there = {path.name: path.read_text() for pattern in OURS for path in folder.glob(pattern)}
+    # Files of others may hold anything.
+    there = {path.name: path.read_text(errors="replace") for pattern in OURS for path in folder.glob(pattern)}
     return Drift(
         missing=sorted(files.keys() - there.keys()),
         stale=sorted(name for name in files.keys() & there.keys() if files[name] != there[name]),
-        orphaned=sorted(name for name in there.keys() - files.keys() if _is_ours(name, there[name])),
+        # Who is told may be made by a command of its own.
+        orphaned=sorted(name for name in there.keys() - files.keys() - {ALERTMANAGER} if _is_ours(name, there[name])),
     )
 
 
@@ -113,8 +115,13 @@ def _is_ours(name: str, text: str) -> bool:
     return text.startswith(MARK) or (name.endswith(".json") and TAGGED.search(text) is not None)
 
 
-def write(folder: Path, files: Files) -> Drift:
-    """Put *files* in place, each at once, and remove those that are made no more; return what had differed.
+def write(folder: Path, files: Files, *, prune: bool = False) -> Drift:
+    """Put *files* in place, each at once; return what had differed.
+
+    Args:
+        folder: Where they belong.
+        files: Texts by name.
+        prune: Remove files that were made here once, and are not among *files*.
 
     Raises:
         UsageError: The folder cannot be written; a file that was there is whole all the same.
@@ -124,7 +131,7 @@ def write(folder: Path, files: Files) -> Drift:
         found = drift(folder, files)
         for name in (*found.missing, *found.stale):
             _replace(folder / name, files[name])
-        for name in found.orphaned:
+        for name in found.orphaned if prune else ():
             (folder / name).unlink()
     except OSError as error:
         raise UsageError(f"{folder}", f"cannot be written: {error.strerror}", "give a folder of yours") from error

@@ -18,6 +18,8 @@ WEB: Final = "http://localhost:8233"
 
 PROFILES: Final = {"whole": WHOLE, "plain": PLAIN}
 
+UNKNOWN: Final = "is made by none of these specs"
+
 Print = Callable[[str], None]
 
 
@@ -40,6 +42,7 @@ def generate(
     *,
     check: bool,
     operator: bool,
+    prune: bool = False,
     receivers: str | None = None,
     dashboards: Path | None = None,
     profile: Profile = WHOLE,
@@ -53,6 +56,7 @@ def generate(
         show: Prints a line.
         check: Change nothing.
         operator: Make objects of Kubernetes.
+        prune: Remove files that specs made once and make no more; they are only told of otherwise.
         receivers: A file that says who is told: then Alertmanager's configuration is among the files.
         dashboards: Where dashboards belong; none are made without it.
         profile: How workers' own metrics are named.
@@ -70,17 +74,17 @@ def generate(
             raise UsageError("--dashboards", "is the folder of the alerts", "give it a folder of its own")
         folders[dashboards] = provisioning.files(specs, links, profile, operator=operator)
     # All is made by now: a fault leaves what was there. And each folder gets its turn, whatever is wrong in the first.
-    well = [_put(folder, made, show, check=check) for folder, made in folders.items()]
+    well = [_put(folder, made, show, check=check, prune=prune) for folder, made in folders.items()]
     return all(well)
 
 
-def _put(folder: Path, files: Files, show: Print, *, check: bool) -> bool:
+def _put(folder: Path, files: Files, show: Print, *, check: bool, prune: bool) -> bool:
     if check:
         found = drift(folder, files)
-        _tell(found, show, ("is missing", "is stale", "is made by no spec any more"))
+        _tell(found, show, ("is missing", "is stale", UNKNOWN))
         return not any(found)
-    found = write(folder, files)
-    _tell(found, show, ("written", "written anew", "removed"))
+    found = write(folder, files, prune=prune)
+    _tell(found, show, ("written", "written anew", "removed" if prune else f"{UNKNOWN}; --prune removes it"))
     show(_summary(folder, files))
     return True
 

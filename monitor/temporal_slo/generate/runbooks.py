@@ -59,10 +59,11 @@ RUNBOOKS: Final = {
         "Start it again. It reads what closed meanwhile; nothing is lost.",
     ),
     "TemporalSloNamespaceUnreachable": Runbook(
-        "The exporter runs, but its polls of the Temporal namespace fail.",
+        "The exporter runs, but its polls of the Temporal namespace fail; or it ends before its first one, again and "
+        "again.",
         "Figures are old, and budget alerts with them.",
         (
-            "`/readyz` tells the reason.",
+            "`/readyz` tells the reason; is it there at all, or restarted over and over (killed for its memory)?",
             "Does Temporal answer others: the Web UI, `temporal workflow list`?",
             "Were credentials changed (`temporal_slo_exporter_credentials_last_reload_successful`)?",
         ),

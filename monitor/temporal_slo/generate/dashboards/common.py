@@ -88,6 +88,11 @@ def of(family: Family, *matchers: Matcher, suffix: str = "") -> str:
     return selector(f"{family.sample}{suffix}", OF_JOB, *chosen, *matchers)
 
 
+def of_target(metric: str) -> str:
+    """Return what Prometheus tells of every target, of those that are exporters."""
+    return f"{selector(metric, OF_JOB)} and on (job, instance) {of(names.EXPORTER_BUILD_INFO)}"
+
+
 def peak(family: Family, *by: str, matchers: tuple[Matcher, ...] = ()) -> str:
     """Return the highest value of each set of labels: replicas of the exporter tell the same."""
     return f"max by ({', '.join(by)}) ({of(family, *matchers)})" if by else f"max({of(family, *matchers)})"

@@ -10,7 +10,6 @@ from temporal_slo.generate.dashboards.common import (
     HIGH,
     NO_YES,
     NONE_WANTED,
-    OF_JOB,
     RANGE,
     TRUE_IS_BAD,
     UP_STEPS,
@@ -24,13 +23,13 @@ from temporal_slo.generate.dashboards.common import (
     namespace_of,
     now,
     of,
+    of_target,
     peak,
     rate,
 )
 from temporal_slo.generate.kit import Board, Column, Query, Row, Step, stat, state_timeline, table, timeseries
 from temporal_slo.generate.kit.parts import Panel
 from temporal_slo.names import Family
-from temporal_slo.promql import selector
 
 NS: Final = names.NAMESPACE
 LEGEND: Final = by_legend(NS)
@@ -318,16 +317,11 @@ def _bounded() -> Panel:
     )
 
 
-def _scraped(metric: str) -> str:
-    # Prometheus tells this of every target; those meant are exporters.
-    return f"{selector(metric, OF_JOB)} and on (job, instance) {of(names.EXPORTER_BUILD_INFO)}"
-
-
 def _scrape() -> Panel:
     return timeseries(
         "Scrapes take",
         "How long Prometheus took to scrape the exporter.",
-        Query(_scraped("scrape_duration_seconds"), "{{job}} {{instance}}"),
+        Query(of_target("scrape_duration_seconds"), "{{job}} {{instance}}"),
         unit="s",
         size=(8, 7),
     )
@@ -337,7 +331,7 @@ def _samples() -> Panel:
     return timeseries(
         "Series",
         "Samples in a scrape: what the exporter costs Prometheus.",
-        Query(_scraped("scrape_samples_scraped"), "{{job}} {{instance}}"),
+        Query(of_target("scrape_samples_scraped"), "{{job}} {{instance}}"),
         unit="short",
         size=(8, 7),
         steps=(Step(GOOD), Step(HIGH, 10000)),

@@ -13,11 +13,11 @@ from temporal_slo.generate.kit.parts import (
     Words,
     by_name,
     mappings,
+    none_first,
     thresholds,
 )
 
 NEUTRAL: Final = (Step("blue"),)
-NONE: Final = Step("#808080")
 MANY: Final = 6
 """So many series want a table for a legend."""
 
@@ -80,19 +80,10 @@ def stat(
         "percentChangeColorMode": "standard",
     }
     defaults = {**_numbers(unit, decimals), "noValue": empty}
-    colors = _none_first(steps)
+    colors = none_first(steps)
     return Panel(
         "stat", title, description, queries, size, options, {}, defaults, steps=colors, words=words, links=links
     )
-
-
-def _none_first(steps: Sequence[Step]) -> Sequence[Step]:
-    # Where there is no data Grafana takes the first colour, which would say that all is well, or that nothing is.
-    first, *others = steps
-    if not others:
-        return steps
-    lowest = min(step.value or 0 for step in others)
-    return (NONE, Step(first.color, min(0, lowest - 1)), *others)
 
 
 def timeseries(

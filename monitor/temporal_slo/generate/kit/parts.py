@@ -150,6 +150,18 @@ class Panel:
         return made
 
 
+NONE: Final = Step("#808080")
+
+
+def none_first(steps: Sequence[Step]) -> Sequence[Step]:
+    """Return *steps* after a colour for no data, which Grafana shows in the first one, be that of well or of ill."""
+    first, *others = steps
+    if not others:
+        return steps
+    lowest = min(step.value or 0 for step in others)
+    return (NONE, Step(first.color, min(0, lowest - 1)), *others)
+
+
 def thresholds(steps: Sequence[Step]) -> Json:
     """Return *steps* as Grafana has them."""
     return {"mode": "absolute", "steps": [step.json() for step in steps]}
