@@ -172,7 +172,7 @@ def _queues() -> Panel:
         "What waits in each queue as the server estimates it, and who asked for it in five minutes.",
         *map(column, exprs),
         columns=columns,
-        size=(12, 8),
+        size=(24, 8),
         sorted_by=("B", True),
     )
 
@@ -184,7 +184,7 @@ def _backlog() -> Panel:
         "Tasks that wait in each queue.",
         Query(_queue(names.TASK_QUEUE_BACKLOG, *by), by_legend(*by)),
         unit="short",
-        size=(6, 8),
+        size=(12, 8),
     )
 
 
@@ -196,7 +196,7 @@ def _flow() -> Panel:
         Query(_queue(names.TASK_QUEUE_ADDED, *by), f"{by_legend(*by)} added"),
         Query(_queue(names.TASK_QUEUE_DISPATCHED, *by), f"{by_legend(*by)} taken"),
         unit="reqps",
-        size=(6, 8),
+        size=(12, 8),
     )
 
 

@@ -302,7 +302,7 @@ def _types(setting: Setting) -> Panel:
         "What each type did in the time range. Click a type to see it alone, or its executions.",
         *map(column, exprs),
         columns=columns,
-        size=(16, 9),
+        size=(24, 9),
         sorted_by=("C", True),
     )
 
@@ -315,6 +315,6 @@ def _reasons() -> Panel:
         now(f"topk(10, {expr} > 0)", by_legend(names.FAILURE_TYPE)),
         unit="locale",
         decimals=0,
-        size=(8, 9),
+        size=(24, 7),
         steps=(Step(HIGH),),
     )
