@@ -190,6 +190,7 @@ async def test_increase_in_prometheus(temporal: Temporal, programs: dict[str, Pa
 async def test_server_away_at_start_and_killed_later(tmp_path: Path) -> None:
     """The exporter outlives a server that is away: it says so, keeps the last good figures, and recovers by itself."""
     server = TemporalServer(tmp_path, durable=True, options=["--headless"])
+    await server.ready()  # Killed before that, it may leave a database that it cannot open again.
     server.child.kill()
     try:
         async with exporting(tmp_path, server.address, "default") as exporter:

@@ -48,7 +48,7 @@ slos:
   sli: {{latency: {{threshold: 90s}}}}
 """
 RATIO, LEFT = "slo:sli_error:ratio_rate30d", names.BUDGET_REMAINING
-BUDGETS = re.compile(r"(- name: \S+-budget\n  interval:) \S+")
+BUDGETS = re.compile(r"(- name: \S+/budget\n  interval:) \S+")
 LIVE = {"small": 9, "full": 420}
 """Seconds for which runs close while Prometheus scrapes; at full size longer than the rates' window."""
 
@@ -59,6 +59,9 @@ async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, fu
     (tmp_path / "spec.yaml").write_text(SPEC)
     (spec,) = load([tmp_path / "spec.yaml"])
     write(tmp_path, render([spec], Links("http://b", "http://g", "http://w")))
+    rules = [path for path in tmp_path.glob(f"*{SUFFIX}") if path.name.startswith("shop")]
+    if not full_size:
+        hurry(rules)
     rows = 50_000 if full_size else 3_000
     newest = int((time.time() - 70) * SECOND)
     async with seeded(tmp_path / "server", rows, newest, DAYS * DAY // rows) as site:
@@ -66,9 +69,6 @@ async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, fu
         exporter = await Exporter(tmp_path, site.server.address, NAMESPACE, *options).started()
         await exporter.becomes(names.BACKFILL_COMPLETE, 1)
         take_in(programs, tmp_path)
-        rules = [path for path in tmp_path.glob(f"*{SUFFIX}") if path.name.startswith("shop")]
-        if not full_size:
-            hurry(rules)
         targets, keep = {"temporal-slo": exporter.target}, ["--storage.tsdb.retention.time=60d"]
         prometheus = Prometheus(programs["prometheus"], tmp_path, targets, rules=rules, options=keep)
         try:
