@@ -149,7 +149,7 @@ def units(board: Json) -> Found:
             continue
         overridden = [one["value"] for rule in config["overrides"] for one in rule["properties"] if one["id"] == "unit"]
         for unit in (config["defaults"].get("unit"), *overridden):
-            if unit not in ids.UNITS:
+            if unit not in ids.UNITS and not ids.OWN_UNIT.fullmatch(unit or ""):
                 yield panel["title"], f"has the unit {unit!r}"
 
 
@@ -332,9 +332,11 @@ def unknown(board: Json) -> Found:
     """What is not known has no colour that says how it is, and a state is called by its own name."""
     for panel in panels(board):
         defaults = panel.get("fieldConfig", {}).get("defaults", {})
-        colors = [step["color"] for step in (defaults.get("thresholds") or {}).get("steps", [])]
-        if panel["type"] == "stat" and len(colors) > 1 and colors[0] != "#808080":
-            yield panel["title"], f"is {colors[0]} where there is no data"
+        steps = (defaults.get("thresholds") or {}).get("steps", [])
+        if panel["type"] == "stat" and len(steps) > 1 and steps[0]["color"] != "#808080":
+            yield panel["title"], f"is {steps[0]['color']} where there is no data"
+        if panel["type"] == "stat" and len(steps) > 1 and float(steps[1]["value"]) > -1e9:
+            yield panel["title"], f"shows what is below {steps[1]['value']} like no data"
         if panel["type"] == "state-timeline" and defaults["color"]["mode"] == "thresholds":
             yield panel["title"], "names its states by thresholds"
 

@@ -122,6 +122,10 @@ LINTED: Final[dict[str, tuple[str, Plant]]] = {
         "unknown",
         put("stat", STEPS, [{"color": "green", "value": None}, {"color": "red", "value": 1}]),
     ),
+    "too little looks like no data": (
+        "unknown",
+        put("stat", STEPS, [{"color": "#808080", "value": None}, {"color": "red", "value": 0}]),
+    ),
     "states have no names": ("unknown", timeline_of_thresholds),
     "no data source": ("template_datasource", without("datasource")),
     "no job": ("template_job", without("job")),

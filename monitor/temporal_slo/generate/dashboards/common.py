@@ -17,6 +17,8 @@ from temporal_slo.spec.model import Period, Spec, Tier
 
 INTERVAL: Final = "$__rate_interval"
 RANGE: Final = "$__range"
+A_SECOND: Final = "suffix:/s"
+"""Unit of runs, tasks and events a second, none of which is a request."""
 
 OF_JOB: Final = Matcher("job", "=~", "$job")
 OF_NAMESPACE: Final = Matcher(names.NAMESPACE, "=~", f"${names.NAMESPACE}")

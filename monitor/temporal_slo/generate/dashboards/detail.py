@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
+    A_SECOND,
     BAD,
     BUDGET_STEPS,
     DATASOURCE,
@@ -237,7 +238,7 @@ def _events() -> Panel:
         Query(f"clamp_min({events} - {errors}, 0)", "good"),
         Query(errors, "bad"),
         Query(events, "total"),
-        unit="reqps",
+        unit=A_SECOND,
         size=(8, 8),
         overrides=(
             by_name("good", {"color": _fixed(GOOD)}),

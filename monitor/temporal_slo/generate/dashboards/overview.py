@@ -4,6 +4,7 @@ from typing import Final
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
+    A_SECOND,
     BAD,
     BUDGET_STEPS,
     DATASOURCE,
@@ -174,4 +175,4 @@ def _states() -> Panel:
 def _events() -> Panel:
     expr = chosen(f"{names.EVENTS_RATE}5m")
     text = "Events that count for each SLO: few of them make burn rates jump."
-    return timeseries("Events", text, Query(expr, LEGEND), unit="reqps", size=(10, 8))
+    return timeseries("Events", text, Query(expr, LEGEND), unit=A_SECOND, size=(10, 8))

@@ -1,7 +1,15 @@
 """What the SDK of workers says of itself, under the names that it has here."""
 
 from temporal_slo import names
-from temporal_slo.generate.dashboards.common import INTERVAL, OF_JOB, OF_NAMESPACE, OF_QUEUE, Setting, by_legend
+from temporal_slo.generate.dashboards.common import (
+    A_SECOND,
+    INTERVAL,
+    OF_JOB,
+    OF_NAMESPACE,
+    OF_QUEUE,
+    Setting,
+    by_legend,
+)
 from temporal_slo.generate.kit import Query, timeseries
 from temporal_slo.generate.kit.parts import Panel
 from temporal_slo.names import Family, sdk
@@ -142,7 +150,7 @@ def misses(sdks: Sdk) -> Panel:
         "Cache hits and misses",
         "A miss makes the worker replay the run; forced evictions say that the cache is too small.",
         *queries,
-        unit="ops",
+        unit=A_SECOND,
         size=(8, 7),
     )
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
+    A_SECOND,
     BAD,
     DATASOURCE,
     GOOD,
@@ -247,7 +248,7 @@ def _tasks() -> Panel:
         "Tasks of the history service by category, and those that failed.",
         Query(_rate(server.TASK_REQUESTS, *by), by_legend(*by)),
         Query(_rate(server.TASK_ERRORS, *by), f"{by_legend(*by)} failed"),
-        unit="ops",
+        unit=A_SECOND,
         size=(8, 7),
     )
 

@@ -5,6 +5,7 @@ from typing import Final
 from temporal_slo import names
 from temporal_slo.generate.dashboards import sdk_panels
 from temporal_slo.generate.dashboards.common import (
+    A_SECOND,
     BAD,
     DATASOURCE,
     GOOD,
@@ -195,7 +196,7 @@ def _flow() -> Panel:
         "Tasks a second that came to each queue, and that workers took: where more come, the backlog grows.",
         Query(_queue(names.TASK_QUEUE_ADDED, *by), f"{by_legend(*by)} added"),
         Query(_queue(names.TASK_QUEUE_DISPATCHED, *by), f"{by_legend(*by)} taken"),
-        unit="reqps",
+        unit=A_SECOND,
         size=(12, 8),
     )
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
+    A_SECOND,
     BAD,
     DATASOURCE,
     GOOD,
@@ -152,7 +153,9 @@ def _started() -> Panel:
 
 
 def _over_time(title: str, text: str, family: Family, *by: str) -> Panel:
-    return timeseries(title, text, Query(rate(family, *by, matchers=TYPED), by_legend(*by)), unit="reqps", size=(12, 7))
+    return timeseries(
+        title, text, Query(rate(family, *by, matchers=TYPED), by_legend(*by)), unit=A_SECOND, size=(12, 7)
+    )
 
 
 def _closed() -> Panel:
@@ -161,7 +164,7 @@ def _closed() -> Panel:
         "Closed by status",
         "Runs that closed, a second. Retried: a further attempt followed, so no customer saw it fail.",
         Query(expr, by_legend(names.STATUS)),
-        unit="reqps",
+        unit=A_SECOND,
         stacked=True,
         size=(12, 7),
         overrides=_colored(COLORS),
@@ -178,7 +181,7 @@ def _outcomes() -> Panel:
         "Completed by outcome",
         "What completed runs came to, a second, by their results. None: the specs name no outcome for the type.",
         Query(expr, by_legend(names.OUTCOME)),
-        unit="reqps",
+        unit=A_SECOND,
         stacked=True,
         size=(12, 7),
         overrides=_colored(OUTCOMES),

@@ -151,6 +151,8 @@ class Panel:
 
 
 NONE: Final = Step("#808080")
+LOWEST: Final = -(10**15)
+"""Below every number that is shown."""
 
 
 def none_first(steps: Sequence[Step]) -> Sequence[Step]:
@@ -158,8 +160,7 @@ def none_first(steps: Sequence[Step]) -> Sequence[Step]:
     first, *others = steps
     if not others:
         return steps
-    lowest = min(step.value or 0 for step in others)
-    return (NONE, Step(first.color, min(0, lowest - 1)), *others)
+    return (NONE, Step(first.color, LOWEST), *others)
 
 
 def thresholds(steps: Sequence[Step]) -> Json:
