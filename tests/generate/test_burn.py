@@ -154,12 +154,12 @@ def test_without_a_guard(programs: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_exhausted(programs: dict[str, Path], tmp_path: Path) -> None:
-    """A budget that is spent is told, and one that is not isn't."""
+    """A budget that is spent is told, and one that is not isn't; nor one of which there is some again."""
     spec = SPEC.replace(
         "period: 30d", "period: 3d\nwindows: [{name: w, severity: page, long: 1h, short: 5m, budget: 5}]"
     )
-    series = {GOOD: "0+1000x300", FAILED: "0+1x150 150+3x150"}
-    told = [Told(120, EXHAUSTED, 0), Told(299, EXHAUSTED, 1, "ticket")]
+    series = {GOOD: "0+1000x300 310000+10000x300", FAILED: "0+1x150 150+3x150 600x300"}
+    told = [Told(120, EXHAUSTED, 0), Told(299, EXHAUSTED, 1, "ticket"), Told(480, EXHAUSTED, 0)]
     assert evaluate(programs["promtool"], tmp_path, spec, series, told) == ""
 
 
