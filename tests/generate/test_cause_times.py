@@ -34,10 +34,10 @@ OF_ONE = 5
 
 
 @pytest.mark.parametrize("name", FIRES)
-def test_in_time(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
-    """It fires as soon as is stated, and not a minute before."""
+def test_cause(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
+    """It is quiet while all is well, fires as soon as is stated and not a minute before, and ends."""
     minute = TROUBLE + MINUTES.get(name, 5)
-    told = [Told(minute - 1, name, 0), Told(minute, name, 1)]
+    told = [Told(59, name, 0), Told(minute - 1, name, 0), Told(minute, name, 1), Told(119, name, 1), Told(239, name, 0)]
     assert evaluate(programs["promtool"], tmp_path, SPEC, FIRES[name], told, but=("shop.",)) == ""
 
 

@@ -100,13 +100,6 @@ def test_every_cause_is_tried() -> None:
     assert all(f"\n## {name}\n" in page() for name in RUNBOOKS)
 
 
-@pytest.mark.parametrize("name", FIRES)
-def test_cause(name: str, programs: dict[str, Path], tmp_path: Path) -> None:
-    """It is quiet while all is well, fires by an hour of trouble, and ends."""
-    told = [Told(59, name, 0), Told(119, name, 1), Told(239, name, 0)]
-    assert evaluate(programs["promtool"], tmp_path, SPEC, FIRES[name], told, but=("shop.",)) == ""
-
-
 AGAIN_AND_AGAIN = {
     "seen now and then": "1x60 " + "0 _ _ _ " * 15 + "1x60",
     "seen seldom": "1x60 " + "0 _ _ _ _ _ _ _ _ _ " * 6 + "1x60",

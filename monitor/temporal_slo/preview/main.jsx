@@ -167,6 +167,15 @@ class Guard extends React.Component {
   }
 }
 
+// JSON has no infinity, so the lowest step has null, and Grafana puts it back when it loads a panel.
+function restore(panel) {
+  const { defaults = {}, overrides = [] } = panel.fieldConfig ?? {};
+  const overridden = overrides.flatMap(({ properties }) => properties.map(({ value }) => value));
+  for (const made of [defaults.thresholds, ...overridden]) {
+    made?.steps?.filter((step) => step.value === null).forEach((step) => (step.value = -Infinity));
+  }
+}
+
 function Inside({ panel, frames, width, height }) {
   const Draw = DRAW[panel.type];
   if (!Draw) {
@@ -203,6 +212,7 @@ async function draw() {
   const panels = await Promise.all(
     dashboard.panels.map(async (panel) => {
       try {
+        restore(panel);
         return { panel, frames: await framesOf(panel) };
       } catch (error) {
         return { panel: { ...panel, type: `${panel.type} (${error.message})` }, frames: [] };
