@@ -114,14 +114,18 @@ class Access:
         Raises:
             UsageError: The URL is none, or holds a secret, or the file cannot be used.
         """
+        # What has one of these may hold a secret wherever it stands, so it is not quoted, however it would be read.
+        if "@" in url:
+            raise UsageError(OPTION, "holds a user or a password", f"put it into a file: see {TOKEN_OPTION}")
+        if "?" in url or "#" in url:
+            remedy = f"write for example http://localhost:9090, and a secret into a file: see {TOKEN_OPTION}"
+            raise UsageError(OPTION, "holds a query or a fragment", remedy)
         try:
             parts = urlsplit(url)
             # Reading the port may fail.
-            fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not parts.query
+            fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         except ValueError:
-            parts, fits = urlsplit(""), None
-        if parts.username is not None:
-            raise UsageError(OPTION, "holds a user or a password", f"put it into a file: see {TOKEN_OPTION}")
+            fits = None
         if not fits or any(character.isspace() or not character.isprintable() for character in url):
             raise UsageError(OPTION, f"{url!r} is not a URL", "write for example http://localhost:9090")
         return cls(url.rstrip("/"), _authorization(token_file) if token_file else None, timeout)
