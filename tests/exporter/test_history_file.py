@@ -19,6 +19,7 @@ from temporal_slo.exporter.history_file import HEARTBEAT, RARE, PastFamily, Past
 from temporal_slo.exporter.history_file import write as write_families
 from temporal_slo.exporter.ledger import Ledger
 from temporal_slo.exporter.state import MINUTE, SECOND
+from temporal_slo.spec.load import load
 
 from .runs import BEGAN, closed
 from .test_backfill import Site
@@ -120,6 +121,7 @@ MISTAKES = {
     "no ledger": ({"ledger": "sqlite:////nowhere/x.db"}, [], "--ledger: '/nowhere/x.db' is not a file"),
     "no database": ({"ledger": "mysql://h/x"}, [], "--ledger: cannot be kept in mysql"),
     "no url": ({"ledger": "x"}, [], "--ledger: is not a database URL"),
+    "no port": ({"ledger": "postgresql://u:hunter2@h:port/x"}, [], "--ledger: is not a database URL; write for"),
     "step": ({"step": "90s"}, [], "--step: 1m30s is not whole minutes"),
     "since": ({"since": "soon"}, [], "--since: 'soon' is not a duration"),
     "namespace": ({"temporal_namespace": "shpo"}, [], "--temporal-namespace: the ledger knows no 'shpo'"),
@@ -142,6 +144,41 @@ def test_mistakes(site: Site, kind: str) -> None:
         write({"since": None, "step": "1m", **given, **wrong}, labels, {})
     assert str(error.value).startswith(message)
     assert {path.name.split("-")[0] for path in site.path.parent.iterdir()} == {"ledger.db"}
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    """An empty file is no ledger, and stays empty."""
+    path = tmp_path / "empty.db"
+    path.touch()
+    given = {"openmetrics": str(tmp_path / "past.txt"), "temporal_namespace": None, "since": None, "step": "1m"}
+    with pytest.raises(UsageError, match=r"^--ledger: '.*/empty\.db' is empty; give the ledger of the exporter$"):
+        write({"ledger": f"sqlite:///{path}", **given}, [], {})
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_size == 0
+
+
+SPEC = """\
+version: temporal-slo/v1
+service: {service}
+temporal_namespace: {service}
+owner: rides
+period: 30d
+slos: [{{name: rides, workflow: Ride, objective: 99, sli: {{success: {{bad: [failed]}}}}}}]
+"""
+
+
+def test_specs_of_other_namespaces(site: Site, tmp_path: Path) -> None:
+    """A spec whose namespace is not written is told of; where that is true of all nothing is written."""
+    for service in ("shop", "fleet"):
+        (tmp_path / f"{service}.yaml").write_text(SPEC.format(service=service))
+    target = tmp_path / "past.txt"
+    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": None}
+    options = {"since": None, "step": "5m", **given}
+    with pytest.raises(UsageError, match=r"^--spec: no spec is of a Temporal namespace that is written \('shop'\); "):
+        write(options, [], {}, specs=load([tmp_path / "fleet.yaml"]))
+    assert not target.exists()
+    told = write(options, [], {}, specs=load([tmp_path / "fleet.yaml", tmp_path / "shop.yaml"]))
+    assert "not in it, for their Temporal namespaces are not: fleet (fleet)" in told.splitlines()
 
 
 def test_no_past(tmp_path: Path) -> None:

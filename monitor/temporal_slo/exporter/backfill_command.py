@@ -58,6 +58,7 @@ def write(
     begin = 0 if since is None else int((clock() - since.total_seconds()) * 1000)
     with reading(url) as connection, replaced(path) as file:
         parts = list(_parts(connection, given["temporal_namespace"], target, begin, step // MILLISECOND))
+        _refuse_strange(specs, parts)
         recorded = past_recorded.families(connection, parts, specs) if specs else ()
         tally = write_families(file, chain(past_series.families(connection, parts), recorded))
         if not tally.samples:
@@ -91,14 +92,27 @@ def reading(url: str) -> Iterator[Connection]:
 
 
 def _refuse_missing(url: str, remedy: str) -> None:
-    """Refuse a SQLite file that is not there: opening it would make one."""
+    """Refuse a SQLite file that is not there, or is empty: opening it would make a database of it."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        # Opening it tells, without the URL and so without its password.
+        return
+    if parsed.get_backend_name() != "sqlite":
         return
     path = parsed.database or ""
-    if parsed.get_backend_name() == "sqlite" and not Path(path).is_file():
+    if not Path(path).is_file():
         raise UsageError("--ledger", f"{path!r} is not a file", remedy)
+    if not Path(path).stat().st_size:
+        raise UsageError("--ledger", f"{path!r} is empty", remedy)
+
+
+def _refuse_strange(specs: Sequence[Spec], parts: Sequence[Part]) -> None:
+    """Refuse specs none of which is of a namespace that is written: the file would lack all that they are given for."""
+    if specs and len(past_recorded.elsewhere(specs, (part.namespace for part in parts))) == len(specs):
+        there = ", ".join(repr(part.namespace) for part in parts) or "none"
+        what = f"no spec is of a Temporal namespace that is written ({there})"
+        raise UsageError("--spec", what, "correct temporal_namespace in the spec, or leave the option out")
 
 
 def _check(connection: Connection) -> None:
@@ -143,6 +157,10 @@ def _told(connection: Connection, parts: Sequence[Part], specs: Sequence[Spec], 
             continue
         back = f"{datetime.fromtimestamp(reached / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
         lines.append(f"{part.namespace}: read back to {back}" + (f", {waiting} runs still wait" if waiting else ""))
-    if missing := past_recorded.unknown(specs, (part.namespace for part in parts)):
+    written = [part.namespace for part in parts]
+    if missing := past_recorded.unknown(specs, written):
         lines.append(f"not in it, for nobody knows their past: {', '.join(missing)}")
+    if others := past_recorded.elsewhere(specs, written):
+        own = ", ".join(f"{spec.service} ({spec.temporal_namespace})" for spec in others)
+        lines.append(f"not in it, for their Temporal namespaces are not: {own}")
     return "\n".join([*lines, f"next: promtool tsdb create-blocks-from {BLOCKS} openmetrics {path} DATA-FOLDER"])

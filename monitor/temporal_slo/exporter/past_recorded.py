@@ -45,6 +45,12 @@ def unknown(specs: Iterable[Spec], namespaces: Iterable[str]) -> list[str]:
     ]
 
 
+def elsewhere(specs: Iterable[Spec], namespaces: Iterable[str]) -> list[Spec]:
+    """Return the specs that are of none of *namespaces*."""
+    watched = set(namespaces)
+    return [spec for spec in specs if spec.temporal_namespace not in watched]
+
+
 def _series(connection: Connection, parts: Sequence[Part], specs: Sequence[Spec], pick: Pick) -> Iterator[PastSeries]:
     for part in parts:
         for spec in specs:
