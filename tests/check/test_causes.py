@@ -1,5 +1,6 @@
 """Causes of dead selectors, from what was told."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from temporal_slo import names
 from temporal_slo.check.causes import Cause, Facts, Idle, Suspect, TypeFacts, cause, core, fulfils, sanitised
-from temporal_slo.check.nature import NATURES, nature
+from temporal_slo.check.nature import NATURES, misnamed, nature
 from temporal_slo.check.prometheus import Target
 from temporal_slo.check.selectors import Selector, rules_of, uses_of
 from temporal_slo.promql import Matcher, edge
@@ -20,6 +21,7 @@ from .system import NAMESPACE, SPEC
 OF_SHOP = Matcher(names.NAMESPACE, "=", "shop-prod")
 RIDE = Matcher(names.WORKFLOW_TYPE, "=", "Ride")
 CLOSED = Selector(names.WORKFLOWS_CLOSED.sample, (OF_SHOP, RIDE))
+ENDS = Selector(names.ACTIVITY_ENDS.sample, (OF_SHOP,))
 DOWN = Target("slo", "a:1", well=False, error="connection refused")
 LATE = Matcher("le", "=~", r"90(\.0)?")
 
@@ -36,6 +38,8 @@ def told(facts: Facts, types: Mapping[tuple[str, str], TypeFacts] | None = None)
     [
         (Facts(CLOSED, present=False), "no metric", "the exporter is not scraped"),
         (Facts(CLOSED, present=False, relatives=("a", "b")), "other name", "'a', 'b'"),
+        (Facts(ENDS, present=False, misnamed=("x",)), "other name", "not there, but 'x'"),
+        (Facts(ENDS, suspects=(Suspect(OF_SHOP, ("eu",)),), misnamed=("x",)), "other name", "not there, but 'x'"),
         (Facts(CLOSED, seen="1h", targets=(DOWN,)), "stale", "job 'slo', instance 'a:1' is down (connection refused)"),
         (Facts(CLOSED, seen="1d", targets=(Target("slo", "a:1"),)), "stale", "within the last 1d, from job 'slo'"),
         (Facts(CLOSED), "combination", "all of them by none"),
@@ -97,6 +101,16 @@ def test_values_are_bounded() -> None:
     """Of many values few are named."""
     values = tuple(f"Type{number:03}" for number in range(200))
     assert "and 195 more" in told(Facts(CLOSED, suspects=(Suspect(RIDE, values),))).what
+
+
+def test_misnamed() -> None:
+    """What a runtime without suffixes or seconds exposes is known for it, and what rules ask for is not."""
+    strange = ("temporal_slo_activity_ends", "temporal_slo_workflow_task_failures", "temporal_slo_worker_errors")
+    waits = "temporal_slo_activity_schedule_to_start"
+    assert all(re.fullmatch(misnamed(), name) for name in (*strange, f"{waits}_bucket", f"{waits}_milliseconds_bucket"))
+    right = [family.sample for family in names.INTERCEPTOR_FAMILIES if family.type != "histogram"]
+    assert not any(re.fullmatch(misnamed(), name) for name in (*right, f"{waits}_seconds_bucket"))
+    assert "durations_as_seconds" in told(Facts(ENDS, misnamed=strange)).remedy
 
 
 def test_core() -> None:

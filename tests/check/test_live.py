@@ -156,6 +156,21 @@ async def test_wrong_names(system: System, faulty: Prometheus, tmp_path: Path) -
     await system.says(faulty.url, f"instance '{server.target}' is down (it is scraped no longer)", only=ALONE)
 
 
+async def test_worker_with_a_runtime_of_its_own(system: System, faulty: Prometheus, tmp_path: Path) -> None:
+    """Workers whose runtime gives no suffixes blind their SLIs before any activity has ended, whatever others expose."""
+    page = [
+        f'temporal_slo_worker_info{{temporal_namespace="{NAMESPACE}"}} 1',
+        f'temporal_slo_workflow_ends{{temporal_namespace="{NAMESPACE}",workflow_type="CheckRide"}} 1',
+        'temporal_slo_activity_ends_total{temporal_namespace="other",activity_type="check_pay",outcome="good"} 1',
+    ]
+    server = await Stub("\n".join(page) + "\n").start()
+    configure(faulty, tmp_path / "faulty", [job("stub", server.target)], [])
+    text = await system.says(faulty.url, "is not there, but 'temporal_slo_workflow_ends'; have workers", only=ALONE)
+    assert f'dead: other name: temporal_slo_activity_ends_total{{temporal_namespace="{NAMESPACE}"' in text
+    assert "have workers use prometheus_runtime, or set its counters_total_suffix, unit_suffix and" in text
+    await server.stop()
+
+
 async def test_wrong_type(system: System, healthy: Prometheus, tmp_path: Path) -> None:
     """A workflow type that is misspelt is named, with the one that is there, and that Temporal has no run of it."""
     spec = other(tmp_path, "workflow: CheckRide\n", "workflow: [CheckRide, CheckRied]\n")

@@ -65,6 +65,7 @@ class Facts:
         seen: In which window up to now it still matched; empty if in none.
         targets: What was scraped for it then; `error` is set where it is gone.
         suspects: Conditions that are not fulfilled.
+        misnamed: What the workers that are to tell of it expose under names that no rule asks for.
     """
 
     selector: Selector
@@ -73,6 +74,7 @@ class Facts:
     seen: str = ""
     targets: tuple[Target, ...] = ()
     suspects: tuple[Suspect, ...] = ()
+    misnamed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,10 @@ def fulfils(matcher: Matcher, value: str) -> bool:
 def cause(facts: Facts, types: Types) -> Cause | Idle:
     """Return the likely cause, the surest first."""
     if not facts.present and facts.relatives:
-        return _other_name(facts)
+        return _other_name(facts.selector.metric, facts.relatives)
+    if facts.misnamed:
+        # Though it need not be there yet: once it is, it has another name as these have.
+        return _other_name(str(facts.selector), facts.misnamed)
     for suspect in facts.suspects:
         # Surer than that it was there once: a scrape that was changed today is told of as what it is.
         if elsewhere := _held_elsewhere(suspect) or _sanitised(suspect):
@@ -129,15 +134,14 @@ def cause(facts: Facts, types: Types) -> Cause | Idle:
     return _suspected(facts.suspects[0], facts.selector, types) if facts.suspects else _combination()
 
 
-def _other_name(facts: Facts) -> Cause:
-    metric = facts.selector.metric
+def _other_name(wanted: str, there: Sequence[str]) -> Cause:
     remedies = {
         "the exporter": "remove the metric relabelling that renames it",
         "a worker": "have workers use prometheus_runtime, or set its counters_total_suffix, unit_suffix and "
         "durations_as_seconds",
         "the Temporal server": "have the server expose it under this name: its metrics framework and version matter",
     }
-    return Cause("other name", f"{metric} is not there, but {_listed(facts.relatives)}", remedies[teller(metric)])
+    return Cause("other name", f"{wanted} is not there, but {_listed(there)}", remedies[teller(wanted)])
 
 
 def _stale(facts: Facts) -> Cause:

@@ -29,6 +29,9 @@ class Nature(NamedTuple):
     kind: str = ""
 
 
+WORKER: Final = "a worker"
+"""Who exposes what is measured by workers, as a sentence has it."""
+
 _EXPORTER: Final = names.EXPORTER_UP.sample
 _WORKER: Final = names.WORKER_INFO.sample
 _SERVER: Final = server.SERVICE_REQUESTS.name
@@ -113,9 +116,19 @@ def source_of(own: Nature, selector: Selector) -> Selector | None:
     return witness(own, selector).of(names.EXPORTER_SOURCE_UP.sample).plus(Matcher(names.SOURCE, "=", own.source))
 
 
+def misnamed() -> str:
+    """Return a regular expression for what workers expose if their runtime is set up otherwise than rules expect.
+
+    The SDK's defaults are neither `_total` nor a unit, and milliseconds; gauges are called the same whatever is set.
+    """
+    counters = [family.name for family in names.INTERCEPTOR_FAMILIES if family.type == "counter"]
+    durations = [family.name for family in names.INTERCEPTOR_FAMILIES if family.type == "histogram"]
+    return "|".join([*counters, *(f"{name.removesuffix('_seconds')}(_milliseconds|_ms)?_bucket" for name in durations)])
+
+
 def teller(metric: str) -> str:
     """Return who exposes *metric*, as a sentence has it."""
-    for who, families in (("the exporter", names.EXPORTER_FAMILIES), ("a worker", names.INTERCEPTOR_FAMILIES)):
+    for who, families in (("the exporter", names.EXPORTER_FAMILIES), (WORKER, names.INTERCEPTOR_FAMILIES)):
         if any(metric.startswith(family.name) for family in families):
             return who
     return "the Temporal server"

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from temporal_slo import names
 from temporal_slo.check.causes import Facts, Suspect, core, doubtful, fulfils
+from temporal_slo.check.nature import WORKER, misnamed, teller
 from temporal_slo.check.prometheus import Prometheus, Row, Target
 from temporal_slo.check.selectors import Selector
 from temporal_slo.promql import Matcher
@@ -58,12 +60,20 @@ async def facts(prometheus: Prometheus, selector: Selector, targets: Sequence[Ta
     relatives = () if present else await _relatives(prometheus, selector.metric)
     seen, gone = await _seen(prometheus, selector, targets)
     suspects = await _suspects(prometheus, selector) if present else ()
-    return Facts(selector, present, relatives, seen, gone, suspects)
+    return Facts(selector, present, relatives, seen, gone, suspects, await _misnamed(prometheus, selector))
 
 
 async def _relatives(prometheus: Prometheus, metric: str) -> tuple[str, ...]:
     pattern = f"{core(metric)}(_(total|bucket|count|sum|seconds|milliseconds|ms))*"
     return tuple(name for name in await prometheus.names(pattern) if name != metric)
+
+
+async def _misnamed(prometheus: Prometheus, selector: Selector) -> tuple[str, ...]:
+    """Return what workers of the same namespace expose under names that no rule asks for."""
+    if teller(selector.metric) != WORKER:
+        return ()
+    about = tuple(matcher for matcher in selector.matchers if matcher.label == names.NAMESPACE)
+    return await prometheus.names(misnamed(), *about)
 
 
 async def _seen(

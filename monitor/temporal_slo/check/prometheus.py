@@ -15,6 +15,7 @@ import httpx
 from temporal_slo.check.text import plain
 from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
+from temporal_slo.promql import Matcher, selector
 
 OPTION: Final = "--prometheus"
 TOKEN_OPTION: Final = "--prometheus-token-file"  # noqa: S105 an option's name
@@ -192,9 +193,15 @@ class Prometheus:
         """Return the only value of *promql*; None if it has none."""
         return next((row.value for row in await self.query(promql)), None)
 
-    async def names(self, pattern: str) -> tuple[str, ...]:
-        """Return the metrics with series of late whose whole name matches the regular expression *pattern*."""
-        rows = await self.query(f'topk(200, count by (__name__) ({{__name__=~"{pattern}"}}))')
+    async def names(self, pattern: str, *about: Matcher) -> tuple[str, ...]:
+        """Return the metrics with series of late whose whole name matches the regular expression *pattern*.
+
+        Args:
+            pattern: Of the whole name.
+            about: Conditions on the labels of those series.
+        """
+        chosen = selector("", Matcher("__name__", "=~", pattern), *about)
+        rows = await self.query(f"topk(200, count by (__name__) ({chosen}))")
         return tuple(sorted(row.labels.get("__name__", "") for row in rows))
 
     async def targets(self) -> tuple[Target, ...] | None:
