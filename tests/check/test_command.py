@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from temporal_slo import names
+from temporal_slo.check import command
 from temporal_slo.check.judge import Judge
 from temporal_slo.check.loaded import State
-from temporal_slo.check.prometheus import Access, Prometheus
+from temporal_slo.check.prometheus import Access, Prometheus, Row, Target
 from temporal_slo.check.selectors import rules_of, uses_of
 from temporal_slo.cli import main
 from temporal_slo.servers.prometheus import Prometheus as Server
@@ -85,6 +87,23 @@ async def test_store_without_targets(system: System, healthy: Server, monkeypatc
     warnings = (
         "warning: this store does not tell which rules are loaded",
         "warning: how long samples are kept is not told; the rules look back for 30d",
+        # Counted over some minutes, of which there are not enough yet.
+        "warning: how often our metrics are scraped is not known; see to it that they are every 30s or more often",
     )
     # Again and again: where no rules are told, one whose first evaluation is still to come is taken for a dead one.
     await system.says(healthy.url, *warnings, f"({NAMESPACE})", only=("prometheus",), well=True)
+
+
+@pytest.mark.parametrize("targets", [None, [], [Target("node", "n:1", interval=timedelta(seconds=9))]])
+async def test_store_that_is_written_to(targets: list[Target] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others scrape, and no target in the list is ours, intervals are reckoned from samples."""
+
+    async def answer(_: Prometheus, promql: str) -> list[Row]:
+        labels = {"job": "slo", "instance": "a:1"}
+        return [Row(labels, 5.0)] if names.EXPORTER_UP.sample in promql or "count by" in promql else []
+
+    monkeypatch.setattr(Prometheus, "query", answer)
+    prometheus = Prometheus(Access("http://nobody.invalid"))
+    found = await command._ours(prometheus, [], targets)  # noqa: SLF001 - what the findings are made of
+    await prometheus.close()
+    assert found == [Target("slo", "a:1", interval=timedelta(minutes=1))]

@@ -157,7 +157,7 @@ async def test_wrong_names(system: System, faulty: Prometheus, tmp_path: Path) -
 
 
 async def test_worker_with_a_runtime_of_its_own(system: System, faulty: Prometheus, tmp_path: Path) -> None:
-    """Workers whose runtime gives no suffixes blind their SLIs before any activity has ended, whatever others expose."""
+    """Workers whose runtime gives no suffixes are named before any activity has ended, whatever others expose."""
     page = [
         f'temporal_slo_worker_info{{temporal_namespace="{NAMESPACE}"}} 1',
         f'temporal_slo_workflow_ends{{temporal_namespace="{NAMESPACE}",workflow_type="CheckRide"}} 1',

@@ -13,7 +13,7 @@ from temporal_slo.check.judge import Judge
 from temporal_slo.check.loaded import State, states
 from temporal_slo.check.prometheus import LATELY, Access, Prometheus, PrometheusError, Target
 from temporal_slo.check.report import Report, lines, rule_findings
-from temporal_slo.check.scraping import Finding, retention, scrapes, shortest
+from temporal_slo.check.scraping import USUAL, Finding, retention, scrapes, shortest
 from temporal_slo.check.selectors import Rule, Uses, rules_of, slo_title, uses_of
 from temporal_slo.check.temporal import Namespace, Temporal, findings
 from temporal_slo.check.text import plain
@@ -142,6 +142,10 @@ async def _ask(prometheus: Prometheus, specs: Sequence[Spec], rules: Sequence[Ru
     ours = await _ours(prometheus, uses, targets)
     told = await prometheus.retention()
     report.findings += [*rule_findings(standing), *scrapes(ours, shortest(specs)), *retention(specs, told)]
+    if not any(target.interval for target in ours):
+        what = "how often our metrics are scraped is not known"
+        remedy = f"see to it that they are every {lasting(USUAL)} or more often; it may take {LATELY} to be seen"
+        report.findings.append(Finding(fault=False, what=what, remedy=remedy))
     if loaded is None:
         what = "this store does not tell which rules are loaded"
         report.findings.append(Finding(fault=False, what=what, remedy="see to it that its ruler has them"))
@@ -164,7 +168,9 @@ async def _ours(prometheus: Prometheus, uses: Sequence[Uses], targets: Sequence[
     pattern = "|".join(metrics)
     rows = await prometheus.query(f'count by (job, instance) ({{__name__=~"{pattern}"}})')
     from_there = {(row.labels.get("job", ""), row.labels.get("instance", "")) for row in rows}
-    return [target for target in targets if (target.job, target.instance) in from_there]
+    found = [target for target in targets if (target.job, target.instance) in from_there]
+    # Who is written to by others, who scrape, has a list of targets that is empty, or is of something else.
+    return found if any(target.interval for target in found) else await _counted(prometheus) or found
 
 
 async def _counted(prometheus: Prometheus) -> list[Target]:
