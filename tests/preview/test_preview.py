@@ -1,17 +1,24 @@
 """What a preview asks, and what it makes of the answers."""
 
+import asyncio
 import json
+import os
 import re
 import struct
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from temporal_slo.errors import UsageError
-from temporal_slo.preview import frames, picture, programs
+from temporal_slo.errors import PartError, UsageError
+from temporal_slo.preview import command, frames, picture, programs
+from temporal_slo.preview.command import Preview, preview
 from temporal_slo.preview.variables import resolve, substitute
+from temporal_slo.servers.process import LOOPBACK
 
 TOOLS = Path(".tools")
 VALUES = {"one": ("a.b",), "two": ("a.b", "c\\d"), "__rate_interval": ("1m",)}
@@ -131,6 +138,89 @@ def test_picture(tmp_path: Path) -> None:
     assert content.startswith(b"\x89PNG")
     assert struct.unpack(">II", content[16:24]) == (800, picture.height(BOARD))
     assert len(content) > 4000
+
+
+UNFETCHED = "nothing is to be fetched before that"
+
+
+@asynccontextmanager
+async def answering(body: bytes) -> AsyncIterator[str]:
+    """The URL of what answers every request with *body*."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, LOOPBACK, 0)
+    try:
+        yield f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+def wanted(folder: Path, url: str, board: dict[str, Any]) -> Preview:
+    """A preview of a dashboard into `out`."""
+    (folder / "board.json").write_text(json.dumps(board))
+    minute = timedelta(minutes=1)
+    return Preview([folder / "board.json"], url, folder / "out", minute, {}, minute, 800, folder / "tools")
+
+
+@pytest.fixture
+def _unfetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that cannot be fetched."""
+
+    def ensure(*_: object) -> None:
+        raise AssertionError(UNFETCHED)
+
+    monkeypatch.setattr(command, "ensure", ensure)
+
+
+@pytest.mark.usefixtures("_unfetched")
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<html>", "answered 200: no API of a Prometheus is there"),
+        (b"[1]", "answered 200: no API of a Prometheus is there"),
+        (b'{"status": "success"}', "no API of a Prometheus is there"),
+        (b'{"status": "error", "error": "too busy"}', "refused a query: too busy"),
+    ],
+)
+async def test_bad_answers(tmp_path: Path, body: bytes, said: str) -> None:
+    """What is no Prometheus is told of before anything is fetched or made."""
+    async with answering(body) as url:
+        with pytest.raises(PartError, match=f"^Prometheus: {said}"):
+            await preview(wanted(tmp_path, url, BOARD), print)
+    with pytest.raises(PartError, match=r"^Prometheus: did not answer: "):
+        await preview(wanted(tmp_path, f"http://{LOOPBACK}:1", BOARD), print)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("_unfetched")
+async def test_mistakes(tmp_path: Path) -> None:
+    """A mistake is told of before anything is fetched, and nothing is written outside the folder."""
+    for uid in ("../../x", "a/b", "..", 7.5):
+        with pytest.raises(UsageError, match=r"has a uid that cannot name a file; use letters"):
+            await preview(wanted(tmp_path, "http://nobody.invalid", {**BOARD, "uid": uid}), print)
+    with pytest.raises(UsageError, match=r"^--prometheus: is not a URL"):
+        await preview(wanted(tmp_path, "http://me:hunter2@host:port", BOARD), print)
+    (tmp_path / "out").write_text("a file")
+    async with answering(b'{"status": "success", "data": {"result": []}}') as url:
+        with pytest.raises(UsageError, match=r"^--out: '.*/out' cannot be written: File exists; give a folder"):
+            await preview(wanted(tmp_path, url, BOARD), print)
+
+
+def test_browser_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser that does not end is stopped, and told of."""
+    for name in ("bundle.js", "bundle.css"):
+        (tmp_path / name).touch()
+    (tmp_path / "chromium").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    (tmp_path / "chromium").chmod(0o755)
+    monkeypatch.setattr(picture, "DEADLINE", 0.2)
+    found = programs.Programs(tmp_path / "chromium", tmp_path, dict(os.environ))
+    with pytest.raises(PartError, match=r"^Chromium: drew nothing within 0.2 s"):
+        picture.draw(found, "", tmp_path / "x.png", 8, 8)
 
 
 def test_no_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

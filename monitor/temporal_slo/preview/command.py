@@ -1,6 +1,7 @@
 """The command `temporal-slo preview`."""
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ import httpx
 from temporal_slo.durations import format_duration
 from temporal_slo.errors import PartError, UsageError
 from temporal_slo.preview import frames, picture
+from temporal_slo.preview.picture import make_folder
 from temporal_slo.preview.programs import Programs, ensure
 from temporal_slo.preview.variables import Values, resolve, substitute
 from temporal_slo.servers.tools import Say
 
 POINTS: Final = 240
 DEADLINE: Final = 60.0
+NO_API: Final = "no API of a Prometheus is there; see --prometheus"
+UID: Final = re.compile(r"[A-Za-z0-9_-]+")
 UNDRAWN: Final = ("row", "text")
 """Panels without data."""
 
@@ -52,30 +56,39 @@ async def preview(wanted: Preview, say: Say) -> None:
     """Draw each dashboard.
 
     Raises:
-        UsageError: A file is no dashboard, or a program is missing and can't be fetched.
+        UsageError: A file is no dashboard, the folder cannot be written, or a program is missing and can't be fetched.
         PartError: Prometheus or Chromium failed.
     """
     boards = {path: _read(path) for path in wanted.files}
-    programs = ensure(wanted.tools, say)
     try:
         async with httpx.AsyncClient(base_url=wanted.prometheus, timeout=DEADLINE) as http:
+            # Before half a gigabyte is fetched.
+            _result(await http.post("/api/v1/query", data={"query": "1"}))
+            make_folder(wanted.out)
+            programs = ensure(wanted.tools, say)
             for path, board in boards.items():
                 target = wanted.out / f"{board.get('uid') or path.stem}.png"
                 await _Board(wanted, http, board).draw(programs, target)
                 say(f"{target}")
+    except httpx.InvalidURL:
+        # Without the URL, which may have a password.
+        raise UsageError("--prometheus", "is not a URL", "write for example http://localhost:9090") from None
     except httpx.HTTPError as error:
-        raise PartError("Prometheus", f"did not answer: {error}") from error
+        raise PartError("Prometheus", f"did not answer: {str(error) or type(error).__name__}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        board = json.loads(path.read_text())
+        board = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(str(path), f"cannot be read: {error.strerror}", "correct the path") from error
     except ValueError as error:
         raise UsageError(str(path), "is not JSON", "give a dashboard") from error
     if not isinstance(board, dict) or "panels" not in board:
         raise UsageError(str(path), "is no dashboard", "give classic dashboard JSON")
+    if board.get("uid") and not UID.fullmatch(str(board["uid"])):
+        # The picture is named after it.
+        raise UsageError(str(path), "has a uid that cannot name a file", "use letters, digits, - and _ alone")
     return board
 
 
@@ -137,15 +150,28 @@ class _Board:
     async def _label_values(self, selector: str, label: str) -> list[str]:
         asked = {"match[]": selector} if selector else {}
         answer = await self._http.get(f"/api/v1/label/{label}/values", params=asked)
-        return [str(value) for value in _data(answer)]
+        return [str(value) for value in _data(answer) or ()]
 
     async def _ask(self, what: str, **asked: str) -> list[Any]:
         answer = await self._http.post(f"/api/v1/{what}", data=asked)
-        return list(_data(answer)["result"])
+        return _result(answer)
+
+
+def _result(answer: httpx.Response) -> list[Any]:
+    data = _data(answer)
+    result = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(result, list):
+        raise PartError("Prometheus", NO_API)
+    return result
 
 
 def _data(answer: httpx.Response) -> Any:  # noqa: ANN401 JSON
-    body = answer.json()
-    if body.get("status") != "success":
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or "status" not in body:
+        raise PartError("Prometheus", f"answered {answer.status_code}: {NO_API}")
+    if body["status"] != "success":
         raise PartError("Prometheus", f"refused a query: {body.get('error')}")
-    return body["data"]
+    return body.get("data")

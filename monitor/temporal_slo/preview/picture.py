@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from temporal_slo.errors import PartError
+from temporal_slo.errors import PartError, UsageError
 from temporal_slo.preview.programs import Programs
 
 CELL: Final = 38
@@ -50,19 +50,44 @@ def draw(programs: Programs, text: str, target: Path, width: int, high: int) -> 
 
     Raises:
         PartError: Chromium failed.
+        UsageError: The picture cannot be written there.
     """
     with tempfile.TemporaryDirectory(prefix="temporal-slo-preview-") as name:
         folder = Path(name)
         for part in ("bundle.js", "bundle.css"):
             shutil.copy(programs.bundle / part, folder)
-        (folder / "page.html").write_text(text)
+        (folder / "page.html").write_text(text, encoding="utf-8")
         size = f"--window-size={width},{high}"
         profile, shot = f"--user-data-dir={folder / 'profile'}", f"--screenshot={folder / 'shot.png'}"
         command = [str(programs.chromium), *OPTIONS, size, profile, shot, (folder / "page.html").as_uri()]
-        done = subprocess.run(
-            command, env=programs.environ, check=False, capture_output=True, text=True, timeout=DEADLINE
-        )
+        done = _run(command, programs.environ)
         if done.returncode or not (folder / "shot.png").exists():
             raise PartError("Chromium", f"drew nothing\n{done.stderr[-500:]}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder / "shot.png", target)
+        make_folder(target.parent)
+        try:
+            shutil.move(folder / "shot.png", target)
+        except OSError as error:
+            raise _unwritten(target, error) from error
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, env=environ, check=False, capture_output=True, text=True, timeout=DEADLINE)
+    except subprocess.TimeoutExpired:
+        raise PartError("Chromium", f"drew nothing within {DEADLINE:g} s") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the pictures, if it is not there yet.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> UsageError:
+    return UsageError("--out", f"'{path}' cannot be written: {error.strerror}", "give a folder that can")

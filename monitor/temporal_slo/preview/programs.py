@@ -95,7 +95,7 @@ def _environ(folder: Path) -> dict[str, str]:
 
 def _mark() -> str:
     """Return the name of a file that is there if the bundle is of these versions and of this source."""
-    made_of = json.dumps(dict(MODULES)) + SOURCE.read_text()
+    made_of = json.dumps(dict(MODULES)) + SOURCE.read_text(encoding="utf-8")
     return f"made-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
 
 
