@@ -160,6 +160,11 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         "--rate: '0' is not a number above 0; write for example 4 or 0.5",
     ),
+    "count without end": (
+        ["load", "--count", "9" * 5000],
+        {},
+        "--count: has more than 18 digits; write for example 100",
+    ),
     "count in words": (["load", "--count", "ten"], {}, "--count: 'ten' is not a whole number; write for example 100"),
 }
 
@@ -232,6 +237,16 @@ def test_mistake_in_a_process(tmp_path: Path) -> None:
     assert done.stderr == (
         f"temporal-slo: TLS file {tmp_path}: cannot be read: Is a directory; correct the path or its permissions\n"
     )
+
+
+@pytest.mark.parametrize("argv", [("schema",), ("validate", "deploy/slos")])
+def test_full_disk(argv: tuple[str, ...]) -> None:
+    """Output that has no room is told of in one line, whether it is much or little."""
+    command = [sys.executable, "-m", "temporal_slo", *argv]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    said = "temporal-slo: output: cannot be written: No space left on device; make room, or write elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 @pytest.mark.parametrize("command", ["exporter", "demo", "worker", "load"])

@@ -15,7 +15,7 @@ from typing import Final, NoReturn, TextIO, TypeVar
 
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo import cli_check, cli_preview, settings
+from temporal_slo import cli_check, cli_output, cli_preview, settings
 from temporal_slo.cli_options import EXPORTER_FLAGS, EXPORTER_OPTIONS, add_demo, add_generate
 from temporal_slo.errors import TemporalSloError, UsageError
 
@@ -42,8 +42,8 @@ def entry() -> NoReturn:
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone: there is nobody left to tell.
+    except OSError as error:
+        cli_output.unwritten(error, sys.stderr)
         code = FAILED
     logging.shutdown()
     sys.stderr.flush()

@@ -30,6 +30,8 @@ DEFAULT_LISTEN: Final = "127.0.0.1:9464"
 DEFAULT_POLL_INTERVAL: Final = "15s"
 _SCHEMELESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
 PORT_MAX: Final = 65535
+DIGITS_MAX: Final = 18
+"""Of a whole number: more than anybody counts to, and Python reads no more than some thousand."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -186,6 +188,8 @@ def whole(text: str, where: str) -> int:
     """
     if not re.fullmatch(r"\d+", text):
         raise UsageError(where, f"{text!r} is not a whole number", "write for example 100")
+    if len(text) > DIGITS_MAX:
+        raise UsageError(where, f"has more than {DIGITS_MAX} digits", "write for example 100")
     return int(text)
 
 
