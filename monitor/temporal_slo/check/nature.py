@@ -116,14 +116,15 @@ def source_of(own: Nature, selector: Selector) -> Selector | None:
     return witness(own, selector).of(names.EXPORTER_SOURCE_UP.sample).plus(Matcher(names.SOURCE, "=", own.source))
 
 
-def misnamed() -> str:
-    """Return a regular expression for what workers expose if their runtime is set up otherwise than rules expect.
+def misnamed(metric: str) -> str:
+    """Return a regular expression for what workers expose whose runtime names metrics like *metric* otherwise.
 
     The SDK's defaults are neither `_total` nor a unit, and milliseconds; gauges are called the same whatever is set.
     """
-    counters = [family.name for family in names.INTERCEPTOR_FAMILIES if family.type == "counter"]
+    if metric.endswith("_total"):
+        return "|".join(family.name for family in names.INTERCEPTOR_FAMILIES if family.type == "counter")
     durations = [family.name for family in names.INTERCEPTOR_FAMILIES if family.type == "histogram"]
-    return "|".join([*counters, *(f"{name.removesuffix('_seconds')}(_milliseconds|_ms)?_bucket" for name in durations)])
+    return "|".join(f"{name.removesuffix('_seconds')}(_milliseconds|_ms)?_bucket" for name in durations)
 
 
 def teller(metric: str) -> str:

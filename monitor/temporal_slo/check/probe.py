@@ -70,10 +70,10 @@ async def _relatives(prometheus: Prometheus, metric: str) -> tuple[str, ...]:
 
 async def _misnamed(prometheus: Prometheus, selector: Selector) -> tuple[str, ...]:
     """Return what workers of the same namespace expose under names that no rule asks for."""
-    if teller(selector.metric) != WORKER:
+    if teller(selector.metric) != WORKER or selector.metric == names.WORKER_INFO.sample:
         return ()
     about = tuple(matcher for matcher in selector.matchers if matcher.label == names.NAMESPACE)
-    return await prometheus.names(misnamed(), *about)
+    return await prometheus.names(misnamed(selector.metric), *about)
 
 
 async def _seen(
