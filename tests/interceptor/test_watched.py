@@ -1,8 +1,10 @@
 """A run that is watched, fed with what core would say: rejected tasks, full caches, long waits."""
 
 import gc
+import time
 import weakref
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -12,6 +14,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.worker import WorkflowInstance
 
 from temporal_slo import names
+from temporal_slo.interceptor import _watched
 from temporal_slo.interceptor._chain import began
 from temporal_slo.interceptor._host import Host, Options
 from temporal_slo.interceptor._protocol import ENDING, FATAL, LANG_FAIL, NONDETERMINISM
@@ -79,6 +82,12 @@ class Said:
         self.run.before(activation)
         self.run.after(activation, completion)
 
+    def begin(self, history: int) -> None:
+        """Say a task of which nothing comes back."""
+        activation = WorkflowActivation(run_id="r", history_length=history)
+        activation.jobs.add().signal_workflow.SetInParent()
+        self.run.before(activation)
+
     def evict(self, reason: int) -> None:
         """Say that the instance is evicted."""
         activation = WorkflowActivation(run_id="r")
@@ -129,6 +138,20 @@ def test_repeated_eviction_counts_a_failed_task_once(said: Said, metrics: Metric
     said.evict(NONDETERMINISM)
     said.evict(NONDETERMINISM)
     assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == {("T", "NondeterminismError"): 1}
+
+
+@pytest.mark.parametrize(("stuck", "named"), [(True, "PotentialDeadlock"), (False, "unknown")])
+def test_deadlock_is_told_from_other_failures(
+    *, said: Said, metrics: Metrics, queue: str, monkeypatch: pytest.MonkeyPatch, stuck: bool, named: str
+) -> None:
+    """A worker that fails a task long after the last one has not met a deadlock unless the instance was at work."""
+    said.task(3)
+    if stuck:
+        said.begin(9)
+    later = time.monotonic() + 60
+    monkeypatch.setattr(_watched, "time", SimpleNamespace(monotonic=lambda: later))
+    said.evict(LANG_FAIL)
+    assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == {("T", named): 1}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.common import MetricMeter
 
 from temporal_slo.errors import UsageError
@@ -89,15 +90,18 @@ class Host:
         """Begin a run that nobody watches; None if that fails."""
         return self._begun(lambda: InterceptedRun(info, self.options.rules, self.recorder(info.namespace)), info)
 
-    def watched(self, info: workflow.Info, *, two_phase: bool) -> WatchedRun | None:
+    def watched(
+        self, info: workflow.Info, *, two_phase: bool, decode: Callable[[Payload], object] | None = None
+    ) -> WatchedRun | None:
         """Begin a run that is watched from outside; None if that fails.
 
         Args:
             info: What the SDK says of it.
             two_phase: Whether evictions tell what the server has accepted.
+            decode: Makes what the host's own classes know of a result's payload; None if its type is not known.
         """
         rules, held = self.options.rules, self.held if two_phase else None
-        return self._begun(lambda: WatchedRun(info, rules, self.recorder(info.namespace), held), info)
+        return self._begun(lambda: WatchedRun(info, rules, self.recorder(info.namespace), held, decode), info)
 
     def _begun(self, make: Callable[[], R], info: workflow.Info) -> R | None:
         try:

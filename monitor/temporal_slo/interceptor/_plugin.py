@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from temporalio import client, worker
 from temporalio.common import MetricMeter
+from temporalio.converter import DataConverter, PayloadConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.runtime import Runtime
 from temporalio.worker import (
@@ -74,7 +75,8 @@ class SLOInterceptor(_Interceptor):
     Args:
         runtime: Whose metrics it adds to: that of the client. The default runtime if it is None.
         objectives: As for `SLOPlugin`, like all that follow.
-        outcomes: See there.
+        outcomes: See there. A function gets what the sandbox returned, whose classes are not yours: compare plain
+            values.
         spec: See there.
         slos: See there.
         labels: See there.
@@ -123,7 +125,9 @@ class SLOPlugin(SimplePlugin):
     Args:
         objectives: Latencies that are promised.
         outcomes: How the business outcome of completed runs is read, by workflow type: by an expression, or a
-            function of the result that only looks at it. The function runs in the workflow: no clock, no I/O.
+            function of the result that only looks at it: no clock, no I/O. It gets what a client would, by the type
+            that the workflow's `run` says it returns. If it says none, or the SDK's protocol is unknown, it gets
+            what the sandbox returned, whose classes are not yours: compare plain values.
         spec: Spec files or folders with latency objectives and outcomes. Needs the `spec` extra.
         slos: The SLOs of the spec that count here; None for all.
         labels: Constant labels for every metric.
@@ -170,7 +174,8 @@ class SLOPlugin(SimplePlugin):
             )
         reason = _obstacle(config)
         _announce(host, config, reason)
-        return _configured(config, host, watch=reason != "protocol", two_phase=reason == "none")
+        converter = config["client"].data_converter.payload_converter
+        return _configured(config, host, converter, watch=reason != "protocol", two_phase=reason == "none")
 
     async def run_worker(self, worker: worker.Worker, next: Callable[[worker.Worker], Awaitable[None]]) -> None:  # noqa: A002
         """See base class."""
@@ -194,7 +199,8 @@ class SLOPlugin(SimplePlugin):
         if _is_configured(config):
             return config
         host = Host(self._options, lambda: MetricMeter.noop)
-        return _configured(config, host, watch=_protocol.is_known(), two_phase=True)
+        converter = (config.get("data_converter") or DataConverter.default).payload_converter
+        return _configured(config, host, converter, watch=_protocol.is_known(), two_phase=True)
 
 
 def _is_configured(config: WorkerConfig | ReplayerConfig) -> bool:
@@ -236,10 +242,10 @@ def _announce(host: Host, config: WorkerConfig, reason: str) -> None:
         host.failed("configure", namespace, error)
 
 
-def _configured(config: C, host: Host, *, watch: bool, two_phase: bool) -> C:
+def _configured(config: C, host: Host, converter: PayloadConverter, *, watch: bool, two_phase: bool) -> C:
     def wrapped(runner: WorkflowRunner) -> WorkflowRunner:
         through = passing_through(runner)
-        return watching(through, host, two_phase=two_phase) if watch else through
+        return watching(through, host, converter, two_phase=two_phase) if watch else through
 
     given: Sequence[worker.Interceptor] = config.get("interceptors", ())
     config["interceptors"] = [*given, _Interceptor(host)]

@@ -3,18 +3,19 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio import workflow
 from temporalio.api.failure.v1 import Failure
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 from temporal_slo import names
 from temporal_slo.interceptor._chain import began
 from temporal_slo.interceptor._failures import error_type
 from temporal_slo.interceptor._labels import NONE
-from temporal_slo.interceptor._outcomes import BAD, EXCLUDED, UNKNOWN, checked
+from temporal_slo.interceptor._outcomes import BAD, EXCLUDED, UNKNOWN, OutcomeFunction, checked
 from temporal_slo.interceptor._recorder import Recorder, harmless
 from temporal_slo.interceptor._rules import Rules
 
@@ -22,6 +23,7 @@ COMPLETED: Final = "completed"
 FAILED: Final = "failed"
 CANCELED: Final = "canceled"
 CONTINUED: Final = "continued_as_new"
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 COUNTING: Final = frozenset({COMPLETED, FAILED})
 """What an objective counts, but for these outcomes:"""
@@ -70,10 +72,10 @@ class Run:
 
     @harmless("outcome")
     def returned(self, result: object) -> None:
-        """Read the outcome of a result with the user's function, which wants it as the workflow returned it."""
+        """Read the outcome of a result, as the workflow returned it, with the user's function."""
         if self._rule.function:
             self._outcome = UNKNOWN
-            self._outcome = checked(self._rule.function(result))
+            self._outcome = judged(self._rule.function, result)
 
     def ended(self, end: End) -> None:
         """Count an end."""
@@ -96,7 +98,12 @@ class Run:
         self.recorder.count(names.WORKFLOW_TASK_FAILURES, *self._labels, type_)
 
     def retried(self, type_: str, *, retryable: bool) -> bool:
-        """Return whether the server is expected to start another attempt after a failure."""
+        """Return whether the server is expected to start another attempt after a failure.
+
+        Args:
+            type_: Of the failure itself, if it is the application's: policies say nothing of causes.
+            retryable: Whether the failure itself allows it.
+        """
         policy = self.info.retry_policy
         if policy is None or not retryable or type_ in (policy.non_retryable_error_types or ()):
             return False
@@ -117,10 +124,15 @@ class InterceptedRun(Run):
         """Count the end of a run that has returned."""
         if self._silent():
             return
+        self._read(result)
+        self._end(End(COMPLETED, workflow.now(), self._outcome))
+
+    @harmless("outcome")
+    def _read(self, result: object) -> None:
+        # An error here leaves the outcome unknown, and is no reason to lose the end.
         if self._rule.read:
             (payload,) = workflow.payload_converter().to_payloads([result])
             self._outcome = self._rule.read(payload)
-        self._end(End(COMPLETED, workflow.now(), self._outcome))
 
     @harmless("end")
     def raised(self, error: BaseException) -> None:
@@ -140,7 +152,7 @@ class InterceptedRun(Run):
         elif native or workflow.is_failure_exception(error):
             type_ = "CanceledError" if native else error_type(error)
             retryable = not (isinstance(error, ApplicationError) and error.non_retryable)
-            retried = self.retried(type_, retryable=retryable)
+            retried = self.retried(_own_type(error), retryable=retryable)
             self._end(End(FAILED, workflow.now(), failure_type=type_, retried=retried))
         else:
             self.task_failed(error_type(error))
@@ -151,6 +163,12 @@ class InterceptedRun(Run):
     def _end(self, end: End) -> None:
         self._over = True
         self.ended(end)
+
+
+def _own_type(error: BaseException) -> str:
+    if isinstance(error, ApplicationError):
+        return error.type or ""
+    return "" if isinstance(error, FailureError) else type(error).__name__
 
 
 def _cancel_requested() -> bool:
@@ -164,18 +182,35 @@ class TaskClock:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._start = Timestamp()
 
-    def restart(self) -> None:
-        """Begin another task."""
+    def restart(self, start: Timestamp) -> None:
+        """Begin another task, at *start* by the server's clock."""
         self._began = time.monotonic()
+        self._start = start
 
-    def passed(self) -> timedelta:
-        """Return how long the task has been worked on."""
-        return timedelta(seconds=time.monotonic() - self._began)
+    def now(self, activation: Timestamp) -> datetime:
+        """Return the time, by the server's clock.
 
-    def now(self, task_start: datetime) -> datetime:
-        """Return the time, by the server's clock."""
-        return task_start + self.passed()
+        Args:
+            activation: Of the last activation. Core advances it by the time that local activities take, which the task
+                has been worked on too.
+        """
+        worked = timedelta(seconds=time.monotonic() - self._began)
+        return max(_datetime(activation), _datetime(self._start) + worked)
+
+
+def _datetime(at: Timestamp) -> datetime:
+    return EPOCH + timedelta(seconds=at.seconds, microseconds=at.nanos // 1000)
+
+
+def judged(function: OutcomeFunction, result: object) -> str:
+    """Return the outcome that a user's function tells of a result.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return checked(function(result))
 
 
 def retryable(failure: Failure) -> bool:

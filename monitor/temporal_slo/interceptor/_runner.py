@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.converter import PayloadConverter, WithSerializationContext, WorkflowSerializationContext
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -25,7 +27,7 @@ def passing_through(runner: WorkflowRunner) -> WorkflowRunner:
     return runner
 
 
-def watching(runner: WorkflowRunner, host: Host, *, two_phase: bool) -> WorkflowRunner:
+def watching(runner: WorkflowRunner, host: Host, converter: PayloadConverter, *, two_phase: bool) -> WorkflowRunner:
     """Return a runner that does what *runner* does, and watches its instances.
 
     A subclass and not a wrapper: other plugins ask for the class, and replace fields.
@@ -33,13 +35,29 @@ def watching(runner: WorkflowRunner, host: Host, *, two_phase: bool) -> Workflow
     base = type(runner)
 
     def create_instance(self: WorkflowRunner, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        run = host.watched(det.info, two_phase=two_phase)
+        run = host.watched(det.info, two_phase=two_phase, decode=_decoder(det, converter))
         if run is None:
             return base.create_instance(self, det)
         det = dataclasses.replace(det, extern_functions={**det.extern_functions, RUN: lambda _: run})
         return _watch(base.create_instance(self, det), run)
 
     return _copy(runner, type(f"Watching{base.__name__}", (base,), {"create_instance": create_instance}))
+
+
+def _decoder(det: WorkflowInstanceDetails, converter: PayloadConverter) -> Callable[[Payload], object] | None:
+    # Of the class that the worker was given, and not of the one that the sandbox imports again.
+    info, hint = det.info, getattr(det.defn, "ret_type", None)
+    if hint is None or hint is Any:
+        return None
+
+    def decode(payload: Payload) -> object:
+        with_context = converter
+        if isinstance(converter, WithSerializationContext):
+            context = WorkflowSerializationContext(namespace=info.namespace, workflow_id=info.workflow_id)
+            with_context = converter.with_context(context)
+        return with_context.from_payload(payload, hint)
+
+    return decode
 
 
 def _copy(runner: WorkflowRunner, as_: type[WorkflowRunner], **changes: object) -> WorkflowRunner:

@@ -1,10 +1,11 @@
 """A run watched from outside its instance: an end is taken from the completion, counted when the server has it."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.activity_result import ActivityResolution
 from temporalio.bridge.proto.workflow_activation import ResolveActivity, WorkflowActivation
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
@@ -17,14 +18,13 @@ from temporal_slo.interceptor._held import Held
 from temporal_slo.interceptor._labels import NONE
 from temporal_slo.interceptor._recorder import Recorder, harmless
 from temporal_slo.interceptor._rules import Rules
-from temporal_slo.interceptor._run import CANCELED, COMPLETED, FAILED, End, Run, TaskClock, retryable
+from temporal_slo.interceptor._run import CANCELED, COMPLETED, FAILED, End, Run, TaskClock, judged, retryable
 
 DEADLOCK: Final = "PotentialDeadlock"
 NONDETERMINISM: Final = "NondeterminismError"
 FATAL: Final = "CompletionRejected"
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-DEADLOCK_AFTER: Final = timedelta(seconds=2)
-"""The SDK fails a workflow task that has not yielded for so long."""
+DEADLOCK_AFTER: Final = 2.0
+"""Seconds. The SDK fails a workflow task that has not yielded for so long."""
 
 
 class WatchedRun(Run):
@@ -36,16 +36,27 @@ class WatchedRun(Run):
         recorder: Where it is counted.
         held: Holds what the server has perhaps not accepted; None if evictions tell nothing: then all is counted at
             once.
+        decode: Makes of a result's payload what the host's own classes know; None if nothing says what it is.
 
     Attributes:
         over: Whether its instance is evicted.
     """
 
-    def __init__(self, info: workflow.Info, rules: Rules, recorder: Recorder, held: Held | None) -> None:
+    def __init__(
+        self,
+        info: workflow.Info,
+        rules: Rules,
+        recorder: Recorder,
+        held: Held | None,
+        decode: Callable[[Payload], object] | None = None,
+    ) -> None:
         super().__init__(info, rules, recorder)
         self.over = False
         self._held = held
+        self._decode = decode
         self._clock = TaskClock()
+        self._activated = time.monotonic()
+        self._took: float | None = 0.0
         self._history = 0
         self._failed = False
         self._new = True
@@ -55,6 +66,14 @@ class WatchedRun(Run):
         self._pending_activities: list[tuple[str, ...]] = []
         self._scheduled: dict[int, tuple[str, str]] = {}
 
+    def returned(self, result: object) -> None:
+        """See base class; a result that can be decoded is read from its payload instead.
+
+        What the workflow returned may be of the sandbox's own classes, of which none equals one of the host's.
+        """
+        if self._decode is None:
+            super().returned(result)
+
     @harmless("activation")
     def before(self, activation: WorkflowActivation) -> None:
         """See what the instance is about to be told."""
@@ -63,6 +82,8 @@ class WatchedRun(Run):
             self.over = True
             self._evicted(activation.jobs[kinds.index("remove_from_cache")].remove_from_cache.reason)
             return
+        self._activated = time.monotonic()
+        self._took = None
         # A query, which a closed run may be asked too, does not always pass for a replay.
         if activation.is_replaying or all(kind == "query_workflow" for kind in kinds):
             return
@@ -75,13 +96,14 @@ class WatchedRun(Run):
             if self._pending_activities:
                 self._accepted()
             self._history = activation.history_length
-            self._clock.restart()
+            self._clock.restart(activation.timestamp)
 
     @harmless("completion")
     def after(self, activation: WorkflowActivation, completion: WorkflowActivationCompletion) -> None:
         """See what the instance has made of it."""
         if self.over:
             return
+        self._took = time.monotonic() - self._activated
         live = not activation.is_replaying
         if "resolve_activity" in self._kinds:
             for job in activation.jobs:
@@ -111,25 +133,26 @@ class WatchedRun(Run):
                 self._pending_end = self._end_of(command, _protocol.ENDS[kind], activation)
 
     def _end_of(self, command: WorkflowCommand, status: str, activation: WorkflowActivation) -> End:
-        began = activation.timestamp
-        at = self._clock.now(EPOCH + timedelta(seconds=began.seconds, microseconds=began.nanos // 1000))
+        at = self._clock.now(activation.timestamp)
         if status == COMPLETED:
             return End(status, at, self._outcome_of(command))
         if status == FAILED:
             failure = command.fail_workflow_execution.failure
-            type_ = failure_type(failure)
-            top = failure.application_failure_info.type
-            return End(status, at, NONE, type_, self.retried(top or type_, retryable=retryable(failure)))
+            own = failure.application_failure_info.type
+            return End(status, at, NONE, failure_type(failure), self.retried(own, retryable=retryable(failure)))
         return End(status, at)
 
     def _outcome_of(self, command: WorkflowCommand) -> str:
-        if self._rule.read is None:
-            return self._outcome
+        rule, payload = self._rule, command.complete_workflow_execution.result
         try:
-            return self._rule.read(command.complete_workflow_execution.result)
+            if rule.read:
+                return rule.read(payload)
+            if rule.function and self._decode:
+                return judged(rule.function, self._decode(payload))
         except Exception as error:  # noqa: BLE001 a result that cannot be read is no reason to lose its end
             self.recorder.error("outcome", error)
             return UNKNOWN
+        return self._outcome
 
     def _resolved(self, job: ResolveActivity, *, live: bool) -> None:
         if (status := job.result.WhichOneof("status")) == "backoff":
@@ -162,7 +185,9 @@ class WatchedRun(Run):
             self.task_failed(NONDETERMINISM)
         elif reason == _protocol.LANG_FAIL:
             # Failed by the worker and not by the instance: for it was too slow, or its completion was not encodable.
-            self.task_failed(DEADLOCK if self._clock.passed() >= DEADLOCK_AFTER else UNKNOWN)
+            # It may as well have failed before it reached the instance: time since the last task tells nothing.
+            took = time.monotonic() - self._activated if self._took is None else self._took
+            self.task_failed(DEADLOCK if took >= DEADLOCK_AFTER else UNKNOWN)
         elif reason == _protocol.FATAL:
             self.task_failed(FATAL)
 
