@@ -15,6 +15,7 @@ from temporal_slo.errors import UsageError
 from temporal_slo.interceptor import Objective, OutcomeExpression, SLOInterceptor, SLOPlugin, prometheus_runtime
 from temporal_slo.interceptor._labels import Bounded
 from temporal_slo.interceptor._recorder import Recorder
+from temporal_slo.interceptor._rules import rules
 
 SPEC = Path(__file__).parents[2] / "deploy" / "slos" / "volteryde.yaml"
 ANY = cast("Any", None)
@@ -31,6 +32,12 @@ def plugin(**options: Any) -> SLOPlugin:  # noqa: ANN401 wrong ones too
     return SLOPlugin(**options)
 
 
+async def asynchronous(result: object) -> str:
+    """Would be awaited, if anything did."""
+    del result
+    return "good"
+
+
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: objective(threshold=timedelta()), "Objective fast threshold: .* is not a duration above 0; write"),
     (lambda: objective(threshold=timedelta(seconds=-1)), "is not a duration above 0"),
@@ -43,6 +50,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: plugin(outcomes=[1]), "outcomes: is a list; give a dict"),
     (lambda: plugin(outcomes={"": len}), "outcomes '': is not the name of a workflow type; write"),
     (lambda: plugin(outcomes={"BookRide": "status"}), "outcomes 'BookRide': is a str; give an OutcomeExpression"),
+    (lambda: plugin(outcomes={"BookRide": asynchronous}), "outcomes 'BookRide': is an async function, .*; write"),
     (lambda: plugin(labels={"user label-1": "x"}), "labels 'user label-1': is not a label name; use letters"),
     (lambda: plugin(labels={"__name__": "x"}), "is not a label name"),
     (lambda: plugin(labels={"status": "x"}), "labels 'status': is taken; use another name"),
@@ -57,6 +65,11 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: plugin(spec=3), "spec: is not a path"),
     (lambda: SLOInterceptor(labels={"le": "x"}), "labels 'le': is taken"),
     (lambda: OutcomeExpression(expression="status", good=[]), "names neither good nor bad values; add"),
+    (
+        lambda: OutcomeExpression(expression="a", good=["A"], bad=["A"]),
+        "puts 'A' into two of .*; keep it",
+    ),
+    (lambda: SLOInterceptor(runtime=cast("Any", "x")), "runtime: is a str; give the runtime of the client"),
     (lambda: OutcomeExpression(expression="a[", good=["OK"]), "'a\\[' is not a JMESPath expression; write"),
     (lambda: OutcomeExpression(expression="a", good="OK"), "OutcomeExpression good: is not a list of texts; write"),
     (lambda: prometheus_runtime(bind_address="9000"), "bind_address: '9000' is not host:port; write"),
@@ -82,6 +95,16 @@ def test_missing_extra_is_named(build: Callable[[], object], module: str, monkey
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=re.escape("pip install 'temporal-slo[spec]'")):
         build()
+
+
+def test_arguments_replace_what_the_spec_says() -> None:
+    """An objective that is given for an SLO and a workflow of the spec takes its place, and no other's."""
+    where = ("volteryde-dev", "BookRideWorkflow", "queue")
+    given = objective(slo="booking-latency", workflow="BookRideWorkflow", threshold=timedelta(seconds=3))
+    elsewhere = objective(slo="booking-latency", workflow="Another", threshold=timedelta(seconds=3))
+    (own,) = rules([elsewhere], {}, SPEC, None).of(*where).objectives
+    assert (own.slo, own.workflow) == (given.slo, given.workflow), "the spec has no such SLO: this test is blind"
+    assert rules([given], {}, SPEC, None).of(*where).objectives == (given,)
 
 
 def test_values_are_bounded() -> None:

@@ -34,7 +34,7 @@ class OutcomeExpression:
         excluded: The values that count as neither; any other is `unknown`.
 
     Raises:
-        UsageError: The expression is none, names no values, or jmespath is not installed.
+        UsageError: The expression is none, names no values or one twice, or jmespath is not installed.
     """
 
     expression: str
@@ -49,6 +49,11 @@ class OutcomeExpression:
                 raise UsageError(f"OutcomeExpression {name}", "is not a list of texts", 'write for example ["FAILED"]')
         if not self.good and not self.bad:
             raise UsageError("OutcomeExpression", "names neither good nor bad values", 'add for example bad=["FAILED"]')
+        named = [*self.good, *self.bad, *self.excluded]
+        for value in named:
+            if named.count(value) > 1:
+                what = f"puts {value!r} into two of good, bad and excluded"
+                raise UsageError("OutcomeExpression", what, "keep it in one of them")
         expression_reader(self)
 
 

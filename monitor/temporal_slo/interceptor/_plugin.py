@@ -22,6 +22,7 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from temporal_slo import names
+from temporal_slo.errors import UsageError
 from temporal_slo.interceptor import _protocol
 from temporal_slo.interceptor._activity import ActivityInbound
 from temporal_slo.interceptor._host import VALUES_MAX, Host, Options
@@ -97,6 +98,8 @@ class SLOInterceptor(_Interceptor):
         labels: Mapping[str, str] | None = None,
         max_label_values: int = VALUES_MAX,
     ) -> None:
+        if not isinstance(runtime, Runtime | None):
+            raise UsageError("runtime", f"is a {type(runtime).__name__}", "give the runtime of the client")
         options = Options(
             objectives=objectives,
             outcomes={} if outcomes is None else outcomes,
@@ -123,7 +126,7 @@ class SLOPlugin(SimplePlugin):
     to and removed from workers while workflows are running.
 
     Args:
-        objectives: Latencies that are promised.
+        objectives: Latencies that are promised; in place of the spec's of the same SLO and workflow.
         outcomes: How the business outcome of completed runs is read, by workflow type: by an expression, or a
             function of the result that only looks at it: no clock, no I/O. It gets what a client would, by the type
             that the workflow's `run` says it returns. If it says none, or the SDK's protocol is unknown, it gets

@@ -1,5 +1,6 @@
 """What is promised of each workflow type, from arguments or from a spec, checked when it is given."""
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -111,7 +112,7 @@ def rules(
     spec: SpecPath | None,
     slos: Sequence[str] | None,
 ) -> Rules:
-    """Return the rules that are given; an outcome given for a type replaces that of the spec.
+    """Return the rules that are given; what is given for a type replaces what the spec says of it.
 
     Raises:
         UsageError: Something of it is not what it must be.
@@ -119,7 +120,11 @@ def rules(
     listed = _objectives(objectives)
     specs = load_specs(spec)
     chosen = _chosen(specs, slos)
-    scoped = [_Scoped(objective) for objective in listed] + [s for spec_, slo in chosen for s in _latency(spec_, slo)]
+    scoped = [_Scoped(objective) for objective in listed]
+    # Both would count in one series, and mix their thresholds.
+    taken = {(objective.slo, objective.workflow) for objective in listed}
+    of_specs = [s for spec_, slo in chosen for s in _latency(spec_, slo)]
+    scoped += [s for s in of_specs if (s.objective.slo, s.objective.workflow) not in taken]
     read: dict[tuple[str | None, str], Rule] = {}
     for spec_, slo in chosen:
         if slo.outcome:
@@ -152,6 +157,8 @@ def _outcome(workflow_type: str, given: object) -> Rule:
     if not callable(given):
         what = f"is a {type(given).__name__}"
         raise UsageError(where, what, "give an OutcomeExpression, or a function of the result")
+    if inspect.iscoroutinefunction(given):
+        raise UsageError(where, "is an async function, which nothing awaits", "write it with def alone")
     return Rule(function=given)
 
 
