@@ -3,6 +3,7 @@
 import multiprocessing
 from collections import Counter
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -190,3 +191,20 @@ async def test_runs_of_a_schedule_do_not_wait(connect: Connect, metrics: Metrics
     waits = [value for _, value in metrics.seconds(names.WORKFLOW_LATENCY, queue)]
     assert len(waits) >= 2
     assert max(waits) < 1, "the schedule's two seconds are part of it"
+
+
+async def test_delayed_start_does_not_wait(connect: Connect, metrics: Metrics, queue: str) -> None:
+    """The latency of a workflow with a start delay is without the delay, as the server's execution time is."""
+    client = await connect(SLOPlugin())
+    drive = Drive(client, queue)
+    async with case_worker(client, queue, workflows=[cases.Returns, cases.SignalFails]):
+        delayed = await drive.start(cases.Returns, start_delay=timedelta(seconds=2))
+        hurried = await drive.start(cases.SignalFails, start_delay=timedelta(seconds=30))
+        await hurried.signal("poke")
+        await drive.ended()
+        row = await delayed.describe()
+    assert row.execution_time
+    assert row.execution_time - row.start_time == timedelta(seconds=2)
+    waits = [value for _, value in metrics.seconds(names.WORKFLOW_LATENCY, queue)]
+    assert len(waits) == 2
+    assert 0 < min(waits) <= max(waits) < 1

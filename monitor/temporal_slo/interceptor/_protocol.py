@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.message import Message
-from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation, WorkflowActivationJob
+from temporalio.bridge.proto.workflow_activation import (
+    InitializeWorkflow,
+    RemoveFromCache,
+    WorkflowActivation,
+    WorkflowActivationJob,
+)
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance
@@ -21,7 +26,8 @@ SCHEDULES: Final = ("schedule_activity", "schedule_local_activity")
 
 NEEDED: Final[Mapping[type[Message], tuple[str, ...]]] = {
     WorkflowActivation: ("jobs", "is_replaying", "history_length", "timestamp"),
-    WorkflowActivationJob: ("query_workflow", "remove_from_cache", "resolve_activity"),
+    WorkflowActivationJob: ("initialize_workflow", "query_workflow", "remove_from_cache", "resolve_activity"),
+    InitializeWorkflow: ("cron_schedule_to_schedule_interval",),
     WorkflowCommand: (*ENDS, *SCHEDULES),
     WorkflowActivationCompletion: ("successful", "failed"),
     RemoveFromCache: ("reason",),

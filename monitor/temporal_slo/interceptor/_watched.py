@@ -13,6 +13,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 
 from temporal_slo import names
 from temporal_slo.interceptor import _protocol
+from temporal_slo.interceptor._chain import began
 from temporal_slo.interceptor._failures import UNKNOWN, failure_type, innermost
 from temporal_slo.interceptor._held import Held
 from temporal_slo.interceptor._labels import NONE
@@ -84,6 +85,11 @@ class WatchedRun(Run):
             return
         self._activated = time.monotonic()
         self._took = None
+        if not self._history and "initialize_workflow" in kinds:
+            job = activation.jobs[kinds.index("initialize_workflow")].initialize_workflow
+            # By its name of a schedule alone; core has the delay of any first task there.
+            if job.HasField("cron_schedule_to_schedule_interval"):
+                self.began = began(self.info, job.cron_schedule_to_schedule_interval.ToTimedelta())
         # A query, which a closed run may be asked too, does not always pass for a replay.
         if activation.is_replaying or all(kind == "query_workflow" for kind in kinds):
             return
