@@ -197,14 +197,11 @@ async def test_delayed_start_does_not_wait(connect: Connect, metrics: Metrics, q
     """The latency of a workflow with a start delay is without the delay, as the server's execution time is."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
-    async with case_worker(client, queue, workflows=[cases.Returns, cases.SignalFails]):
+    async with case_worker(client, queue, workflows=[cases.Returns]):
         delayed = await drive.start(cases.Returns, start_delay=timedelta(seconds=2))
-        hurried = await drive.start(cases.SignalFails, start_delay=timedelta(seconds=30))
-        await hurried.signal("poke")
         await drive.ended()
         row = await delayed.describe()
     assert row.execution_time
     assert row.execution_time - row.start_time == timedelta(seconds=2)
-    waits = [value for _, value in metrics.seconds(names.WORKFLOW_LATENCY, queue)]
-    assert len(waits) == 2
-    assert 0 < min(waits) <= max(waits) < 1
+    ((_, latency),) = metrics.seconds(names.WORKFLOW_LATENCY, queue)
+    assert 0 < latency < 1

@@ -163,8 +163,10 @@ def test_beginning_of_a_run(changes: dict[str, object], expected: int) -> None:
     """A run began when it was started; one that waited on purpose, for a retry or a schedule, with its first task."""
     start = datetime(2026, 1, 2, tzinfo=UTC)
     facts: dict[str, object] = {"attempt": 1, "cron_schedule": None, "headers": {}, "workflow_start_time": start}
-    info = type("Info", (), {**facts, "start_time": start + timedelta(seconds=5), **changes})
-    assert began(cast("workflow.Info", info)) == start + timedelta(seconds=expected)
+    info = cast("workflow.Info", type("Info", (), {**facts, "start_time": start + timedelta(seconds=5), **changes}))
+    assert began(info) == start + timedelta(seconds=expected)
+    assert began(info, timedelta(seconds=3)) == start + timedelta(seconds=max(expected, 3))
+    assert began(info, timedelta(seconds=9)) == info.start_time, "nothing begins after its first task"
 
 
 def test_full_cache_holds_an_end(said: Said, metrics: Metrics, queue: str) -> None:

@@ -23,7 +23,7 @@ def began(info: workflow.Info, delay: timedelta = timedelta()) -> datetime:
     # A run by schedule, or after a failed attempt, waited on purpose; only its first task tells until when.
     own = info.start_time if info.cron_schedule or info.attempt > 1 else info.workflow_start_time
     if delay and own != info.start_time:
-        # A signal ends the delay.
+        # The API says that a signal ends the delay: never later than the first task.
         own = min(own + delay, info.start_time)
     handed_on = info.headers.get(CHAIN_START)
     # The runs of a cron schedule copy each other's headers, but each is on its own.
