@@ -158,6 +158,12 @@ async def test_label_values_are_bounded(connect: Connect, metrics: Metrics, queu
             await drive.ended()
     assert {labels[4]: count for labels, count in metrics.ends(queue).items()} == {"A": 1, "B": 1, "other": 2}
     assert metrics.counts(names.WORKER_BOUNDED)[("failure_type",)] == before + 2
+    # A worker's own types are as few as its code.
+    async with case_worker(client, queue, workflows=[cases.FailsAs, cases.Returns, cases.Continues]):
+        for case, arguments in ((cases.Returns, ()), (cases.Continues, (0,))):
+            await drive.start(case, *arguments)
+        await drive.ended()
+    assert {labels[0] for labels in metrics.ends(queue)} == {"FailsAs", "Returns", "Continues"}
     assert {labels["team"] for labels, _ in metrics.seconds(names.WORKFLOW_LATENCY, queue)} == {"bookings"}
 
 

@@ -124,6 +124,16 @@ def test_values_are_bounded() -> None:
     assert bounded(("other metric", "failure_type"), "x\n" + "y" * 500) == "x" + "y" * 99
 
 
+def test_named_types_are_kept() -> None:
+    """What an SLO names is kept past the limit, whatever came first; failures may not borrow such a name."""
+    promised = rules([objective(workflow="Promised")], {"Judged": str}, SPEC, None).named
+    assert {"Promised", "Judged", "BookRideWorkflow"} <= promised
+    bounded = Bounded(1, lambda _: None, promised)
+    types = [bounded(("metric", "workflow_type"), value) for value in ("A", "B", "Promised", "Judged", "A")]
+    assert types == ["A", "other", "Promised", "Judged", "A"]
+    assert [bounded(("metric", "failure_type"), value) for value in ("A", "Promised")] == ["A", "other"]
+
+
 def test_label_counts_must_fit() -> None:
     """A metric with a label too few is refused and not recorded with the wrong labels."""
     with pytest.raises(ValueError, match="argument"):

@@ -1,5 +1,6 @@
 """However it is given, and beside whatever, it counts once."""
 
+import importlib.metadata
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
-from temporalio.worker import UnsandboxedWorkflowRunner
+from temporalio.plugin import SimplePlugin
+from temporalio.worker import UnsandboxedWorkflowRunner, WorkerConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 import temporal_slo.interceptor
@@ -137,6 +139,48 @@ async def test_unknown_protocol_falls_back(
     assert info[:2] == ("replay_safe", "protocol")
     (said,) = [record.message for record in caplog.records if "replay-safe" in record.message]
     assert said.startswith(f"workflow ends on {queue} are counted replay-safe, not exactly (protocol):")
+
+
+class Replaces(SimplePlugin):
+    """A plugin that puts a runner of its own into the place of the one there is."""
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Replace it."""
+        config = super().configure_worker(config)
+        config["workflow_runner"] = TeamRunner()
+        return config
+
+
+async def test_replaced_runner_is_told(
+    connect: Connect, metrics: Metrics, queue: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A later plugin that replaces the runner makes the ends replay-safe; a log line and a metric say so."""
+    client = await connect(SLOPlugin(), Replaces("replaces"))
+    async with case_worker(client, queue, workflows=[cases.CardFails]):
+        drive = Drive(client, queue)
+        await drive.start(cases.CardFails)
+        await drive.ended()
+    assert metrics.closed(queue) == {("CardFails", "failed"): 1}
+    (info,) = metrics.counts(names.WORKER_INFO, queue)
+    assert info[:2] == ("replay_safe", "runner")
+    assert [r.message for r in caplog.records if "replay-safe" in r.message and "(runner)" in r.message]
+
+
+async def test_vendored_code_counts(
+    connect: Connect, metrics: Metrics, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the package's metadata only the version is unknown."""
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    client = await connect(SLOPlugin())
+    async with case_worker(client, queue, workflows=[cases.CardFails]):
+        drive = Drive(client, queue)
+        await drive.start(cases.CardFails)
+        await drive.ended()
+    assert list(metrics.counts(names.WORKER_INFO, queue)) == [("exact", "none", "unknown")]
 
 
 def test_public_names() -> None:

@@ -64,6 +64,7 @@ class Host:
 
     Attributes:
         held: What may yet turn out to be rejected.
+        named: Types of workflows and activities that the user's own code or spec names, which are few.
     """
 
     def __init__(self, options: Options, meter: Callable[[], MetricMeter], suffix: Callable[[], str] = str) -> None:
@@ -71,6 +72,7 @@ class Host:
         self._meter = meter
         self._suffix = suffix
         self.held = Held()
+        self.named = set(options.rules.named)
         self._recorders: dict[str, Recorder] = {}
         self._lock = threading.Lock()
 
@@ -80,9 +82,8 @@ class Host:
         if found is None:
             with self._lock:
                 options = self.options
-                new = Recorder(
-                    self._meter(), namespace, options.labels, options.max_label_values, suffix=self._suffix()
-                )
+                limit, suffix = options.max_label_values, self._suffix()
+                new = Recorder(self._meter(), namespace, options.labels, limit, suffix=suffix, named=self.named)
                 found = self._recorders.setdefault(namespace, new)
         return found
 

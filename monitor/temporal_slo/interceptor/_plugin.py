@@ -26,9 +26,9 @@ from temporal_slo.errors import UsageError
 from temporal_slo.interceptor import _protocol
 from temporal_slo.interceptor._activity import ActivityInbound
 from temporal_slo.interceptor._host import VALUES_MAX, Host, Options
-from temporal_slo.interceptor._outcomes import OutcomeExpression, OutcomeFunction
+from temporal_slo.interceptor._outcomes import UNKNOWN, OutcomeExpression, OutcomeFunction
 from temporal_slo.interceptor._rules import Objective, SpecPath
-from temporal_slo.interceptor._runner import passing_through, watching
+from temporal_slo.interceptor._runner import is_watching, passing_through, watching
 from temporal_slo.interceptor._runtime import counter_suffix
 from temporal_slo.interceptor._workflow import RUN, WorkflowInbound
 
@@ -45,7 +45,7 @@ class _Interceptor(client.Interceptor, worker.Interceptor):
     """Hooks itself in once, however often it is given."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self.host = host
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
         """See base class."""
@@ -54,7 +54,7 @@ class _Interceptor(client.Interceptor, worker.Interceptor):
             if isinstance(inner, ActivityInbound):
                 return next
             inner = getattr(inner, "next", None)
-        return ActivityInbound(next, self._host)
+        return ActivityInbound(next, self.host)
 
     def workflow_interceptor_class(
         self,
@@ -63,7 +63,7 @@ class _Interceptor(client.Interceptor, worker.Interceptor):
         """See base class."""
         if RUN in input.unsafe_extern_functions:
             return None
-        input.unsafe_extern_functions[RUN] = self._host.intercepted
+        input.unsafe_extern_functions[RUN] = self.host.intercepted
         return WorkflowInbound
 
 
@@ -134,7 +134,8 @@ class SLOPlugin(SimplePlugin):
         spec: Spec files or folders with latency objectives and outcomes. Needs the `spec` extra.
         slos: The SLOs of the spec that count here; None for all.
         labels: Constant labels for every metric.
-        max_label_values: Distinct values of a label that each metric may have; further ones become `other`.
+        max_label_values: Distinct values of a label that each metric may have; further ones become `other`. The types
+            of workflows and activities that a worker has, or a spec or an argument names, are always kept.
 
     Raises:
         UsageError: Something of it is not what it must be.
@@ -176,12 +177,14 @@ class SLOPlugin(SimplePlugin):
                 " client"
             )
         reason = _obstacle(config)
-        _announce(host, config, reason)
         converter = config["client"].data_converter.payload_converter
         return _configured(config, host, converter, watch=reason != "protocol", two_phase=reason == "none")
 
     async def run_worker(self, worker: worker.Worker, next: Callable[[worker.Worker], Awaitable[None]]) -> None:  # noqa: A002
         """See base class."""
+        # Not before: a later plugin may have changed what this one has configured.
+        for host in self._hosts.values():
+            _announce(host, worker)
         settling = asyncio.ensure_future(self._settle())
         try:
             await super().run_worker(worker, next)
@@ -221,11 +224,16 @@ def _obstacle(config: WorkerConfig) -> str:
     return "unsafe_eviction" if config.get("disable_safe_workflow_eviction") else "none"
 
 
-def _announce(host: Host, config: WorkerConfig, reason: str) -> None:
-    from importlib.metadata import version  # noqa: PLC0415 half of all that this library loads
-
-    namespace, task_queue = config["client"].namespace, config["task_queue"]
+def _announce(host: Host, worker: worker.Worker) -> None:
+    namespace, task_queue = worker.client.namespace, worker.task_queue
     try:
+        config = worker.config(active_config=True)
+        if not any(type(i) is _Interceptor and i.host is host for i in config.get("interceptors") or ()):
+            return
+        runners = config["workflow_runner"], config["unsandboxed_workflow_runner"]
+        reason = _obstacle(config)
+        if reason == "none" and not all(map(is_watching, runners)):
+            reason = "runner"
         if reason != "none":
             log.warning(
                 "workflow ends on %s are counted replay-safe, not exactly (%s): a final task that is executed again"
@@ -233,9 +241,9 @@ def _announce(host: Host, config: WorkerConfig, reason: str) -> None:
                 task_queue,
                 reason,
             )
+        host.named.update(_registered(config))
         recorder = host.recorder(namespace)
-        counting = EXACT if reason == "none" else REPLAY_SAFE
-        recorder.info(names.WORKER_INFO, task_queue, counting, reason, version("temporal-slo"))
+        recorder.info(names.WORKER_INFO, task_queue, EXACT if reason == "none" else REPLAY_SAFE, reason, _version())
         # A series that begins at 1 has not increased.
         for type_ in host.options.rules.types(namespace):
             for objective in host.options.rules.of(namespace, type_, task_queue).objectives:
@@ -243,6 +251,23 @@ def _announce(host: Host, config: WorkerConfig, reason: str) -> None:
                     recorder.count(family, type_, task_queue, "no", objective.slo, by=0)
     except Exception as error:  # noqa: BLE001 a worker must start all the same
         host.failed("configure", namespace, error)
+
+
+def _registered(config: WorkerConfig) -> set[str]:
+    """Return the types of workflows and activities that a worker has; a dynamic one has no name."""
+    found = [getattr(cls, "__temporal_workflow_definition", None) for cls in config.get("workflows") or ()]
+    found += [getattr(function, "__temporal_activity_definition", None) for function in config.get("activities") or ()]
+    return {definition.name for definition in found if definition and definition.name}
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 half of all that this library loads
+
+    try:
+        return version("temporal-slo")
+    except PackageNotFoundError:
+        # Vendored, or in a zip: the code is there without its metadata.
+        return UNKNOWN
 
 
 def _configured(config: C, host: Host, converter: PayloadConverter, *, watch: bool, two_phase: bool) -> C:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 
@@ -32,15 +32,23 @@ class Recorder:
         labels: Added to every metric; valid.
         limit: Distinct values of a label that each metric may have.
         suffix: What the names of counters lack.
+        named: Types of workflows and activities that are kept whatever the limit.
     """
 
     def __init__(
-        self, meter: MetricMeter, namespace: str, labels: Mapping[str, str], limit: int, *, suffix: str = ""
+        self,
+        meter: MetricMeter,
+        namespace: str,
+        labels: Mapping[str, str],
+        limit: int,
+        *,
+        suffix: str = "",
+        named: Collection[str] = (),
     ) -> None:
         self._suffix = suffix
         self._meter = meter
         self._constant = {**labels, names.NAMESPACE: namespace}
-        self._bounded = Bounded(limit, self._replaced)
+        self._bounded = Bounded(limit, self._replaced, named)
         self._counters: dict[tuple[str, ...], MetricCounter] = {}
         self._histograms: dict[tuple[str, ...], MetricHistogramTimedelta] = {}
         self._logged: set[str] = set()

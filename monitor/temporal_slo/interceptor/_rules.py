@@ -89,10 +89,17 @@ class _Scoped:
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of every workflow type, by where it runs."""
+    """The rules of every workflow type, by where it runs.
+
+    Attributes:
+        objectives: Latencies.
+        outcomes: How outcomes are read, by namespace, or None for all, and type.
+        named: Types of workflows and activities that an argument or any SLO names.
+    """
 
     objectives: tuple[_Scoped, ...] = ()
     outcomes: Mapping[tuple[str | None, str], Rule] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
 
     def of(self, namespace: str, workflow_type: str, task_queue: str) -> Rule:
         """Return what is promised of the runs of a workflow type."""
@@ -132,7 +139,11 @@ def rules(
                 expression=slo.outcome.from_, good=slo.outcome.good, bad=slo.outcome.bad, excluded=slo.outcome.excluded
             )
             read |= {(spec_.temporal_namespace, type_): Rule(expression_reader(given)) for type_ in slo.workflow}
-    return Rules(tuple(scoped), read | {(None, type_): _outcome(type_, given) for type_, given in outcomes.items()})
+    given_outcomes = {(None, type_): _outcome(type_, given) for type_, given in outcomes.items()}
+    named = {*outcomes, *(objective.workflow for objective in listed)}
+    for slo in (slo for spec_ in specs for slo in spec_.slos):
+        named |= {*slo.workflow, *(getattr(slo.sli, "activities", None) or ())}
+    return Rules(tuple(scoped), read | given_outcomes, frozenset(named))
 
 
 def _objectives(objectives: Iterable[Objective]) -> list[Objective]:

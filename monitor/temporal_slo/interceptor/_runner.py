@@ -18,6 +18,8 @@ from temporal_slo.interceptor._workflow import RUN
 PASSED_THROUGH: Final = ("temporal_slo.errors", "temporal_slo.interceptor", "temporal_slo.names")
 """Not the package whole: workflows of the reference application are in it, and belong into the sandbox."""
 
+WATCHES: Final = "__temporal_slo_watches__"
+
 
 def passing_through(runner: WorkflowRunner) -> WorkflowRunner:
     """Return *runner* with this library passed through its sandbox, if it has one."""
@@ -41,7 +43,12 @@ def watching(runner: WorkflowRunner, host: Host, converter: PayloadConverter, *,
         det = dataclasses.replace(det, extern_functions={**det.extern_functions, RUN: lambda _: run})
         return _watch(base.create_instance(self, det), run)
 
-    return _copy(runner, type(f"Watching{base.__name__}", (base,), {"create_instance": create_instance}))
+    return _copy(runner, type(f"Watching{base.__name__}", (base,), {"create_instance": create_instance, WATCHES: True}))
+
+
+def is_watching(runner: WorkflowRunner) -> bool:
+    """Return whether `watching` has made *runner*, or the class that it is derived from."""
+    return hasattr(type(runner), WATCHES)
 
 
 def _decoder(det: WorkflowInstanceDetails, converter: PayloadConverter) -> Callable[[Payload], object] | None:
