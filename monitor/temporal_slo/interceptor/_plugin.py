@@ -122,8 +122,9 @@ class SLOPlugin(SimplePlugin):
 
     Give it to the client, `Client.connect(…, plugins=[SLOPlugin()])`, or to workers; given to both it counts once.
     A replay counts nothing, and neither does a workflow task whose end the server has not accepted: an end is counted
-    when the server has it. Time-outs and terminations never reach a worker. It sends no command, so it may be added
-    to and removed from workers while workflows are running.
+    when the server has it. Time-outs and terminations never reach a worker, and what it cannot import or decode never
+    reaches the plugin. What is counted after the last scrape of a process is lost with it. It sends no command, so it
+    may be added to and removed from workers while workflows are running.
 
     Args:
         objectives: Latencies that are promised; in place of the spec's of the same SLO and workflow.

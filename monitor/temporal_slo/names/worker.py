@@ -44,14 +44,16 @@ WORKFLOW_OBJECTIVE: Final = Family(
 WORKFLOW_LATENCY: Final = Family(
     f"{PREFIX}_workflow_latency_seconds",
     "histogram",
-    "Time from the start of a workflow to its end, over all its runs if it continued as new.",
+    "Time from the start of a workflow to its end, over all its runs if it continued as new; "
+    "each attempt and each run of a schedule is timed on its own, without the wait before it.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, CHILD, STATUS),
     "seconds",
 )
 WORKFLOW_TASK_FAILURES: Final = Family(
     f"{PREFIX}_workflow_task_failures",
     "counter",
-    "Workflow tasks that failed in this worker by a bug, non-determinism or a deadlock; the workflow goes on trying.",
+    "Workflow tasks that failed in this worker by a bug, non-determinism or a deadlock; the workflow goes on trying. "
+    "One that fails before it reaches the workflow's code is perhaps not seen.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, FAILURE_TYPE),
 )
 ACTIVITY_ATTEMPTS: Final = Family(
@@ -78,7 +80,8 @@ ACTIVITY_SCHEDULE_TO_START: Final = Family(
 WORKER_INFO: Final = Family(
     f"{PREFIX}_worker_info",
     "gauge",
-    "Always 1; the labels tell whether workflow ends are counted exactly or only replay-safe, and why.",
+    "Always 1, once a worker runs; the labels tell whether workflow ends are counted exactly or only replay-safe, "
+    "and why.",
     (NAMESPACE, TASK_QUEUE, COUNTING, REASON, VERSION),
 )
 WORKER_ERRORS: Final = Family(
