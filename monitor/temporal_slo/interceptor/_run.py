@@ -182,12 +182,13 @@ class TaskClock:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._start = Timestamp()
+        self._start = 0, 0
 
     def restart(self, start: Timestamp) -> None:
         """Begin another task, at *start* by the server's clock."""
         self._began = time.monotonic()
-        self._start = start
+        # Not the message, which keeps its whole activation in memory.
+        self._start = start.seconds, start.nanos
 
     def now(self, activation: Timestamp) -> datetime:
         """Return the time, by the server's clock.
@@ -197,11 +198,11 @@ class TaskClock:
                 has been worked on too.
         """
         worked = timedelta(seconds=time.monotonic() - self._began)
-        return max(_datetime(activation), _datetime(self._start) + worked)
+        return max(_datetime(activation.seconds, activation.nanos), _datetime(*self._start) + worked)
 
 
-def _datetime(at: Timestamp) -> datetime:
-    return EPOCH + timedelta(seconds=at.seconds, microseconds=at.nanos // 1000)
+def _datetime(seconds: int, nanos: int) -> datetime:
+    return EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
 
 
 def judged(function: OutcomeFunction, result: object) -> str:
