@@ -157,7 +157,7 @@ class Slo(Part):
         name: Unique in the namespace, over all files.
         description: What it means to a customer; may be empty.
         workflow: The workflow types whose runs are its events.
-        task_queue: Only runs of this task queue, or None for all.
+        task_queue: Only runs of this task queue, or, for what workers measure, activities of it; None for all.
         objective: Percent of good events, with the digits that were written.
         outcome: How the result is read, or None if only the status counts.
         sli: What a good event is.
