@@ -26,3 +26,9 @@ def test_format() -> None:
     """The largest units come first, and nothing is 0s."""
     assert format_duration(timedelta(days=9, seconds=61)) == "1w2d1m1s"
     assert format_duration(timedelta()) == "0s"
+
+
+def test_negative() -> None:
+    """What the notation cannot say is refused, and not written as something else."""
+    with pytest.raises(ValueError, match=r"-0\.5 seconds are no duration"):
+        format_duration(timedelta(milliseconds=-500))

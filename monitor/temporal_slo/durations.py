@@ -36,7 +36,13 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write *duration* in the notation that `parse_duration` reads; whole milliseconds, `0s` for none."""
+    """Write *duration* in the notation that `parse_duration` reads; whole milliseconds, `0s` for none.
+
+    Raises:
+        ValueError: *duration* is negative, which that notation cannot say.
+    """
+    if duration < timedelta():
+        raise ValueError(f"{duration.total_seconds():g} seconds are no duration")
     rest = duration // _UNITS["ms"]
     parts = []
     for unit, size in _UNITS.items():

@@ -13,7 +13,18 @@ from temporal_slo.names import TASK_QUEUE, WORKFLOW_DURATION
 from temporal_slo.spec import traffic
 from temporal_slo.spec.burn import DEFAULT_TIERS, enabled, factor, length
 from temporal_slo.spec.figures import figure, lasting
-from temporal_slo.spec.model import Calendar, Latency, Period, PeriodKey, Prometheus, Slo, Tier, WindowsKey, WorkerSli
+from temporal_slo.spec.model import (
+    Calendar,
+    Causes,
+    Latency,
+    Period,
+    PeriodKey,
+    Prometheus,
+    Slo,
+    Tier,
+    WindowsKey,
+    WorkerSli,
+)
 from temporal_slo.spec.slis import WAIT_EDGES, ScheduleToStart
 from temporal_slo.spec.tree import Place
 from temporal_slo.spec.values import one_of
@@ -24,6 +35,14 @@ _PERIOD: Final[TypeAdapter[Period]] = TypeAdapter(PeriodKey)
 _WINDOWS: Final[TypeAdapter[tuple[Tier, ...]]] = TypeAdapter(WindowsKey)
 _PROMETHEUS: Final = TypeAdapter(Prometheus)
 _SLO: Final = TypeAdapter(Slo)
+_CAUSES: Final = TypeAdapter(Causes)
+
+SCRAPE: Final = timedelta(seconds=30)
+"""How often targets are scraped, as the documentation wants it; no spec tells, and some scrape more often."""
+SOUND: Final = 4 * SCRAPE
+"""So long a span holds several scrapes, though one may fail."""
+LEAST: Final = timedelta(seconds=10)
+"""Shorter than that no Prometheus has two scrapes in a span, whatever its interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +78,9 @@ def lint(data: dict[str, Any]) -> Iterator[Lint]:
     slo_at = [(index, slo) for index, slo in found if slo]
     for index, slo in slo_at:
         yield from _slo(("slos", index), slo, header)
+    yield from _too_fresh(_valid(_CAUSES, data.get("causes", {})))
+    for number, tier in enumerate(header.tiers if header.own else ()):
+        yield from _too_short(("windows", number), tier)
     if header.period is not None:
         used = {tier.name for _, slo in slo_at for tier in enabled(header.tiers, slo)}
         for number, tier in enumerate(header.tiers):
@@ -160,6 +182,28 @@ def _too_easy(place: Place, tier: Tier, period: Period) -> Iterator[Lint]:
             f"{_shown(period)}, when all is well; write windows with more budget in that tier, or a shorter long window"
         )
         yield Lint(place, text, warning=True)
+
+
+def _too_short(place: Place, tier: Tier) -> Iterator[Lint]:
+    if tier.short < SOUND:
+        fires = "can never fire" if tier.short < 2 * SCRAPE else "may not fire while a scrape fails"
+        text = (
+            f"the tier {tier.name} {fires} where targets are scraped every {lasting(SCRAPE)}, for rates need two "
+            f"scrapes in its short window of {lasting(tier.short)}; write a short window of {lasting(SOUND)} or longer"
+        )
+        # Who scrapes every second may mean it.
+        yield Lint(place, text, warning=tier.short >= LEAST)
+
+
+def _too_fresh(causes: Causes | None) -> Iterator[Lint]:
+    for key in ("exporter_stale", "source_stale") if causes else ():
+        span: timedelta = getattr(causes, key)
+        if span < SOUND:
+            text = (
+                f"of {lasting(span)} leaves no time for a scrape every {lasting(SCRAPE)} that is late or fails, so "
+                f"alerts come while all is well; write {lasting(SOUND)} or longer"
+            )
+            yield Lint(("causes", key), text, warning=span >= LEAST)
 
 
 def _forgotten(period: Period, tiers: tuple[Tier, ...], prometheus: Prometheus | None) -> Iterator[Lint]:
