@@ -5,7 +5,9 @@ import os
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +18,8 @@ from temporal_slo.generate.written import written
 from temporal_slo.spec.model import Causes, Overdue, Spec
 
 MARK: Final = "# Made by temporal-slo generate; do not edit.\n"
+PAGE_MARK: Final = "\nMade by `temporal-slo generate`; do not edit."
+"""The same in a README, below its heading."""
 SUFFIX: Final = ".rules.yaml"
 README: Final = "README.md"
 ALERTMANAGER: Final = "alertmanager.yaml"
@@ -100,9 +104,12 @@ def _document(name: str, groups: list[rules.Group], *, operator: bool) -> str:
 
 
 def drift(folder: Path, files: Files) -> Drift:
-    """Return how *folder* differs from *files*; only files that were made here once can be orphaned."""
-    # Files of others may hold anything.
-    there = {path.name: path.read_text(errors="replace") for pattern in OURS for path in folder.glob(pattern)}
+    """Return how *folder* differs from *files*; only files that were made here once can be orphaned.
+
+    Raises:
+        UsageError: The folder, or a file in it, cannot be read.
+    """
+    there = _there(folder)
     return Drift(
         missing=sorted(files.keys() - there.keys()),
         stale=sorted(name for name in files.keys() & there.keys() if files[name] != there[name]),
@@ -111,40 +118,105 @@ def drift(folder: Path, files: Files) -> Drift:
     )
 
 
+def foreign(folder: Path, files: Files) -> list[str]:
+    """Return which of *files* somebody else has written something into, sorted; an empty file is nobody's.
+
+    Raises:
+        UsageError: The folder, or a file in it, cannot be read.
+    """
+    there = _there(folder)
+    return sorted(
+        name for name in files.keys() & there.keys() if there[name].strip() and not _is_ours(name, there[name])
+    )
+
+
+def _there(folder: Path) -> Files:
+    found = dict[str, str]()
+    path = folder
+    try:
+        # A file in the place of the folder is refused; a glob would find nothing in it, as in a new one.
+        for path in [*folder.iterdir()] if folder.exists() else ():
+            if any(fnmatchcase(path.name, pattern) for pattern in OURS):
+                # Files of others may hold anything.
+                found[path.name] = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(
+            f"{path}", f"cannot be read: {error.strerror}", "move it away, or name another folder"
+        ) from error
+    return found
+
+
 def _is_ours(name: str, text: str) -> bool:
+    if name == README:
+        return PAGE_MARK in text
     return text.startswith(MARK) or (name.endswith(".json") and TAGGED.search(text) is not None)
 
 
 def write(folder: Path, files: Files, *, prune: bool = False) -> Drift:
-    """Put *files* in place, each at once; return what had differed.
-
-    Args:
-        folder: Where they belong.
-        files: Texts by name.
-        prune: Remove files that were made here once, and are not among *files*.
-
-    Raises:
-        UsageError: The folder cannot be written; a file that was there is whole all the same.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        found = drift(folder, files)
-        for name in (*found.missing, *found.stale):
-            _replace(folder / name, files[name])
-        for name in found.orphaned if prune else ():
-            (folder / name).unlink()
-    except OSError as error:
-        raise UsageError(f"{folder}", f"cannot be written: {error.strerror}", "give a folder of yours") from error
+    """Put *files* in place, each at once; return what had differed. As `write_all` has it, for one folder."""
+    (found,) = write_all({folder: files}, prune=prune)
     return found
 
 
-def _replace(path: Path, text: str) -> None:
+def write_all(folders: Mapping[Path, Files], *, prune: bool = False) -> list[Drift]:
+    """Put the files of all *folders* in place, each at once; return what had differed in each.
+
+    Every text is on its disk before the first takes its place: a folder that cannot be written leaves all as it was.
+
+    Args:
+        folders: Texts by name, by the folder where they belong.
+        prune: Remove files that were made here once, and are not among those of their folder.
+
+    Raises:
+        UsageError: A folder cannot be written; a file that was there is whole all the same.
+    """
+    new = [path for folder in folders for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    staged: list[tuple[Path, Path]] = []
+    try:
+        found = [_stage(folder, files, staged) for folder, files in folders.items()]
+        for made, path in staged:
+            with _writing(path.parent):
+                made.replace(path)
+    finally:
+        for made, _ in staged:
+            made.unlink(missing_ok=True)
+        # What was made for nothing goes; what holds anything stays.
+        for path in sorted(new, key=lambda path: -len(path.parts)):
+            with suppress(OSError):
+                path.rmdir()
+    for folder, drifted in zip(folders, found, strict=True):
+        with _writing(folder):
+            for name in drifted.orphaned if prune else ():
+                (folder / name).unlink()
+    return found
+
+
+def _stage(folder: Path, files: Files, staged: list[tuple[Path, Path]]) -> Drift:
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        found = drift(folder, files)
+        for path in (folder / name for name in (*found.missing, *found.stale)):
+            made = _beside(path, files[path.name])
+            staged.append((made, path))
+    return found
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{folder}", f"cannot be written: {error.strerror}", "give a folder of yours") from error
+
+
+def _beside(path: Path, text: str) -> Path:
+    """Write what *path* is to hold into a file beside it, and return that."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
         Path(name).chmod(0o644)
-        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    return Path(name)
