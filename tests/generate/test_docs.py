@@ -9,6 +9,7 @@ import yaml
 from temporal_slo.durations import format_duration
 from temporal_slo.generate.alertmanager import Receivers
 from temporal_slo.generate.causes import CAUSES
+from temporal_slo.generate.runbooks import RUNBOOKS
 from temporal_slo.generate.server_causes import SERVER_CAUSES
 from temporal_slo.spec.burn import DEFAULT_TIERS, factor
 from temporal_slo.spec.figures import lasting
@@ -44,6 +45,11 @@ def test_causes() -> None:
     }
     alerts = {cause.name for cause in (*CAUSES, *SERVER_CAUSES)}
     assert {name for row in table(3) for name in re.findall(r"`(\w+)`", row[2])} <= alerts
+
+
+def test_alerts_are_all_there() -> None:
+    """Each alert that may ring is named, those without a threshold beside the table."""
+    assert set(RUNBOOKS) <= set(re.findall(r"`(TemporalSlo\w+)`", DOCS))
 
 
 def test_receivers() -> None:
