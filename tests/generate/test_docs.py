@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from temporal_slo.durations import format_duration
-from temporal_slo.generate.alertmanager import Receivers
 from temporal_slo.generate.causes import CAUSES
+from temporal_slo.generate.receivers import Receivers
 from temporal_slo.generate.runbooks import RUNBOOKS
 from temporal_slo.generate.server_causes import SERVER_CAUSES
 from temporal_slo.spec.burn import DEFAULT_TIERS, factor

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from temporal_slo.errors import UsageError
 from temporal_slo.generate import alertmanager, provisioning
+from temporal_slo.generate import receivers as receivers_file
 from temporal_slo.generate.artefacts import ALERTMANAGER, MARK, Drift, Files, drift, foreign, render, write_all
 from temporal_slo.generate.links import Links
 from temporal_slo.names.sdk import PLAIN, WHOLE, Profile
@@ -100,7 +101,7 @@ def generate(
     specs = _specs(paths)
     files = dict(render(specs, links, operator=operator))
     if receivers:
-        files[ALERTMANAGER] = MARK + alertmanager.render(alertmanager.load(Path(receivers)), specs)
+        files[ALERTMANAGER] = MARK + alertmanager.render(receivers_file.load(Path(receivers)), specs)
     folders: dict[Path, Files] = {out: files}
     if dashboards:
         if dashboards.resolve() == out.resolve():

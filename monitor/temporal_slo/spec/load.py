@@ -51,7 +51,7 @@ class _File:
         """Yield the mistakes or the warnings, from the top to the bottom of the file."""
         for finding in sorted(self.findings, key=lambda f: f.line or 0):
             if finding.warning == warnings:
-                yield _one_line(self.path, finding)
+                yield finding_line(self.path, finding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,22 @@ def read(paths: Sequence[Path]) -> Reading:
     problems, warnings = (tuple(line for file in files for line in file.told(warnings=w)) for w in (False, True))
     fine = tuple(file.spec for file in files if file.spec and not any(file.told(warnings=False)))
     return Reading(fine, len(files), problems, warnings)
+
+
+def tree_of(path: Path, wanted: str) -> Tree:
+    """Read a file that is written like a spec, and is none; what it holds beside YAML's plain data are findings.
+
+    Args:
+        path: Of the file.
+        wanted: What to write into it if it is empty.
+
+    Raises:
+        SpecError: It cannot be read.
+    """
+    try:
+        return read_tree(_text(path), wanted)
+    except UnreadableError as error:
+        raise SpecError([finding_line(path, error.finding)]) from error
 
 
 def _files(paths: Sequence[Path]) -> list[_File]:
@@ -240,7 +256,8 @@ def _meaning(written: object) -> object:
     return outcome.from_, set(outcome.good), set(outcome.bad), set(outcome.excluded)
 
 
-def _one_line(path: Path, finding: Finding) -> str:
+def finding_line(path: Path, finding: Finding) -> str:
+    """Return a finding in one line, as `SpecError` has it."""
     where = str(path) if finding.line is None else f"{path}:{finding.line}"
     dotted = "".join(_step(part) for part in finding.place).removeprefix(".")
     mark = "warning: " if finding.warning else ""

@@ -57,15 +57,19 @@ class Tree:
     refused: set[Place]
 
 
-def read_tree(text: str) -> Tree:
+def read_tree(text: str, wanted: str = "a spec that begins with version: temporal-slo/v1") -> Tree:
     """Read one YAML document.
 
     Aliases are refused and never followed, so the data is no larger than the text.
 
+    Args:
+        text: Of the file.
+        wanted: What to write if there is none.
+
     Raises:
         UnreadableError: The text is empty, is not YAML, holds several documents or is nested too deep.
     """
-    builder = _Builder(text)
+    builder = _Builder(text, wanted)
     try:
         data = builder.document()
     except yaml.MarkedYAMLError as error:
@@ -93,8 +97,9 @@ def _is_null(event: yaml.Event) -> bool:
 class _Builder:
     """Reads the parser's events one after the other."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, wanted: str) -> None:
         self._text = text
+        self._wanted = wanted
         self._events: Iterator[yaml.Event] = iter(())
         self.line = 1
         self.lines: dict[Place, int] = {}
@@ -105,7 +110,7 @@ class _Builder:
         self._events = yaml.parse(self._text, Loader=yaml.SafeLoader)
         self._next()
         if isinstance(self._next(), yaml.StreamEndEvent) or _is_null(event := self._next()):
-            raise UnreadableError(1, "is empty; write a spec that begins with version: temporal-slo/v1")
+            raise UnreadableError(1, f"is empty; write {self._wanted}")
         data = self._value(event, ())
         self._next()
         if not isinstance(self._next(), yaml.StreamEndEvent):
