@@ -52,10 +52,10 @@ class Stored:
     counts: Counts = field(default_factory=Counter)
 
     @contextmanager
-    def backfilling(self, ledger: Path, rate: str = POLITE) -> Iterator[Child]:
+    def backfilling(self, ledger: Path, rate: str = POLITE, page: int | None = None) -> Iterator[Child]:
         """A process that polls and backfills."""
         address, url = self.site.server.address, f"sqlite:///{ledger}"
-        own = ("-m", "tests.integration.backfilling", address, NAMESPACE, url, str(self.page), rate)
+        own = ("-m", "tests.integration.backfilling", address, NAMESPACE, url, str(page or self.page), rate)
         child = Child("backfill", [sys.executable, *own], ledger.with_suffix(".log"))
         try:
             yield child
@@ -169,10 +169,12 @@ async def test_polite(stored: Stored) -> None:
 async def test_refused(stored: Stored) -> None:
     """A backfill that the server refuses again and again rests, goes on, and counts each run once."""
     ledger, answered = stored.folder / "refused.db", 0
-    with stored.backfilling(ledger, "1000") as child:
+    # Pages are so small that they are many times what the server answers in a second.
+    with stored.backfilling(ledger, "1000", stored.page // 6) as child:
         # Somebody else takes all that the server gives until the backfill is refused something too.
         while REFUSAL not in child.log.read_text():
             child.check()
+            assert progress(ledger)[1] >= stored.site_oldest
             with suppress(RPCError):
                 await stored.site.client.count_workflows("ExecutionStatus = 'Running'")
                 answered += 1
