@@ -136,6 +136,8 @@ MISTAKES = {
         "https://hooks.slack.com/services/token=x",
         "in its path",
     ),
+    "secret behind a dot": ("example.com/alerts", "slack.com./services/token=x", "in its path"),
+    "host": ("https://hooks.example.com/alerts", "https://hooks^example.com/", "is no URL"),
     "port": ("https://hooks.example.com/alerts", "https://hooks.example.com:token=x/", "is no URL"),
     "blank": ("https://hooks.example.com/alerts", "https://hooks example.com/", "is no URL"),
     "escape": ("https://hooks.example.com/alerts", "https://hooks.example.com/%zz", "is no URL"),
@@ -176,6 +178,28 @@ def test_blind(labels: dict[str, str], config: Path, *, silent: bool) -> None:
     """Beside an exporter that is down what it tells of is silent, and what workers tell is not."""
     last = yaml.safe_load(config.read_text())["inhibit_rules"][-1]
     assert silenced(last, {"alertname": "TemporalSloExporterDown"}, labels) == silent
+
+
+def test_the_mistake_alone(tmp_path: Path) -> None:
+    """A list whose only item is wrong is not called empty, too."""
+    path = tmp_path / "receivers.yaml"
+    path.write_text(
+        RECEIVERS.replace("- pagerduty: {routing_key_file: /run/secrets/pagerduty}\n", "").replace("url:", "uri:")
+    )
+    with pytest.raises(UsageError) as raised:
+        load(path)
+    assert sorted(line.partition("webhook.")[2] for line in str(raised.value).splitlines()) == [
+        "uri: is not known here; correct or remove it",
+        "url: is missing; add it",
+    ]
+
+
+@pytest.mark.parametrize("host", ["[::1]:8080", "127.0.0.1", "ü.example", "a-b_c.example:9000"])
+def test_hosts(host: str, tmp_path: Path) -> None:
+    """Addresses and names of any script are hosts."""
+    path = tmp_path / "receivers.yaml"
+    path.write_text(RECEIVERS.replace("hooks.example.com", host))
+    assert load(path).page[1].webhook
 
 
 def test_binary(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ from temporal_slo.spec.load import SpecError, finding_line, tree_of
 from temporal_slo.spec.tree import Finding, Tree
 
 BAD_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+HOST: Final = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+")
+"""Names, and addresses of either kind: Alertmanager reads no host with other characters."""
 HOST_PORT: Final = re.compile(r"([^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 TELLING: Final = (
     *("hooks.slack.com", "discord.com", "discordapp.com", "webhook.office.com", "outlook.office.com"),
-    *("chat.googleapis.com", "logic.azure.com", "api.telegram.org"),
+    *("chat.googleapis.com", "logic.azure.com", "powerplatform.com", "api.telegram.org"),
+    *("hooks.slack-gov.com", "hooks.zapier.com", "maker.ifttt.com"),
 )
 """Hosts whose webhooks have their secret in the path."""
 
@@ -39,14 +42,15 @@ def _no_secret(url: str) -> str:
     try:
         parts = urlsplit(url)
         # Reading the port may fail.
-        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        fits = parts.scheme in {"http", "https"} and HOST.fullmatch(parts.hostname or "") and parts.port != 0
     except ValueError:
         fits = None
     if not fits or BAD_ESCAPE.search(url) or not url.isprintable() or " " in url:
         raise ValueError("is no URL; write for example https://hooks.example.com/alerts")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("bears a secret; leave it out of the URL, and give it as credentials_file")
-    if any(f".{parts.hostname}".endswith(f".{host}") for host in TELLING):
+    named = (parts.hostname or "").rstrip(".")
+    if any(f".{named}".endswith(f".{host}") for host in TELLING):
         raise ValueError("bears a secret in its path; write slack: {api_url_file: ...}, or a relay's URL")
     return url
 
@@ -148,9 +152,12 @@ def load(path: Path) -> Receivers:
 
 def _told(error: ValidationError, tree: Tree) -> Iterator[Finding]:
     # Not what was written, which may be a secret.
-    for detail in error.errors(include_input=False, include_url=False):
+    details = error.errors(include_input=False, include_url=False)
+    for detail in details:
         place = detail["loc"]
-        if not any(place[:depth] in tree.refused for depth in range(len(place) + 1)):
+        # A list whose items are wrong passes for empty.
+        wrong_inside = any(other["loc"][: len(place)] == place != other["loc"] for other in details)
+        if not wrong_inside and not any(place[:depth] in tree.refused for depth in range(len(place) + 1)):
             text = WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
             there = place
             while there not in tree.lines:
