@@ -14,7 +14,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
+from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers import tools
 from temporal_slo.servers.postgres import Postgres
 from temporal_slo.servers.postgres import programs as postgres_programs

@@ -10,7 +10,7 @@ import pytest
 from temporal_slo import names
 from temporal_slo.demo.alerting import outage
 from temporal_slo.demo.story import Story
-from temporal_slo.reference.chaos import Chaos
+from temporal_slo.reference.services.faults import Chaos
 from temporal_slo.servers.alertmanager import Notice, Webhook
 from temporal_slo.servers.process import until
 

@@ -1,6 +1,6 @@
 """`python -m temporal_slo`: the command `temporal-slo`."""
 
-from temporal_slo.cli import entry
+from temporal_slo.cli.main import entry
 
 if __name__ == "__main__":
     entry()

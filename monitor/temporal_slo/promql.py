@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from temporal_slo import names
 from temporal_slo.durations import parse_duration
+from temporal_slo.names.values import BAD, GOOD, NONE
 from temporal_slo.spec.events import BAD_STATUSES, COMPLETED, LEFT_OUT, NO_EVENTS
 from temporal_slo.spec.figures import lasting, seconds
 from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Slo, Success
@@ -103,7 +104,7 @@ def _success(slo: Slo, namespace: str, window: str) -> Sli:
     event = none_of(names.STATUS, (*NO_EVENTS, *slo.sli.excluded)), none_of(names.OUTCOME, LEFT_OUT)
     statuses = tuple(status for status in slo.sli.bad if status != "bad_outcome")
     good = [none_of(names.STATUS, (*NO_EVENTS, *slo.sli.excluded, *statuses))]
-    outcomes = (*LEFT_OUT, names.OUTCOME_BAD) if "bad_outcome" in slo.sli.bad else LEFT_OUT
+    outcomes = (*LEFT_OUT, BAD) if "bad_outcome" in slo.sli.bad else LEFT_OUT
     good.append(none_of(names.OUTCOME, outcomes))
     metric = names.WORKFLOWS_CLOSED.sample
     return Sli(_mirrored(selector(metric, *about, *event), window), _mirrored(selector(metric, *about, *good), window))
@@ -120,7 +121,7 @@ def _latency(slo: Slo, namespace: str, window: str) -> Sli:
         f"{metric}_bucket",
         *about,
         one_of(names.STATUS, (COMPLETED,)),
-        one_of(names.OUTCOME, (names.OUTCOME_GOOD, names.OUTCOME_NONE)),
+        one_of(names.OUTCOME, (GOOD, NONE)),
         edge(slo.sli.threshold),
     )
     since = selector(names.LATENCY_MEASURED_SINCE.sample, _of(namespace), one_of(names.SLO, (slo.name,)))

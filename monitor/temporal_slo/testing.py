@@ -5,7 +5,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, PAUSED, Page, Run
+from temporal_slo.runs.run import PAUSED, Run
+from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Page
 
 
 class FixedClock:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from temporal_slo.generate.alerts import HALF, plenty
+from temporal_slo.generate.burn_alerts import HALF, plenty
 from temporal_slo.spec.burn import EVERY, factor
 from temporal_slo.spec.model import LowTraffic, Period, Tier
 

@@ -22,19 +22,20 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo.exporter.board import Board
-from temporal_slo.exporter.budget import Budget
-from temporal_slo.exporter.history import FEATURES
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.mirror import Mirror
-from temporal_slo.exporter.paced import PacedVisibility, Requests
+from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.namespace import HISTORY_CONCURRENCY
 from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.state import CLOSED, OPEN, SECOND, Change, Position
-from temporal_slo.exporter.visibility import CLOSED_QUERY, PAGE_SIZE_MAX, TemporalVisibility, count_closed
-from temporal_slo.exporter.wiring import HISTORY_CONCURRENCY
+from temporal_slo.ledger.change import CLOSED, OPEN, Change, Position
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.settings import DEFAULT_HISTORY_RATE, DEFAULT_VISIBILITY_RATE, ExporterSettings
-from tests.exporter.runs import at_once
+from temporal_slo.temporal.close_events import FEATURES
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limited import PacedVisibility, Requests
+from temporal_slo.temporal.visibility import CLOSED_QUERY, PAGE_SIZE_MAX, TemporalVisibility, count_closed
 from tests.integration.polling import parts_of
+from tests.run_factory import at_once
 
 from .seeding import NAMESPACE, QUEUE, STEP, TYPES, Site, seeded
 

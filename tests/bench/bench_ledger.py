@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.mirror import Mirror
-from temporal_slo.exporter.state import MINUTE, SECOND, State
-from temporal_slo.exporter.visibility import Page, Run
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import State
+from temporal_slo.runs.microseconds import MINUTE, SECOND
+from temporal_slo.runs.run import Run
 from temporal_slo.servers.postgres import Postgres, programs
-from tests.exporter.runs import BEGAN, at_once, closed
+from temporal_slo.temporal.visibility import Page
+from tests.run_factory import BEGAN, at_once, closed
 
 NEW: Final = 100
 """Runs that close between two polls."""

@@ -24,12 +24,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import CollectorRegistry
 
 from temporal_slo import names
-from temporal_slo.exporter.board import Board
-from temporal_slo.exporter.collector import COUNTERS, collect
-from temporal_slo.exporter.exposition import Renderer
-from temporal_slo.exporter.samples import Durations, Exemplified, Histogram, Labels, Rows, Value
-from temporal_slo.exporter.service import create_app
-from temporal_slo.exporter.snapshot import BUCKETS, ClosedKey, DurationKey, Figures, RunningKey, Snapshot
+from temporal_slo.exporter.exposition.collector import COUNTERS, collect
+from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.exposition.renderer import Renderer
+from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, Snapshot
+from temporal_slo.exporter.http import create_app
+from temporal_slo.names.samples import Durations, Exemplified, Histogram, Labels, Rows, Value
+from temporal_slo.runs.counted import BUCKETS, ClosedKey, RunningKey
 
 STATUSES: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
 ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"

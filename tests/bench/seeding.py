@@ -14,7 +14,7 @@ from typing import Any, Final
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
-from temporal_slo.exporter.state import SECOND
+from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 
 NAMESPACE: Final = "bench"

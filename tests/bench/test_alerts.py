@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from temporal_slo import names
-from temporal_slo.generate.artefacts import render, write
+from temporal_slo.generate.artefacts import render
+from temporal_slo.generate.files import write
 from temporal_slo.spec.burn import factor
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.load import load

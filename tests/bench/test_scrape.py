@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from temporal_slo import names
-from temporal_slo.exporter.snapshot import BUCKETS
+from temporal_slo.runs.counted import BUCKETS
 
 from .bench_scrape import STATUSES, measure, table
 

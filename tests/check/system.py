@@ -15,7 +15,8 @@ from temporalio.client import Client
 
 from temporal_slo.check import command
 from temporal_slo.check.prometheus import Access
-from temporal_slo.generate.artefacts import SUFFIX, render
+from temporal_slo.generate.artefacts import render
+from temporal_slo.generate.files import SUFFIX
 from temporal_slo.generate.links import Links
 from temporal_slo.servers.process import LOOPBACK, until
 from temporal_slo.servers.prometheus import Prometheus

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from temporal_slo import names
-from temporal_slo.check.causes import Cause, Facts, Idle, Suspect, TypeFacts, cause, core, fulfils, sanitised
-from temporal_slo.check.nature import NATURES, misnamed, nature
+from temporal_slo.check.diagnosis import Cause, Facts, Idle, Suspect, TypeFacts, cause, core, fulfils, sanitised
+from temporal_slo.check.expected_series import NATURES, misnamed, nature
 from temporal_slo.check.prometheus import Target
 from temporal_slo.check.selectors import Selector, rules_of, uses_of
 from temporal_slo.promql import Matcher, edge

@@ -9,10 +9,10 @@ import pytest
 from temporal_slo import names
 from temporal_slo.check import command
 from temporal_slo.check.judge import Judge
-from temporal_slo.check.loaded import State
+from temporal_slo.check.loaded_rules import State
 from temporal_slo.check.prometheus import Access, Prometheus, Row, Target
 from temporal_slo.check.selectors import rules_of, uses_of
-from temporal_slo.cli import main
+from temporal_slo.cli.main import main
 from temporal_slo.servers.prometheus import Prometheus as Server
 from temporal_slo.spec.load import load
 

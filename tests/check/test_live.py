@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_slo.generate.causes import CAUSES
+from temporal_slo.generate.cause_alerts import CAUSES
 from temporal_slo.servers.process import LOOPBACK, until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.tools import own_command

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from temporal_slo.check.loaded import State, states
+from temporal_slo.check.loaded_rules import State, states
 from temporal_slo.check.prometheus import Loaded
 from temporal_slo.check.report import rule_findings
 from temporal_slo.check.selectors import Rule

@@ -1,6 +1,6 @@
 """What is printed."""
 
-from temporal_slo.check.causes import Cause
+from temporal_slo.check.diagnosis import Cause
 from temporal_slo.check.judge import Verdict
 from temporal_slo.check.report import Report, lines
 from temporal_slo.check.scraping import Finding

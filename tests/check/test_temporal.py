@@ -3,7 +3,7 @@
 import pytest
 
 from temporal_slo.check.temporal import Namespace, findings
-from temporal_slo.exporter.queue_requests import Backlog, QueueFacts
+from temporal_slo.temporal.task_queues import Backlog, QueueFacts
 
 SERVED = QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 2, 1.0)
 EMPTY = QueueFacts(Backlog(3, 9.0, 0.0, 0.0), 0, None)

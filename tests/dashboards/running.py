@@ -23,10 +23,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from temporal_slo.generate.artefacts import SUFFIX, render
+from temporal_slo.generate.artefacts import render
 from temporal_slo.generate.command import links
+from temporal_slo.generate.files import SUFFIX
 from temporal_slo.interceptor import SLOPlugin, prometheus_runtime
-from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
+from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers.process import LOOPBACK, free_port
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.stage import Stage

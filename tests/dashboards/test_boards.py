@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from temporal_slo import names
+from temporal_slo.generate.dashboard_files import files
 from temporal_slo.generate.kit import Board, Query, Row, Variable, identity, render, stat, text
 from temporal_slo.generate.links import Links
-from temporal_slo.generate.provisioning import files
 from temporal_slo.names.sdk import PLAIN, WHOLE, Profile
 from temporal_slo.spec.load import load
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from temporal_slo.cli import main
-from temporal_slo.generate.artefacts import Drift, drift, write
+from temporal_slo.cli.main import main
 from temporal_slo.generate.command import links
-from temporal_slo.generate.provisioning import SIDECAR_LABEL, files
+from temporal_slo.generate.dashboard_files import SIDECAR_LABEL, files
+from temporal_slo.generate.files import Drift, drift, write
 from temporal_slo.names.sdk import PLAIN
 from temporal_slo.spec.load import load
 

@@ -8,17 +8,18 @@ import pytest
 
 from temporal_slo.errors import VisibilityError
 from temporal_slo.exporter import poller as module
-from temporal_slo.exporter.budget import BACKOFF_CAP, Budget, backoff
-from temporal_slo.exporter.figures import figures
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.mirror import Mirror
-from temporal_slo.exporter.paced import PacedVisibility, Requests
+from temporal_slo.exporter.exposition.figures import figures
+from temporal_slo.exporter.exposition.snapshot import Figures, Snapshot
+from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.exporter.poller import Poller
-from temporal_slo.exporter.snapshot import Figures, RunningKey, Snapshot
-from temporal_slo.exporter.state import SECOND, State
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import State
+from temporal_slo.runs.counted import RunningKey
+from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.temporal.rate_limit import BACKOFF_CAP, Budget, backoff
+from temporal_slo.temporal.rate_limited import PacedVisibility, Requests
 from temporal_slo.testing import FakeVisibility, FixedClock
-
-from .runs import BEGAN, at_once, closed, running
+from tests.run_factory import BEGAN, at_once, closed, running
 
 GONE = VisibilityError("UNAVAILABLE", "connection refused")
 

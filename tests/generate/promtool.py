@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from temporal_slo.generate.artefacts import SUFFIX, render
+from temporal_slo.generate.artefacts import render
+from temporal_slo.generate.files import SUFFIX
 from temporal_slo.generate.links import Links
 from temporal_slo.spec.load import load
 

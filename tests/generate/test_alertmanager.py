@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from temporal_slo.check.causes import fulfils
+from temporal_slo.check.diagnosis import fulfils
 from temporal_slo.errors import UsageError
 from temporal_slo.generate import artefacts
 from temporal_slo.generate.alertmanager import render
+from temporal_slo.generate.files import SUFFIX
 from temporal_slo.generate.receivers import load
 from temporal_slo.promql import Matcher
 from temporal_slo.spec import load as specs
@@ -85,7 +86,7 @@ def burning(folder: Path) -> list[dict[str, str]]:
     own = SPEC.replace("shop", "fleet").replace("name: rides", "name: trips").replace("slos:\n", WINDOWS)
     (folder / "b.yaml").write_text(own.replace("temporal_namespace: fleet-prod", "temporal_namespace: shop-prod"))
     made = artefacts.render(specs.load([folder / "a.yaml", folder / "b.yaml"]), LINKS)
-    texts = [text for name, text in made.items() if name.endswith(artefacts.SUFFIX)]
+    texts = [text for name, text in made.items() if name.endswith(SUFFIX)]
     groups = [group for text in texts for group in yaml.safe_load(text)["groups"]]
     rules = [rule for group in groups for rule in group["rules"]]
     return [

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from temporal_slo.errors import UsageError
-from temporal_slo.generate.artefacts import MARK, Drift, drift, render, write
+from temporal_slo.generate.artefacts import render
 from temporal_slo.generate.command import generate, links
+from temporal_slo.generate.files import MARK, Drift, drift, write
 from temporal_slo.spec.load import SpecError, load
 
 from .promtool import LINKS

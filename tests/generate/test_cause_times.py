@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from temporal_slo import names
-from temporal_slo.generate.causes import CAUSES
+from temporal_slo.generate.cause_alerts import CAUSES
 from temporal_slo.names import server
 
 from .promtool import Told, evaluate

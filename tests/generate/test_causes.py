@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from temporal_slo import names
-from temporal_slo.generate.artefacts import render, write
-from temporal_slo.generate.causes import CAUSES, strictest
+from temporal_slo.generate.artefacts import render
+from temporal_slo.generate.cause_alerts import CAUSES, strictest
+from temporal_slo.generate.files import write
 from temporal_slo.generate.runbooks import RUNBOOKS, page
-from temporal_slo.generate.server_causes import SERVER_CAUSES
+from temporal_slo.generate.server_alerts import SERVER_CAUSES
 from temporal_slo.names import Family, server
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Causes
@@ -59,7 +60,7 @@ FIRES: dict[str, dict[str, str]] = {
     "TemporalSloSourceStale": {
         one(names.EXPORTER_SOURCE_LAST_SUCCESS, source="schedules"): "0+60x60 3600x60 7200+60x120"
     },
-    "TemporalSloUncovered": {one(names.EXPORTER_UNCOVERED): "0x60 700x60 0x120"},
+    "TemporalSloUncovered": {one(names.EXPORTER_GAP): "0x60 700x60 0x120"},
     "TemporalSloAuditDrift": {one(names.EXPORTER_AUDIT_DRIFT): "-3x60 7x60 0x120"},
     "TemporalSloSpecNotReloaded": {one(names.EXPORTER_RELOAD_SUCCESSFUL): "1x60 0x60 1x120"},
     "TemporalSloUnknownOutcomes": {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from temporal_slo.cli import main
+from temporal_slo.cli.main import main
 from temporal_slo.errors import UsageError
-from temporal_slo.generate.artefacts import MARK
 from temporal_slo.generate.command import links
+from temporal_slo.generate.files import MARK
 
 from .test_burn import SPEC
 
@@ -155,7 +155,7 @@ def test_plain_locale(folder: Path) -> None:
     spec = folder / "slos" / "shop.yaml"
     spec.write_text(SPEC.replace("- name: rides", "- name: rides\n  description: Für alle → 乗客."), encoding="utf-8")
     environ = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
-    call = [sys.executable, "-c", "from temporal_slo.cli import entry; entry()", "generate", "slos"]
+    call = [sys.executable, "-c", "from temporal_slo.cli.main import entry; entry()", "generate", "slos"]
     for options in ([], ["--check"]):
         done = subprocess.run([*call, *options], capture_output=True, env=environ, timeout=60, check=False)
         assert done.returncode == 0, done.stderr

@@ -7,10 +7,10 @@ from pathlib import Path
 import yaml
 
 from temporal_slo.durations import format_duration
-from temporal_slo.generate.causes import CAUSES
+from temporal_slo.generate.cause_alerts import CAUSES
 from temporal_slo.generate.receivers import Receivers
 from temporal_slo.generate.runbooks import RUNBOOKS
-from temporal_slo.generate.server_causes import SERVER_CAUSES
+from temporal_slo.generate.server_alerts import SERVER_CAUSES
 from temporal_slo.spec.burn import DEFAULT_TIERS, factor
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.load import load

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
-from temporal_slo.check.causes import fulfils
+from temporal_slo.check.diagnosis import fulfils
 from temporal_slo.promql import edge
 
 from .promtool import Told, evaluate

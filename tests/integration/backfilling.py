@@ -8,16 +8,17 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo.exporter.backfill import Backfill
-from temporal_slo.exporter.history import TemporalHistory
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.outcome import OutcomeReader, converter_decode, load_converter
-from temporal_slo.exporter.paced import PacedHistory, PacedVisibility
-from temporal_slo.exporter.settler import Judge
-from temporal_slo.exporter.state import State
-from temporal_slo.exporter.visibility import PAGE_SIZE_MAX, TemporalVisibility
-from temporal_slo.exporter.wiring import Parts
+from temporal_slo.exporter.backfill.backfill import Backfill
+from temporal_slo.exporter.classify.classifier import Judge
+from temporal_slo.exporter.classify.outcome import OutcomeReader
+from temporal_slo.exporter.classify.payloads import converter_decode, load_converter
+from temporal_slo.exporter.namespace import Parts
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import State
 from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
+from temporal_slo.temporal.close_events import TemporalHistory
+from temporal_slo.temporal.rate_limited import PacedHistory, PacedVisibility
+from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, TemporalVisibility
 
 from .polling import parts_of
 

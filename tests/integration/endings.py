@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.workflow import ParentClosePolicy
 
-from temporal_slo.names import OUTCOME_NONE
+from temporal_slo.names.values import NONE
 from temporal_slo.servers.process import until
 
 NOBODY: Final = "endings-nobody"
@@ -165,7 +165,7 @@ class Row(NamedTuple):
 
     workflow_type: str
     status: str
-    outcome: str = OUTCOME_NONE
+    outcome: str = NONE
     failure_type: str = ""
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
-from temporal_slo.cli import main
+from temporal_slo.cli.main import main
 from temporal_slo.durations import format_duration, parse_duration
-from temporal_slo.reference.booking import BookingResult, BookRideWorkflow
-from temporal_slo.reference.chaos import Chaos
+from temporal_slo.reference.services.faults import Chaos
+from temporal_slo.reference.workflows.booking import BookingResult, BookRideWorkflow
 from temporal_slo.servers.alertmanager import Alertmanager, Notice, Webhook
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 from temporal_slo.servers.prometheus import Prometheus

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.wiring import Common, Parts, wire
+from temporal_slo.exporter.namespace import Common, Parts, wire
+from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.settings import ExporterSettings
 
 

@@ -5,10 +5,11 @@ import time
 import uuid
 from pathlib import Path
 
-from temporal_slo.exporter.figures import figures
-from temporal_slo.exporter.state import AUDIT, HOUR, REPAIRED, SECOND
-from temporal_slo.exporter.visibility import count_closed
+from temporal_slo.exporter.exposition.figures import figures
+from temporal_slo.ledger.change import AUDIT, REPAIRED
+from temporal_slo.runs.microseconds import HOUR, SECOND
 from temporal_slo.servers.process import until
+from temporal_slo.temporal.visibility import count_closed
 from tests.conftest import Temporal
 
 from .polling import polling

@@ -17,13 +17,13 @@ from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest
 from temporalio.service import RPCError
 
 from temporal_slo import names
-from temporal_slo.exporter.backfill_command import write
-from temporal_slo.exporter.budget import Budget
-from temporal_slo.exporter.history_file import BLOCKS
-from temporal_slo.exporter.state import SECOND
-from temporal_slo.exporter.visibility import STATUS_NAMES
+from temporal_slo.exporter.history_export.command import write
+from temporal_slo.exporter.history_export.openmetrics_file import BLOCKS
+from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.runs.run import STATUS_NAMES
 from temporal_slo.servers.process import Child, until
 from temporal_slo.servers.prometheus import Prometheus
+from temporal_slo.temporal.rate_limit import Budget
 from tests.bench.seeding import NAMESPACE, Site, seeded
 from tests.conftest import Temporal
 

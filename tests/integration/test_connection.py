@@ -17,18 +17,18 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.service import RPCError
 
 from temporal_slo import names, settings
-from temporal_slo.exporter.certificate import expiry
-from temporal_slo.exporter.connection import Connection
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.wiring import Common, Parts, wire
+from temporal_slo.exporter.namespace import Common, Parts, wire
+from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.process import until
 from temporal_slo.settings import ExporterSettings
+from temporal_slo.temporal.certificate import expiry
+from temporal_slo.temporal.connection import Connection
 from tests.conftest import Temporal
 
 from .front import HOST, Front, Pki
 
 FIRST, SECOND = "first-key-of-the-test", "second-key-of-the-test"
-LOGGER = "temporal_slo.exporter.connection"
+LOGGER = "temporal_slo.temporal.connection"
 
 
 class Mounted:

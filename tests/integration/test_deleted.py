@@ -7,7 +7,8 @@ from pathlib import Path
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 
-from temporal_slo.exporter.state import MINUTE, SECOND, VANISHED
+from temporal_slo.ledger.change import VANISHED
+from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
 

@@ -12,7 +12,7 @@ import pytest
 from temporalio.client import Client
 
 from temporal_slo import names
-from temporal_slo.exporter.outcome import UNDECODABLE_MAX
+from temporal_slo.exporter.classify.outcome import UNDECODABLE_MAX
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
 
@@ -151,7 +151,7 @@ async def goes_on(exporter: Exporter) -> None:
 
     await until(two_run, deadline=30, what="two open runs")
     assert sum((await exporter.series(names.WORKFLOWS_STARTED)).values()) == 60
-    health = (names.EXPORTER_UP, names.EXPORTER_PENDING, names.EXPORTER_UNCOVERED, names.EXPORTER_GONE)
+    health = (names.EXPORTER_UP, names.EXPORTER_PENDING, names.EXPORTER_GAP, names.EXPORTER_GONE)
     assert [await exporter.value(family) for family in health] == [1, 0, 0, 0]
     assert (await exporter.http.get("/readyz")).status_code == 200
 

@@ -11,8 +11,8 @@ import pytest
 from temporalio.client import Client
 
 from temporal_slo.reference import load
-from temporal_slo.reference.services import Services
-from temporal_slo.reference.worker import booking_worker
+from temporal_slo.reference.services.simulated import Services
+from temporal_slo.reference.workers import booking_worker
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
 

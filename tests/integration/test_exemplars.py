@@ -12,9 +12,9 @@ from typing import Any
 from temporalio.client import WorkflowFailureError
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition import OPENMETRICS, Renderer
-from temporal_slo.exporter.line import escaped
-from temporal_slo.exporter.samples import Exemplar, Exemplified, Labels, Value
+from temporal_slo.exporter.exposition.escaping import escaped
+from temporal_slo.exporter.exposition.renderer import OPENMETRICS, Renderer
+from temporal_slo.names.samples import Exemplar, Exemplified, Labels, Value
 from temporal_slo.servers.process import LOOPBACK, until
 from temporal_slo.servers.prometheus import Prometheus
 from tests.conftest import Temporal

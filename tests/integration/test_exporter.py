@@ -12,14 +12,14 @@ import pytest
 from temporalio.client import Client
 
 from temporal_slo import names
-from temporal_slo.exporter.visibility import LIST_WORKFLOWS, count_closed
 from temporal_slo.reference import load
-from temporal_slo.reference.booking import BookingTimings
-from temporal_slo.reference.services import Services
-from temporal_slo.reference.worker import booking_worker
+from temporal_slo.reference.services.simulated import Services
+from temporal_slo.reference.workers import booking_worker
+from temporal_slo.reference.workflows.booking import BookingTimings
 from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+from temporal_slo.temporal.visibility import LIST_WORKFLOWS, count_closed
 from tests.conftest import Temporal
 
 from .exporter import Exporter

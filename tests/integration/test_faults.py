@@ -14,11 +14,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from temporal_slo import names
-from temporal_slo.exporter.visibility import CLOSED_QUERY, STATUS_NAMES, count_closed
+from temporal_slo.runs.run import STATUS_NAMES
 from temporal_slo.servers.postgres import Postgres
 from temporal_slo.servers.process import free_port, until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+from temporal_slo.temporal.visibility import CLOSED_QUERY, count_closed
 from tests.conftest import Databases
 
 from .endings import ENDINGS, OUTCOMES, Row, bring_about, serving
@@ -264,7 +265,7 @@ async def all_counted(exporter: Exporter, total: int) -> None:
     await until(done, deadline=180, what=f"{total} counted runs")
 
 
-HEALTH = (names.EXPORTER_UP, names.EXPORTER_UNCOVERED, names.EXPORTER_PENDING)
+HEALTH = (names.EXPORTER_UP, names.EXPORTER_GAP, names.EXPORTER_PENDING)
 
 
 async def counted(exporter: Exporter) -> Counter[tuple[str, str, str]]:

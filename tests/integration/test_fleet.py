@@ -17,18 +17,19 @@ from temporalio.api.operatorservice.v1 import DeleteNamespaceRequest
 from temporalio.client import Client
 
 from temporal_slo import names
-from temporal_slo.exporter import fleet as module
-from temporal_slo.exporter import wiring
-from temporal_slo.exporter.board import Board
-from temporal_slo.exporter.fleet import Fleet, listing
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.settler import Settler
-from temporal_slo.exporter.snapshot import Snapshot
-from temporal_slo.exporter.specs import Specs
-from temporal_slo.exporter.wiring import Common, Parts
+from temporal_slo.exporter import namespace as wiring
+from temporal_slo.exporter import supervisor as module
+from temporal_slo.exporter.classify.pending_runs import Settler
+from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.exposition.snapshot import Snapshot
+from temporal_slo.exporter.namespace import Common, Parts
+from temporal_slo.exporter.spec_reload import Specs
+from temporal_slo.exporter.supervisor import Fleet
+from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.process import until
 from temporal_slo.settings import ExporterSettings
 from temporal_slo.spec.model import Spec
+from temporal_slo.temporal.namespaces import listing
 from tests.conftest import Temporal
 
 INTERVAL = timedelta(seconds=1)

@@ -18,13 +18,15 @@ from temporalio.converter import DataConverter, default
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.history import TemporalHistory
-from temporal_slo.exporter.outcome import OutcomeReader, RemoteCodec, converter_decode, load_converter
-from temporal_slo.exporter.verdict import Verdict, needs_event, verdict
-from temporal_slo.exporter.visibility import Run, TemporalVisibility
+from temporal_slo.exporter.classify.outcome import OutcomeReader
+from temporal_slo.exporter.classify.payloads import RemoteCodec, converter_decode, load_converter
+from temporal_slo.exporter.classify.status import Verdict, needs_event, verdict
+from temporal_slo.runs.run import Run
 from temporal_slo.servers.process import LOOPBACK, free_port, until
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.spec.model import Outcome
+from temporal_slo.temporal.close_events import TemporalHistory
+from temporal_slo.temporal.visibility import TemporalVisibility
 from tests.conftest import Temporal
 
 from . import endings

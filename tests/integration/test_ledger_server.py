@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import make_url
 
 from temporal_slo import names
-from temporal_slo.exporter.ledger import Ledger
+from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.postgres import Postgres
 from temporal_slo.servers.process import until
 from tests.conftest import Databases, Temporal, query
-from tests.exporter.test_ledger import counting
-from tests.exporter.test_postgres import END_HOLDERS
+from tests.ledger.test_ledger import counting
+from tests.ledger.test_postgres import END_HOLDERS
 
 from .exporter import Exporter
 from .test_exporter import becomes_unready, close_one, exporting

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_slo.generate.causes import CAUSES, Cause
+from temporal_slo.generate.cause_alerts import CAUSES, Cause
 from temporal_slo.generate.links import visibility_query
 from temporal_slo.spec.load import load
 from tests.conftest import Temporal

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from temporal_slo.exporter.figures import figures
-from temporal_slo.exporter.state import MINUTE, SECOND, OverdueRule
-from temporal_slo.exporter.visibility import count_closed
+from temporal_slo.exporter.exposition.figures import figures
+from temporal_slo.exporter.mirror.slo_rules import OverdueRule
+from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.servers.process import until
+from temporal_slo.temporal.visibility import count_closed
 from tests.conftest import Temporal
 
 from .polling import polling

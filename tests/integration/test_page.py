@@ -13,7 +13,7 @@ import pytest
 
 from temporal_slo import names
 from temporal_slo.durations import parse_duration
-from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
+from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers import tools
 from temporal_slo.servers.alertmanager import Notice
 from tests.conftest import Temporal

@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import create_engine
 
 from temporal_slo import names
-from temporal_slo.exporter import period
-from temporal_slo.exporter.history_file import BLOCKS
-from temporal_slo.exporter.period import Events
-from temporal_slo.exporter.state import HOUR, MINUTE, SECOND
-from temporal_slo.generate.artefacts import SUFFIX, render, write
+from temporal_slo.exporter.history_export.openmetrics_file import BLOCKS
+from temporal_slo.generate.artefacts import render
+from temporal_slo.generate.files import SUFFIX, write
 from temporal_slo.generate.links import Links
+from temporal_slo.ledger import slo_events
+from temporal_slo.ledger.slo_events import Events
+from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
 from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.tools import own_command
@@ -111,7 +112,7 @@ def ledgers(folder: Path, spec: Spec) -> dict[str, Events]:
     now, found = int(time.time() * SECOND), dict[str, Events]()
     with create_engine(f"sqlite:///{folder / 'ledger.db'}").connect() as connection:
         for slo in spec.slos:
-            events = period.events(connection, NAMESPACE, slo, now - 30 * DAY, now + MINUTE)
+            events = slo_events.events(connection, NAMESPACE, slo, now - 30 * DAY, now + MINUTE)
             assert events
             found[slo.name] = events
     return found

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 
-from temporal_slo.exporter.snapshot import RunningKey
+from temporal_slo.runs.counted import RunningKey
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
 

@@ -13,10 +13,10 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.problems import TaskProblems
-from temporal_slo.exporter.queue_requests import Problem, TemporalProblems
+from temporal_slo.exporter.sources.task_problems import TaskProblems
 from temporal_slo.servers.process import until
 from temporal_slo.servers.temporal import TemporalServer
+from temporal_slo.temporal.task_problems import Problem, TemporalProblems
 from tests.conftest import Temporal
 
 NAMESPACE = "default"

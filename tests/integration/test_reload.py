@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from temporal_slo import names
-from temporal_slo.exporter.board import Board
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.service import create_app
+from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.http import create_app
+from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
 

@@ -26,12 +26,12 @@ from temporalio.client import (
 
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter import schedule_requests
-from temporal_slo.exporter.schedule_requests import TemporalSchedules
-from temporal_slo.exporter.schedules import Schedules
-from temporal_slo.exporter.state import SECOND
+from temporal_slo.exporter.sources.schedules import Schedules
+from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.process import until
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
+from temporal_slo.temporal import schedules
+from temporal_slo.temporal.schedules import TemporalSchedules
 from tests.conftest import Temporal
 
 DAY: Final = 86_400
@@ -146,11 +146,11 @@ async def test_schedules(watched: Watched) -> None:
 
 async def test_pages(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Schedules of all pages are listed, and one that is gone or whose namespace is not known is told apart."""
-    monkeypatch.setattr(schedule_requests, "PAGE_SIZE", 2)
+    monkeypatch.setattr(schedules, "PAGE_SIZE", 2)
     for name in "cab":
         await watched.create(name, DAY)
     watched.source = Schedules(TemporalSchedules(watched.client, NAMESPACE), limit=2)
-    figures = await watched.show("3 schedules", shown_as(1, names.EXPORTER_SCHEDULES_LEFT_OUT, ""))
+    figures = await watched.show("3 schedules", shown_as(1, names.EXPORTER_SCHEDULES_OVER_LIMIT, ""))
     assert sorted(name for family, name in figures if family is names.SCHEDULE_PAUSED) == ["a", "b"]
     assert await TemporalSchedules(watched.client, NAMESPACE).describe("never was") is None
     with pytest.raises(VisibilityError, match="NOT_FOUND"):
@@ -166,7 +166,7 @@ async def test_buffered(watched: Watched) -> None:
 
 async def test_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A schedule that the server does not run becomes overdue, though nobody describes it; then it has missed much."""
-    monkeypatch.setattr(schedule_requests, "DESCRIBE_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(schedules, "DESCRIBE_TIMEOUT", timedelta(seconds=1))
     async with server(tmp_path) as watched:
         await watched.create("frequent", 1)
         await watched.create("paused", 1, state=ScheduleState(paused=True))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from temporal_slo import names
-from temporal_slo.cli import main
+from temporal_slo.cli.main import main
 from temporal_slo.servers.process import LOOPBACK, free_port, until
 from tests.conftest import Temporal
 

@@ -21,15 +21,15 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.ledger import Ledger
-from temporal_slo.exporter.mirror import Mirror
-from temporal_slo.exporter.run_requests import TemporalRuns
-from temporal_slo.exporter.state import SECOND
-from temporal_slo.exporter.storms import RetryStorms
-from temporal_slo.exporter.visibility import TemporalVisibility
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.sources.retry_storms import RetryStorms
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.process import until
+from temporal_slo.temporal.pending_activities import TemporalRuns
+from temporal_slo.temporal.visibility import TemporalVisibility
 from tests.conftest import Temporal
-from tests.exporter.runs import at_once
+from tests.run_factory import at_once
 
 NAMESPACE: Final = "storms"
 ATTEMPTS: Final = 2

@@ -13,11 +13,11 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from temporal_slo import names
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.queue_requests import ACTIVITY, WORKFLOW, Backlog, QueueFacts, TemporalQueues
-from temporal_slo.exporter.source import Watch
-from temporal_slo.exporter.state import State
-from temporal_slo.exporter.task_queues import TaskQueues
+from temporal_slo.exporter.sources.source import Watch
+from temporal_slo.exporter.sources.task_queues import TaskQueues
+from temporal_slo.ledger.state import State
 from temporal_slo.servers.process import until
+from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, Backlog, QueueFacts, TemporalQueues
 from tests.conftest import Temporal
 
 NAMESPACE = "task-queues"

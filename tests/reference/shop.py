@@ -9,10 +9,10 @@ from datetime import timedelta
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 
-from temporal_slo.reference.booking import BookingRequest, BookingResult, BookingTimings, BookRideWorkflow
-from temporal_slo.reference.chaos import Reigning, peace
-from temporal_slo.reference.services import Behaviour, Record, Services
-from temporal_slo.reference.worker import booking_worker
+from temporal_slo.reference.services.faults import Reigning, peace
+from temporal_slo.reference.services.simulated import Behaviour, Record, Services
+from temporal_slo.reference.workers import booking_worker
+from temporal_slo.reference.workflows.booking import BookingRequest, BookingResult, BookingTimings, BookRideWorkflow
 from temporal_slo.servers.process import until
 
 NAMESPACE = "reference-tests"

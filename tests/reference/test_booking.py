@@ -7,7 +7,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.worker import Replayer
 
-from temporal_slo.reference.booking import (
+from temporal_slo.reference.services.simulated import Behaviour
+from temporal_slo.reference.workers import booking_worker
+from temporal_slo.reference.workflows.booking import (
     ASSIGN_TO_MANIFEST,
     CANCEL_BOOKING,
     COMPENSATION_FAILED,
@@ -23,8 +25,6 @@ from temporal_slo.reference.booking import (
     BookingResult,
     BookRideWorkflow,
 )
-from temporal_slo.reference.services import Behaviour
-from temporal_slo.reference.worker import booking_worker
 
 from .shop import FARE, QUICK, Shop, ending, gated_shop, open_shop
 

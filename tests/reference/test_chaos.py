@@ -5,15 +5,15 @@ import pytest
 from temporalio.client import Client
 
 from temporal_slo.errors import UsageError
-from temporal_slo.reference.booking import (
+from temporal_slo.reference.services.faults import Chaos, ChaosFile
+from temporal_slo.reference.services.simulated import OUTAGES
+from temporal_slo.reference.workflows.booking import (
     PROCESS_PAYMENT,
     REFUND_PAYMENT,
     RELEASE_SEAT,
     RESERVE_SEAT,
     BookingResult,
 )
-from temporal_slo.reference.chaos import Chaos, ChaosFile
-from temporal_slo.reference.services import OUTAGES
 
 from .shop import ending, open_shop
 

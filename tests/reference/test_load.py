@@ -9,9 +9,9 @@ from temporalio.service import RetryConfig, RPCError
 
 from temporal_slo.errors import UsageError
 from temporal_slo.reference import load
-from temporal_slo.reference.booking import BookingResult
 from temporal_slo.reference.load import DEFAULT_MIX, ENDINGS, Load, Mix, Outcome, Start, Tally, plan
-from temporal_slo.reference.services import FATES
+from temporal_slo.reference.services.simulated import FATES
+from temporal_slo.reference.workflows.booking import BookingResult
 from temporal_slo.servers.temporal import TemporalServer
 
 from .shop import QUICK, Shop, ending, open_shop

@@ -3,7 +3,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from temporal_slo.reference.booking import (
+from temporal_slo.reference.services.simulated import FATES, REFUSED, UNAVAILABLE, Behaviour, Services
+from temporal_slo.reference.workflows.booking import (
     ASSIGN_TO_MANIFEST,
     CONFIRM_BOOKING,
     PROCESS_PAYMENT,
@@ -18,7 +19,6 @@ from temporal_slo.reference.booking import (
     Seat,
     SeatRequest,
 )
-from temporal_slo.reference.services import FATES, REFUSED, UNAVAILABLE, Behaviour, Services
 
 FARE = 23.5
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from temporal_slo.cli import main
+from temporal_slo.cli.main import main
 from temporal_slo.spec.schema import json_schema
 
 SPECS = Path(__file__).parents[1] / "specs"

@@ -10,7 +10,7 @@ from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo import names
 from temporal_slo.check.judge import Judge
-from temporal_slo.check.loaded import State, states
+from temporal_slo.check.loaded_rules import State, states
 from temporal_slo.check.prometheus import LATELY, Access, Prometheus, PrometheusError, Target
 from temporal_slo.check.report import Report, lines, rule_findings
 from temporal_slo.check.scraping import USUAL, Finding, retention, scrapes, shortest
@@ -19,12 +19,12 @@ from temporal_slo.check.temporal import Namespace, Temporal, findings
 from temporal_slo.check.text import plain
 from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
-from temporal_slo.exporter.connection import Connection
 from temporal_slo.names import server
 from temporal_slo.promql import sli
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Spec
+from temporal_slo.temporal.connection import Connection
 
 PROMETHEUS: Final = "prometheus"
 TEMPORAL: Final = "temporal"

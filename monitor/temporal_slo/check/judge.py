@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from temporal_slo.check import probe
-from temporal_slo.check.causes import Cause, Idle, Types, cause
-from temporal_slo.check.loaded import State
-from temporal_slo.check.nature import nature, source_of, witness
+from temporal_slo.check.diagnosis import Cause, Idle, Types, cause
+from temporal_slo.check.expected_series import nature, source_of, witness
+from temporal_slo.check.loaded_rules import State
 from temporal_slo.check.prometheus import Prometheus, Target
 from temporal_slo.check.selectors import Rule, Selector, Uses
 from temporal_slo.spec.model import Spec

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from temporal_slo import names
-from temporal_slo.check.causes import Facts, Suspect, core, doubtful, fulfils
-from temporal_slo.check.nature import WORKER, misnamed, teller
+from temporal_slo.check.diagnosis import Facts, Suspect, core, doubtful, fulfils
+from temporal_slo.check.expected_series import WORKER, misnamed, teller
 from temporal_slo.check.prometheus import Prometheus, Row, Target
 from temporal_slo.check.selectors import Selector
 from temporal_slo.promql import Matcher

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from temporal_slo.check.judge import Verdict
-from temporal_slo.check.loaded import State
+from temporal_slo.check.loaded_rules import State
 from temporal_slo.check.scraping import Finding
 from temporal_slo.check.selectors import Rule
 from temporal_slo.check.temporal import Namespace

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from temporal_slo.check.prometheus import Target
 from temporal_slo.durations import parse_duration
-from temporal_slo.generate.rules import windows
+from temporal_slo.generate.recording_rules import windows
 from temporal_slo.spec.burn import tiers_of
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.model import Calendar, Spec

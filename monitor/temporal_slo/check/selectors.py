@@ -9,7 +9,8 @@ import promql_parser
 import yaml
 
 from temporal_slo import names
-from temporal_slo.generate.artefacts import SUFFIX, render
+from temporal_slo.generate.artefacts import render
+from temporal_slo.generate.files import SUFFIX
 from temporal_slo.generate.links import Links
 from temporal_slo.promql import Matcher, one_of, selector
 from temporal_slo.spec.model import Spec, WorkerSli

@@ -14,14 +14,14 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 
-from temporal_slo.check.causes import TypeFacts
+from temporal_slo.check.diagnosis import TypeFacts
 from temporal_slo.check.scraping import Finding
 from temporal_slo.errors import VisibilityError
-from temporal_slo.exporter.asking import REQUEST_TIMEOUT, answered
-from temporal_slo.exporter.budget import Budget
-from temporal_slo.exporter.queue_requests import ACTIVITY, WORKFLOW, QueueFacts, TemporalQueues
 from temporal_slo.settings import DEFAULT_VISIBILITY_RATE
 from temporal_slo.spec.model import Spec, slos_of, watched_types
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
+from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, QueueFacts, TemporalQueues
 
 DAY: Final = timedelta(days=1)
 TYPES_MAX: Final = 200

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from temporal_slo.generate.command import generate, links
-from temporal_slo.reference.chaos import Chaos
+from temporal_slo.reference.services.faults import Chaos
 from temporal_slo.servers.alertmanager import Webhook
 from temporal_slo.spec.burn import tiers_of
 from temporal_slo.spec.load import load

@@ -14,15 +14,15 @@ from temporalio.client import Client
 from temporal_slo import names
 from temporal_slo.demo.alerting import Outage, generated, outage
 from temporal_slo.errors import UsageError
-from temporal_slo.exporter.visibility import count_closed
-from temporal_slo.generate.artefacts import ALERTMANAGER, SUFFIX
-from temporal_slo.reference.booking import TEMPORAL_NAMESPACE
-from temporal_slo.reference.chaos import Chaos
+from temporal_slo.generate.files import ALERTMANAGER, SUFFIX
+from temporal_slo.reference.services.faults import Chaos
+from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers.alertmanager import Alertmanager, Webhook
 from temporal_slo.servers.process import LOOPBACK, Child, free_port
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.stage import Stage
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace, try_connect
+from temporal_slo.temporal.visibility import count_closed
 
 Say = Callable[[str], None]
 

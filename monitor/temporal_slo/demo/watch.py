@@ -10,9 +10,10 @@ from temporal_slo import names
 from temporal_slo.demo.parts import BY_STATUS, Parts, Say, trouble
 from temporal_slo.demo.story import Story
 from temporal_slo.errors import PartError
-from temporal_slo.exporter.visibility import STATUS_NAMES, count_closed
+from temporal_slo.runs.run import STATUS_NAMES
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.stage import Stage
+from temporal_slo.temporal.visibility import count_closed
 
 AGREE_DEADLINE: Final = 60.0
 REPORT_INTERVAL: Final = 10.0

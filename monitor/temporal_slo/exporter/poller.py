@@ -10,12 +10,12 @@ from datetime import timedelta
 from typing import Final
 
 from temporal_slo.errors import LedgerError, VisibilityError
-from temporal_slo.exporter.budget import backoff
-from temporal_slo.exporter.figures import figures
-from temporal_slo.exporter.mirror import Mirror
-from temporal_slo.exporter.snapshot import Snapshot
-from temporal_slo.exporter.state import SECOND
-from temporal_slo.exporter.traced import Trace
+from temporal_slo.exporter.exposition.figures import figures
+from temporal_slo.exporter.exposition.snapshot import Snapshot
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.temporal.rate_limit import backoff
+from temporal_slo.temporal.request_log import Trace
 
 PUBLISH_INTERVAL: Final = 1.0
 """Seconds between two snapshots while catching up: making one, a walk over all open runs, costs more than a page."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from temporal_slo import names
 from temporal_slo.generate.receivers import Email, Opsgenie, PagerDuty, Receiver, Receivers, Slack, Webhook
-from temporal_slo.generate.written import written
+from temporal_slo.generate.yaml_text import written
 from temporal_slo.spec.burn import tiers_of
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.model import ActivitySuccess, ScheduleToStart, Spec

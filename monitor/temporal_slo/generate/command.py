@@ -9,9 +9,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from temporal_slo.errors import UsageError
-from temporal_slo.generate import alertmanager, provisioning
+from temporal_slo.generate import alertmanager, dashboard_files
 from temporal_slo.generate import receivers as receivers_file
-from temporal_slo.generate.artefacts import ALERTMANAGER, MARK, Drift, Files, drift, foreign, render, write_all
+from temporal_slo.generate.artefacts import render
+from temporal_slo.generate.files import ALERTMANAGER, MARK, Drift, Files, drift, foreign, write_all
 from temporal_slo.generate.links import Links
 from temporal_slo.names.sdk import PLAIN, WHOLE, Profile
 from temporal_slo.spec.load import SpecError, read
@@ -106,7 +107,7 @@ def generate(
     if dashboards:
         if dashboards.resolve() == out.resolve():
             raise UsageError("--dashboards", "is the folder of the alerts", "give it a folder of its own")
-        folders[dashboards] = provisioning.files(specs, links, profile, operator=operator)
+        folders[dashboards] = dashboard_files.files(specs, links, profile, operator=operator)
     for option, folder in {"--out": out, "--dashboards": dashboards}.items():
         _is_apart(option, folder, paths)
     # All is made by now: a fault leaves what was there.

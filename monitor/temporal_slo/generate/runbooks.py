@@ -95,7 +95,7 @@ RUNBOOKS: Final = {
         "The exporter catches up on close times that it passed over, and does not get to the end.",
         "Counts are too low until it has; nothing is lost.",
         (
-            "Was it away, or does its budget hold it up (`temporal_slo_exporter_budget_wait_seconds_total`)?",
+            "Was it away, or does its budget hold it up (`temporal_slo_exporter_rate_limit_wait_seconds_total`)?",
             "Does Temporal refuse requests (`temporal_slo_exporter_visibility_requests_total` by code)?",
             "How long does a poll take (`temporal_slo_exporter_poll_duration_seconds`)?",
         ),

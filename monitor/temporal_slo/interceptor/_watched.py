@@ -14,12 +14,12 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporal_slo import names
 from temporal_slo.interceptor import _protocol
 from temporal_slo.interceptor._chain import began
-from temporal_slo.interceptor._failures import UNKNOWN, failure_type, innermost
 from temporal_slo.interceptor._held import Held
 from temporal_slo.interceptor._labels import NONE
 from temporal_slo.interceptor._recorder import Recorder, harmless
 from temporal_slo.interceptor._rules import Rules
 from temporal_slo.interceptor._run import CANCELED, COMPLETED, FAILED, End, Run, TaskClock, judged, retryable
+from temporal_slo.runs.failure_types import UNKNOWN, failure_type, innermost
 
 DEADLOCK: Final = "PotentialDeadlock"
 NONDETERMINISM: Final = "NondeterminismError"

@@ -4,8 +4,8 @@ from typing import Final
 
 from temporal_slo.names.labels import (
     API,
-    BUDGET,
     CODE,
+    LIMITER,
     NAMESPACE,
     PREFIX,
     SOURCE,
@@ -33,15 +33,15 @@ EXPORTER_POLL_DURATION: Final = Family(
     (NAMESPACE,),
     "seconds",
 )
-EXPORTER_COVERED_UNTIL: Final = Family(
-    f"{PREFIX}_exporter_covered_until_timestamp_seconds",
+EXPORTER_WATERMARK: Final = Family(
+    f"{PREFIX}_exporter_watermark_timestamp_seconds",
     "gauge",
     "Close time of the newest workflow run that was read, in Unix time; what is missing below it is uncovered.",
     (NAMESPACE,),
     "seconds",
 )
-EXPORTER_UNCOVERED: Final = Family(
-    f"{PREFIX}_exporter_uncovered_seconds",
+EXPORTER_GAP: Final = Family(
+    f"{PREFIX}_exporter_gap_seconds",
     "gauge",
     "Span of close times that was passed over and is still to be read: above 0 while the exporter catches up.",
     (NAMESPACE,),
@@ -97,17 +97,17 @@ EXPORTER_HISTORY_REQUESTS: Final = Family(
     "Requests for close events sent to Temporal, by the gRPC code of the answer.",
     (NAMESPACE, CODE),
 )
-EXPORTER_BUDGET: Final = Family(
-    f"{PREFIX}_exporter_budget_requests_per_second",
+EXPORTER_RATE_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_rate_limit_requests_per_second",
     "gauge",
     "Requests a second that the budget of this kind of requests allows.",
-    (NAMESPACE, BUDGET),
+    (NAMESPACE, LIMITER),
 )
-EXPORTER_BUDGET_WAIT: Final = Family(
-    f"{PREFIX}_exporter_budget_wait_seconds",
+EXPORTER_RATE_LIMIT_WAIT: Final = Family(
+    f"{PREFIX}_exporter_rate_limit_wait_seconds",
     "counter",
     "Time that requests have waited for their turn in the budget of this kind of requests.",
-    (NAMESPACE, BUDGET),
+    (NAMESPACE, LIMITER),
     "seconds",
 )
 EXPORTER_PENDING: Final = Family(
@@ -168,8 +168,8 @@ EXPORTER_NAMESPACES: Final = Family(
     "Temporal namespaces that are watched.",
     (),
 )
-EXPORTER_NAMESPACES_LEFT_OUT: Final = Family(
-    f"{PREFIX}_exporter_namespaces_left_out",
+EXPORTER_NAMESPACES_OVER_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_namespaces_over_limit",
     "gauge",
     "Temporal namespaces that were found and are not watched, because there are too many.",
     (),

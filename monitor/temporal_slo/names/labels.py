@@ -16,7 +16,7 @@ CODE: Final = "code"
 FAILURE_TYPE: Final = "failure_type"
 CATEGORY: Final = "category"
 CAUSE: Final = "cause"
-BUDGET: Final = "budget"
+LIMITER: Final = "limiter"
 SLO: Final = "slo"
 VERSION: Final = "version"
 CHILD: Final = "child"
@@ -29,11 +29,6 @@ SOURCE: Final = "source"
 WORKFLOW_ID: Final = "workflow_id"
 RUN_ID: Final = "run_id"
 """Of exemplars only: as labels of series they would have no end."""
-
-OUTCOME_GOOD: Final = "good"
-OUTCOME_BAD: Final = "bad"
-OUTCOME_NONE: Final = "none"
-"""The outcome of a run whose workflow type has no business outcome in the spec."""
 
 
 @dataclass(frozen=True, slots=True)

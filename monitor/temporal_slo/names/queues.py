@@ -61,8 +61,8 @@ WORKFLOWS_WITH_TASK_PROBLEMS: Final = Family(
     "Running workflow runs that are stuck now: their workflow tasks fail or time out again and again, for this cause.",
     (NAMESPACE, WORKFLOW_TYPE, CATEGORY, CAUSE),
 )
-EXPORTER_TASK_QUEUES_LEFT_OUT: Final = Family(
-    f"{PREFIX}_exporter_task_queues_left_out",
+EXPORTER_TASK_QUEUES_OVER_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_task_queues_over_limit",
     "gauge",
     "Task queues that are known but not watched, because there are too many.",
     (NAMESPACE,),

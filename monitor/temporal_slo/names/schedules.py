@@ -62,8 +62,8 @@ ACTIVITIES_RETRYING: Final = Family(
     "among the open workflow runs that were looked at.",
     (NAMESPACE, WORKFLOW_TYPE, ACTIVITY_TYPE),
 )
-EXPORTER_SCHEDULES_LEFT_OUT: Final = Family(
-    f"{PREFIX}_exporter_schedules_left_out",
+EXPORTER_SCHEDULES_OVER_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_schedules_over_limit",
     "gauge",
     "Schedules that are listed but not watched, because there are too many.",
     (NAMESPACE,),

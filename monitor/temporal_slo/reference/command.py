@@ -10,10 +10,10 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from temporal_slo.errors import UsageError
-from temporal_slo.reference.chaos import Reigning, peace
 from temporal_slo.reference.load import Load, Tally, run
-from temporal_slo.reference.services import Services
-from temporal_slo.reference.worker import booking_worker
+from temporal_slo.reference.services.faults import Reigning, peace
+from temporal_slo.reference.services.simulated import Services
+from temporal_slo.reference.workers import booking_worker
 
 
 async def worker(

@@ -19,7 +19,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.errors import UsageError
-from temporal_slo.reference.booking import (
+from temporal_slo.reference.workflows.booking import (
     CANCEL_BOOKING,
     EXECUTION_TIMEOUT,
     TASK_QUEUE,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from temporal_slo.names import OUTCOME_BAD, OUTCOME_GOOD, OUTCOME_NONE
+from temporal_slo.names.values import BAD, GOOD, NONE
 from temporal_slo.spec.slis import Latency, Sli, Success
 
 COMPLETED: Final = "completed"
@@ -62,10 +62,10 @@ def good(sli: Success | Latency) -> Callable[[str, str, int], bool | None]:
 
 
 def _failed(sli: Success, status: str, outcome: str) -> bool:
-    return status in sli.bad or (outcome == OUTCOME_BAD and "bad_outcome" in sli.bad)
+    return status in sli.bad or (outcome == BAD and "bad_outcome" in sli.bad)
 
 
 def _late(status: str, outcome: str, *, late: bool) -> bool:
     if status != COMPLETED:
         return status in BAD_STATUSES
-    return outcome == OUTCOME_BAD or (late and outcome in {OUTCOME_GOOD, OUTCOME_NONE})
+    return outcome == BAD or (late and outcome in {GOOD, NONE})

@@ -39,7 +39,7 @@ from temporal_slo.generate.kit import (
     timeseries,
 )
 from temporal_slo.generate.kit.parts import Link, Panel, by_name
-from temporal_slo.generate.rules import over
+from temporal_slo.generate.recording_rules import over
 from temporal_slo.names.sdk import SDK_WORKER_STARTS
 from temporal_slo.promql import Matcher, none_of, selector
 from temporal_slo.spec.burn import BASE, EVERY

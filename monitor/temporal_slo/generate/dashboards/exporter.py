@@ -45,9 +45,9 @@ BOUNDED: Final = (
     (names.EXPORTER_OTHER_FAILURES, "failure types"),
     (names.EXPORTER_BOUNDED_TASK_PROBLEMS, "task problems"),
     (names.EXPORTER_BOUNDED_RETRIES, "retrying activities"),
-    (names.EXPORTER_TASK_QUEUES_LEFT_OUT, "task queues left out"),
-    (names.EXPORTER_SCHEDULES_LEFT_OUT, "schedules left out"),
-    (names.EXPORTER_NAMESPACES_LEFT_OUT, "namespaces left out"),
+    (names.EXPORTER_TASK_QUEUES_OVER_LIMIT, "task queues left out"),
+    (names.EXPORTER_SCHEDULES_OVER_LIMIT, "schedules left out"),
+    (names.EXPORTER_NAMESPACES_OVER_LIMIT, "namespaces left out"),
 )
 
 
@@ -93,7 +93,7 @@ def _now() -> tuple[Panel, ...]:
         stat(
             "Uncovered",
             "Span of close times that is still to be read.",
-            now(f"max({of(names.EXPORTER_UNCOVERED)})"),
+            now(f"max({of(names.EXPORTER_GAP)})"),
             unit="s",
             decimals=0,
             steps=(Step(GOOD), Step(WARN, 1), Step(BAD, 900)),
@@ -130,7 +130,7 @@ def _table() -> Panel:
     exprs = (
         peak(names.EXPORTER_UP, NS),
         f"time() - {peak(names.EXPORTER_LAST_SUCCESS, NS)}",
-        f"min by ({NS}) ({of(names.EXPORTER_UNCOVERED)})",
+        f"min by ({NS}) ({of(names.EXPORTER_GAP)})",
         f"min by ({NS}) ({of(names.EXPORTER_PENDING)})",
         f"min by ({NS}) ({of(names.EXPORTER_AUDIT_DRIFT)})",
         peak(names.EXPORTER_POLL_DURATION, NS),
@@ -161,7 +161,7 @@ def _lag() -> Panel:
         "Behind",
         "Time since the last complete poll, since the newest close that was read, and since what was audited.",
         Query(f"time() - {peak(names.EXPORTER_LAST_SUCCESS, NS)}", f"{LEGEND} polled"),
-        Query(f"time() - {peak(names.EXPORTER_COVERED_UNTIL, NS)}", f"{LEGEND} newest close"),
+        Query(f"time() - {peak(names.EXPORTER_WATERMARK, NS)}", f"{LEGEND} newest close"),
         Query(f"time() - {peak(names.EXPORTER_AUDITED_UNTIL, NS)}", f"{LEGEND} audited"),
         unit="s",
         size=(8, 7),
@@ -172,7 +172,7 @@ def _uncovered() -> Panel:
     return timeseries(
         "Uncovered over time",
         "Span of close times that was passed over and is still to be read.",
-        Query(f"min by ({NS}) ({of(names.EXPORTER_UNCOVERED)})", LEGEND),
+        Query(f"min by ({NS}) ({of(names.EXPORTER_GAP)})", LEGEND),
         unit="s",
         size=(8, 7),
     )
@@ -247,7 +247,7 @@ def _budget() -> Panel:
     return timeseries(
         "Budgets",
         "Requests a second that each budget allows.",
-        Query(peak(names.EXPORTER_BUDGET, names.BUDGET), by_legend(names.BUDGET)),
+        Query(peak(names.EXPORTER_RATE_LIMIT, names.LIMITER), by_legend(names.LIMITER)),
         unit="reqps",
         size=(8, 7),
     )
@@ -257,7 +257,7 @@ def _waits() -> Panel:
     return timeseries(
         "Waiting for the budget",
         "Share of the time that requests waited for their turn. Near 1 a budget is what holds the exporter up.",
-        Query(rate(names.EXPORTER_BUDGET_WAIT, NS, names.BUDGET), by_legend(NS, names.BUDGET)),
+        Query(rate(names.EXPORTER_RATE_LIMIT_WAIT, NS, names.LIMITER), by_legend(NS, names.LIMITER)),
         unit="percentunit",
     )
 

@@ -1,0 +1,1 @@
+"""Backfill: counts runs that closed before the ledger began."""

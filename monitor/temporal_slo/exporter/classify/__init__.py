@@ -1,0 +1,1 @@
+"""Classification: what a closed run is counted as."""

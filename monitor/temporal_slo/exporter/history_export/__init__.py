@@ -1,0 +1,1 @@
+"""History export: the ledger's history as an OpenMetrics file."""

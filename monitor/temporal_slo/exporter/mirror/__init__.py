@@ -1,0 +1,1 @@
+"""The mirror: each closed run counted once, open runs held by id."""

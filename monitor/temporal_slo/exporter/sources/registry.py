@@ -1,0 +1,105 @@
+"""The sources beside the mirror of one namespace, put together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from temporalio.client import Client
+
+from temporal_slo.exporter.sources.calendar_month import CalendarPeriods
+from temporal_slo.exporter.sources.retry_storms import RetryStorms
+from temporal_slo.exporter.sources.schedules import Schedules
+from temporal_slo.exporter.sources.source import Source, Watch
+from temporal_slo.exporter.sources.task_problems import TaskProblems
+from temporal_slo.exporter.sources.task_queues import TaskQueues
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import State
+from temporal_slo.settings import ExporterSettings
+from temporal_slo.spec.model import Spec, slos_of
+from temporal_slo.temporal.pending_activities import TemporalRuns
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limited import PacedProblems, PacedQueues, PacedRuns, PacedSchedules, Requests
+from temporal_slo.temporal.schedules import TemporalSchedules
+from temporal_slo.temporal.task_problems import TemporalProblems
+from temporal_slo.temporal.task_queues import TemporalQueues
+
+QUEUE_RATE: Final = 10.0
+"""Requests about task queues a second: no other kind of request shares their limit."""
+
+QUEUE_CONCURRENCY: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A namespace as its sources see it."""
+
+    namespace: str
+    client: Client
+    ledger: Ledger
+    state: State
+    specs: tuple[Spec, ...]
+    budgets: Mapping[str, Budget]
+    requests: Requests
+
+
+def budgets(settings: ExporterSettings, history_concurrency: int) -> dict[str, Budget]:
+    """Return the budgets of one namespace."""
+    return {
+        "visibility": Budget(settings.visibility_rate, 1),
+        "history": Budget(settings.history_rate, history_concurrency),
+        "task_queues": Budget(QUEUE_RATE, QUEUE_CONCURRENCY),
+    }
+
+
+def queues_of(specs: tuple[Spec, ...], namespace: str) -> tuple[str, ...]:
+    """Return the task queues that the SLOs of *namespace* name."""
+    return tuple(dict.fromkeys(slo.task_queue for slo in slos_of(specs, namespace) if slo.task_queue))
+
+
+def _task_queues(site: Site) -> Source:
+    paced = PacedQueues(TemporalQueues(site.client, site.namespace), site.budgets["task_queues"], site.requests)
+    return TaskQueues(paced, site.state, queues_of(site.specs, site.namespace))
+
+
+def _task_problems(site: Site) -> Source:
+    inner = TemporalProblems(site.client, site.namespace)
+    return TaskProblems(PacedProblems(inner, site.budgets["visibility"], site.requests))
+
+
+def _schedules(site: Site) -> Source:
+    inner = TemporalSchedules(site.client, site.namespace)
+    return Schedules(PacedSchedules(inner, site.budgets["visibility"], site.budgets["history"], site.requests))
+
+
+def _retry_storms(site: Site) -> Source:
+    paced = PacedRuns(TemporalRuns(site.client, site.namespace), site.budgets["history"], site.requests)
+    return RetryStorms(paced, site.state, partial(site.ledger.workflow_ids, site.namespace))
+
+
+def _calendar(site: Site) -> Source:
+    return CalendarPeriods(site.namespace, site.ledger, site.specs)
+
+
+SOURCES: Final[Mapping[str, Callable[[Site], Source]]] = {
+    "task_queues": _task_queues,
+    "task_problems": _task_problems,
+    "schedules": _schedules,
+    "retry_storms": _retry_storms,
+    "calendar": _calendar,
+}
+
+
+def watches(settings: ExporterSettings, site: Site) -> tuple[Watch, ...]:
+    """Return what reads each source that is not switched off, at its interval."""
+    wanted = settings.sources
+    return tuple(Watch(site.namespace, make(site), wanted[name]) for name, make in SOURCES.items() if name in wanted)
+
+
+def adopt(readers: tuple[Watch, ...], specs: tuple[Spec, ...], namespace: str) -> None:
+    """Have the sources go by *specs* from now on."""
+    for watch in readers:
+        if isinstance(watch.source, TaskQueues):
+            watch.source.spec = queues_of(specs, namespace)
+        if isinstance(watch.source, CalendarPeriods):
+            watch.source.specs = specs

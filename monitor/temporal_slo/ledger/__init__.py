@@ -1,0 +1,1 @@
+"""The ledger: what is known of each namespace, in SQLite or PostgreSQL."""

@@ -1,0 +1,1 @@
+"""The external services that the reference workflows call."""

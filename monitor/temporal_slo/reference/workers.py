@@ -1,0 +1,39 @@
+"""The worker that runs the booking workflow and its activities."""
+
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from temporal_slo.reference.services.simulated import Services
+from temporal_slo.reference.workflows.booking import TASK_QUEUE, BookRideWorkflow
+
+MAX_CONCURRENT_ACTIVITIES: Final = 10
+MAX_CONCURRENT_WORKFLOW_TASKS: Final = 10
+
+
+def booking_worker(
+    client: Client,
+    services: Services,
+    *,
+    task_queue: str = TASK_QUEUE,
+    max_concurrent_activities: int = MAX_CONCURRENT_ACTIVITIES,
+    max_concurrent_workflow_tasks: int = MAX_CONCURRENT_WORKFLOW_TASKS,
+) -> Worker:
+    """Return a worker that starts with `async with` or `run()`.
+
+    Args:
+        client: Its namespace is the worker's.
+        services: What the activities call.
+        task_queue: Where it takes work from.
+        max_concurrent_activities: Activities it runs at once.
+        max_concurrent_workflow_tasks: Workflow tasks it runs at once.
+    """
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[BookRideWorkflow],
+        activities=services.activities,
+        max_concurrent_activities=max_concurrent_activities,
+        max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
+    )

@@ -1,0 +1,1 @@
+"""Everything that sends requests to a Temporal server."""

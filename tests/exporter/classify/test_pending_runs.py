@@ -1,0 +1,358 @@
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
+from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
+
+from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.exporter.classify import pending_runs as module
+from temporal_slo.exporter.classify.classifier import FAILURE_TYPES_MAX, Judge
+from temporal_slo.exporter.classify.outcome import OutcomeReader
+from temporal_slo.exporter.classify.pending_runs import BATCH, BATCH_MAX, DEADLINE, Settler
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger.change import GONE, OTHER_FAILURES, Change
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import State
+from temporal_slo.runs.counted import FailureKey
+from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.servers.process import until
+from temporal_slo.testing import FakeVisibility, FixedClock
+from tests.run_factory import BEGAN, closed
+
+
+def failed(kind: str, successor: str = "") -> HistoryEvent:
+    """The close event of a run that failed with an error of that type."""
+    failure = Failure(application_failure_info=ApplicationFailureInfo(type=kind))
+    attributes = WorkflowExecutionFailedEventAttributes(failure=failure, new_execution_run_id=successor)
+    return HistoryEvent(workflow_execution_failed_event_attributes=attributes)
+
+
+class FakeHistory:
+    """Close events by run id; None is gone, an error is raised.
+
+    Attributes:
+        permits: Each answer takes one; None for no limit.
+        asked: Ids of runs that it was asked for.
+        answered: How many of them were answered.
+    """
+
+    def __init__(self) -> None:
+        self.events: dict[str, HistoryEvent | VisibilityError | None] = {}
+        self.permits: asyncio.Semaphore | None = None
+        self.asked: list[str] = []
+        self.answered = 0
+
+    async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
+        """Answer."""
+        assert workflow_id == "w"
+        self.asked.append(run_id)
+        if self.permits:
+            await self.permits.acquire()
+        self.answered += 1
+        event = self.events.get(run_id)
+        if isinstance(event, VisibilityError):
+            raise event
+        return event
+
+
+class World:
+    """A mirror of a fake namespace, and the settler of its runs."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.visibility = FakeVisibility()
+        self.history = FakeHistory()
+        self.clock = FixedClock(BEGAN / SECOND)
+        self.start(State())
+
+    def start(self, state: State) -> None:
+        """Begin with what is known."""
+        judge = Judge(OutcomeReader({}, decode), (), state)
+        self.mirror = Mirror("shop", self.visibility, self.ledger, state, BEGAN, judge=judge.at_once)
+        self.settler = Settler("shop", self.mirror, self.ledger, self.history, judge=judge, clock=self.clock)
+
+    async def poll(self) -> None:
+        """Read what there is."""
+        await self.mirror.poll(int(self.clock() * SECOND))
+
+    def statuses(self) -> dict[str, int]:
+        """Counted runs by status."""
+        return {key.status: histogram.count for key, histogram in self.mirror.state.closed.items()}
+
+
+async def decode(*_: object) -> object:
+    """Decode nothing: no outcomes are asked for."""
+    raise AssertionError
+
+
+@pytest.fixture
+async def world(ledger_url: str) -> AsyncIterator[World]:
+    """A world with an empty ledger."""
+    ledger = Ledger(ledger_url)
+    yield World(ledger)
+    ledger.close()
+
+
+async def test_waits_for_its_event(world: World) -> None:
+    """A failed run is counted only once its close event was read, as that says; a completed one at once."""
+    run, again = closed(1, "failed"), closed(1, "failed")
+    world.visibility.put(run, again, closed(1))
+    world.history.events = {run.run_id: failed("Refused"), again.run_id: failed("Away", "next-run")}
+    await world.poll()
+    assert (world.statuses(), world.mirror.state.waiting) == ({"completed": 1}, 2)
+    assert await world.settler.settle() == 2
+    assert (world.statuses(), world.mirror.state.waiting) == ({"completed": 1, "failed": 1, "retried": 1}, 0)
+    assert world.mirror.state.failures == {
+        FailureKey("Ride", "failed", "Refused"): 1,
+        FailureKey("Ride", "retried", "Away"): 1,
+    }
+
+
+async def test_event_is_gone(world: World) -> None:
+    """A run whose close event is gone is counted at once, with an unknown failure type, and that is told."""
+    world.visibility.put(closed(1, "timed_out"))
+    await world.poll()
+    await world.settler.settle()
+    assert world.mirror.state.failures == {FailureKey("Ride", "timed_out", "unknown"): 1}
+    assert world.mirror.state.others[GONE] == 1
+
+
+async def test_no_answer(world: World) -> None:
+    """A run whose close event cannot be had waits, over a restart too, and is counted without after the deadline."""
+    run = closed(1, "failed")
+    world.visibility.put(run)
+    world.history.events[run.run_id] = VisibilityError("UNAVAILABLE", "refused")
+    await world.poll()
+    assert await world.settler.settle() == 0
+    world.start(await world.ledger.load("shop"))
+    world.clock.forward(DEADLINE / SECOND)
+    assert (await world.settler.settle(), world.statuses()) == (0, {})
+    world.clock.forward(1)
+    assert (await world.settler.settle(), world.statuses()) == (1, {"failed": 1})
+    await world.poll()
+    assert (world.statuses(), world.mirror.state.waiting, world.mirror.state.others[GONE]) == ({"failed": 1}, 0, 1)
+
+
+async def test_failures_first(world: World) -> None:
+    """Failed and timed-out runs are asked for before the terminated ones that waited longer."""
+    world.visibility.put(*(closed(1, "terminated") for _ in range(BATCH)))
+    await world.poll()
+    urgent = closed(2, "timed_out")
+    world.visibility.put(urgent)
+    world.clock.forward(3)
+    await world.poll()
+    await world.settler.settle()
+    assert world.history.asked[0] == urgent.run_id
+
+
+async def test_failure_types_are_few(world: World) -> None:
+    """Beyond the limit failure types are counted as other; those that had a place keep it over a restart."""
+    runs = [closed(1, "failed") for _ in range(FAILURE_TYPES_MAX + 3)]
+    world.visibility.put(*runs)
+    world.history.events = {run.run_id: failed(f"Type{number}") for number, run in enumerate(runs)}
+    await world.poll()
+    await world.settler.settle()
+    kinds = {key.failure_type for key in world.mirror.state.failures}
+    assert (len(kinds), world.mirror.state.others[OTHER_FAILURES]) == (FAILURE_TYPES_MAX + 1, 3)
+    assert world.mirror.state.failures[FailureKey("Ride", "failed", "other")] == 3
+    world.start(await world.ledger.load("shop"))
+    more = closed(2, "failed")
+    world.visibility.put(more)
+    world.history.events[more.run_id] = failed("Type999")
+    await world.poll()
+    await world.settler.settle()
+    assert world.mirror.state.failures[FailureKey("Ride", "failed", "other")] == 4
+
+
+UNREAD = VisibilityError("INTERNAL", "cannot be read")
+
+
+class Wrapped:
+    """The ledger's commits, each with something done before it and after it.
+
+    Attributes:
+        changes: Those that were asked for.
+    """
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.changes: list[Change] = []
+        self.before = self.after = self.nothing
+        self._commit = world.ledger.commit
+        monkeypatch.setattr(world.ledger, "commit", self)
+
+    async def nothing(self) -> None:
+        """Do nothing."""
+
+    async def __call__(self, namespace: str, change: Change, now: int, *, written: Callable[[Change], object]) -> None:
+        """Commit."""
+        self.changes.append(change)
+        await self.before()
+        await self._commit(namespace, change, now, written=written)
+        await self.after()
+
+
+async def test_asks_while_it_writes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While answers are written the next runs are asked for, urgent ones that came in between among the first."""
+    world.visibility.put(*(closed(1, "terminated") for _ in range(3 * BATCH)))
+    await world.poll()
+    urgent, under_way = closed(2, "failed"), []
+    permits = world.history.permits = asyncio.Semaphore(BATCH)
+    commits = Wrapped(world, monkeypatch)
+
+    async def note() -> None:
+        under_way.append(len(world.history.asked) - world.history.answered)
+        for _ in range(2 * BATCH):
+            permits.release()
+        if len(under_way) == 1:
+            # Its own commit is none of the settler's.
+            monkeypatch.setattr(commits, "before", commits.nothing)
+            await world.mirror.commit(Change(pending=[urgent]), BEGAN)
+            monkeypatch.setattr(commits, "before", note)
+
+    commits.before = note
+    assert await world.settler.settle() == 3 * BATCH + 1
+    assert under_way[0] == BATCH
+    assert world.history.asked.index(urgent.run_id) == 2 * BATCH
+    assert len(set(world.history.asked)) == len(world.history.asked)
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_killed(world: World, monkeypatch: pytest.MonkeyPatch, written: bool) -> None:  # noqa: FBT001 a parameter
+    """A kill just before answers are written, or just after, neither loses a run nor counts one twice."""
+    world.visibility.put(*(closed(1, "failed") for _ in range(3 * BATCH)))
+    await world.poll()
+    world.history.permits = asyncio.Semaphore(BATCH + 7)
+    with monkeypatch.context() as patch:
+        commits = Wrapped(world, patch)
+
+        async def kill() -> None:
+            raise asyncio.CancelledError
+
+        setattr(commits, "after" if written else "before", kill)
+        with pytest.raises(asyncio.CancelledError):
+            await world.settler.settle()
+    world.history.permits = None
+    world.start(await world.ledger.load("shop"))
+    counted = len(commits.changes[0].settled)
+    assert BATCH <= counted < 3 * BATCH
+    assert world.mirror.state.waiting == 3 * BATCH - written * counted
+    await world.settler.settle()
+    await world.poll()
+    assert (world.statuses(), world.mirror.state.waiting) == ({"failed": 3 * BATCH}, 0)
+    assert (await world.ledger.load("shop")).closed == world.mirror.state.closed
+
+
+async def test_unwritable_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the ledger cannot be written nothing is counted, which is said once; then everything is, once."""
+    world.visibility.put(*(closed(1, "failed") for _ in range(BATCH + 1)))
+    await world.poll()
+    errors = [LedgerError("full"), LedgerError("full"), LedgerError("locked")]
+    commits = Wrapped(world, monkeypatch)
+
+    async def fail() -> None:
+        if errors:
+            raise errors.pop(0)
+
+    async def wait(seconds: float) -> None:
+        assert seconds == module.IDLE
+        if not world.mirror.state.waiting:
+            raise asyncio.CancelledError
+        assert world.statuses() == {}
+
+    commits.before = fail
+    monkeypatch.setattr(world.settler, "_sleep", wait)
+    with caplog.at_level(logging.WARNING), suppress(asyncio.CancelledError):
+        await world.settler.run()
+    assert world.statuses() == {"failed": BATCH + 1}
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"shop: close events cannot be noted: ledger: {why}" for why in ("full", "locked")]
+
+
+async def test_unread_events(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs whose events cannot be read are asked for once between two waits, and hold up nobody behind them."""
+    unread, fine = [closed(1, "failed") for _ in range(2 * BATCH_MAX)], closed(1, "terminated")
+    world.visibility.put(*unread, fine)
+    world.history.events = {run.run_id: UNREAD for run in unread}
+    await world.poll()
+    laps = []
+
+    async def wait(_: float) -> None:
+        laps.append(len(world.history.asked))
+        if len(laps) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(world.settler, "_sleep", wait)
+    with suppress(asyncio.CancelledError):
+        await world.settler.run()
+    assert world.statuses() == {"terminated": 1}
+    assert laps == [len(unread) * laps + 1 for laps in (1, 2, 3)]
+
+
+async def test_lap(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait, a lap ends, and those that could not be settled have another turn."""
+    monkeypatch.setattr(module, "LAP", BATCH)
+    unread = closed(1, "failed")
+    world.visibility.put(unread, *(closed(1, "terminated") for _ in range(3 * BATCH)))
+    world.history.events[unread.run_id] = UNREAD
+    await world.poll()
+    assert await world.settler.settle() == BATCH - 1
+    world.history.events[unread.run_id] = failed("Refused")
+    assert await world.settler.settle() == BATCH
+    assert world.statuses() == {"failed": 1, "terminated": 2 * BATCH - 2}
+
+
+async def test_slow_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is not answered for long keeps nobody else from being asked for and counted."""
+    monkeypatch.setattr(module, "IDLE", 0.01)
+    slow = closed(1, "failed")
+    world.visibility.put(slow, *(closed(1, "terminated") for _ in range(3 * BATCH)))
+    await world.poll()
+    answer, answered = asyncio.Event(), world.history.close_event
+
+    async def close_event(workflow_id: str, run_id: str) -> HistoryEvent | None:
+        await (answer.wait() if run_id == slow.run_id else asyncio.sleep(0))
+        return await answered(workflow_id, run_id)
+
+    monkeypatch.setattr(world.history, "close_event", close_event)
+    settling = asyncio.create_task(world.settler.settle())
+
+    async def rest_is_counted() -> bool:
+        return world.statuses() == {"terminated": 3 * BATCH}
+
+    await until(rest_is_counted, deadline=30, what="the other runs")
+    answer.set()
+    assert await settling == 3 * BATCH + 1
+    assert world.statuses()["failed"] == 1
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+async def test_order_by_index(world: World, tmp_path: Path) -> None:
+    """The runs that are to be asked for next come from an index, whatever the backlog: nothing is sorted."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        if "FROM pending" in statement:
+            statements.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        await world.ledger.waiting("shop", BATCH, {})
+        await world.ledger.waiting("shop", BATCH, {0: (BEGAN, "a"), 1: (BEGAN, "b")})
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert len(statements) == 4
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        for statement, parameters in statements:
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            (step,) = (row[-1] for row in plan)
+            assert "USING INDEX pending_order (namespace=? AND rank=?" in step
+            assert ("(inserted,run_id)>(?,?)" in step or "inserted>?" in step) == (len(parameters) > 4)

@@ -1,0 +1,202 @@
+"""The past as OpenMetrics text."""
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from temporal_slo import names
+from temporal_slo.errors import UsageError
+from temporal_slo.exporter.history_export.command import write
+from temporal_slo.exporter.history_export.openmetrics_file import (
+    HEARTBEAT,
+    RARE,
+    PastFamily,
+    PastSeries,
+    Window,
+    counter_suffix,
+    sampled,
+)
+from temporal_slo.exporter.history_export.openmetrics_file import write as write_families
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.runs.microseconds import MINUTE, SECOND
+from temporal_slo.spec.load import load
+from tests.exporter.backfill.test_backfill import Site
+from tests.run_factory import BEGAN, closed
+
+STEP = 60_000
+LAST = re.compile(r"^(\w+)(\{.*\}) (\S+) (\d+\.\d{3})$")
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 9)), max_size=20),
+    st.sampled_from([1, 2, 7]),
+    st.sampled_from([HEARTBEAT, RARE]),
+)
+def test_sampled(steps: list[tuple[int, int]], factor: int, heartbeat: int) -> None:
+    """A sample tells what had happened by then, a change has one on either side, and none is far from the next."""
+    changes, moment, total = list[tuple[int, int]](), 0, 0
+    for wait, count in steps:
+        moment, total = moment + wait * 1000, total + count
+        changes.append((moment, total))
+    window = Window(0, moment + 12_345, factor * STEP)
+    samples = list(sampled(iter(changes), 0, window, heartbeat))
+    assert bool(samples) == bool(changes)
+    times = [at for at, _ in samples]
+    assert times == sorted(set(times))
+    for at, value in samples:
+        if at < window.end:
+            assert at % window.step == 0
+        assert value == max([total for moment, total in changes if moment <= at or at == window.end], default=0)
+    for (at, value), (then, after) in pairwise(samples):
+        assert then - at <= max(heartbeat, window.step)
+        assert value == after or then - at <= window.step
+    assert not samples or (samples[0][1], times[-1], samples[-1][1]) == (0, window.end, total)
+
+
+def test_lines() -> None:
+    """Lines are what OpenMetrics wants, whatever a label holds; other series may stand beside ours."""
+    recorded = names.Family("slo:rides:ratio", "gauge", 'A "ratio".', ())
+    counter = PastSeries(counter_suffix({"workflow_type": 'a"b\\c\nd'}), [(1_500, (1,)), (2_000, (2_000_000,))])
+    file = BytesIO()
+    gauge = PastSeries(("",), [(1_000, (0.25,))])
+    tally = write_families(file, [PastFamily(names.WORKFLOWS_CLOSED, [counter]), PastFamily(recorded, [gauge])])
+    assert (tally.series, tally.samples) == (2, 3)
+    assert file.getvalue().decode().splitlines()[1:] == [
+        "# TYPE temporal_slo_workflows_closed counter",
+        r'temporal_slo_workflows_closed_total{workflow_type="a\"b\\c\nd"} 1.0 1.500',
+        r'temporal_slo_workflows_closed_total{workflow_type="a\"b\\c\nd"} 2e+06 2.000',
+        r"# HELP slo:rides:ratio A \"ratio\".",
+        "# TYPE slo:rides:ratio gauge",
+        "slo:rides:ratio 0.25 1.000",
+        "# EOF",
+    ]
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """A ledger with a past, and runs that closed since, in the same minute too."""
+    old = [closed(-number * 50, ("completed", "failed")[number % 2]) for number in range(1, 20)]
+    made = Site(tmp_path / "ledger.db", old)
+    await made.begin()
+    made.visibility.put(closed(-10), closed(-5), closed(400))
+    made.clock.forward(500)
+    await made.mirror.poll(made.now)
+    while await made.mirror.catch_up(made.now):
+        pass
+    await made.backfill().run()
+    yield made
+    made.ledger.close()
+
+
+def test_ends_where_counting_began(site: Site) -> None:
+    """The last sample has all of the past and none of the runs that the exposed counters have; an exporter may run."""
+    target = site.path.with_name("past.txt")
+    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "step": "5m"}
+    told = write({"temporal_namespace": None, "since": None, **given}, ["job=slo"], {})
+    lines = [match.groups() for line in target.read_text().splitlines() if (match := LAST.match(line))]
+    ends = {(name, labels): (float(value), at) for name, labels, value, at in lines}
+    begin = (BEGAN - 50 * SECOND + 1) // 1000
+    assert {at for _, at in ends.values()} == {f"{begin / 1000:.3f}"}
+    assert sorted(value for (name, _), (value, _) in ends.items() if name.endswith("closed_total")) == [9, 10]
+    assert sorted(value for (name, _), (value, _) in ends.items() if name.endswith("_count")) == [9, 10]
+    assert all('job="slo"' in labels and 'temporal_namespace="shop"' in labels for _, labels in ends)
+    assert sum(site.counted.values()) == 22
+    assert told.splitlines()[1].startswith("shop: read back to ")
+
+
+def test_since(site: Site) -> None:
+    """A shorter past begins at 0 too, and has what closed in it."""
+    target = site.path.with_name("past.txt")
+    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": "shop"}
+    now = BEGAN / SECOND // 60 * 60
+    write({"since": "5m", "step": "1m", **given}, [], {}, clock=lambda: now)
+    lines = [match.groups() for line in target.read_text().splitlines() if (match := LAST.match(line))]
+    counts = {labels: float(value) for name, labels, value, _ in lines if name.endswith("closed_total")}
+    old = [BEGAN - number * 50 * SECOND for number in range(1, 20)]
+    assert sum(counts.values()) == sum(close // MINUTE >= (now - 300) // 60 for close in old)
+
+
+MISTAKES = {
+    "no ledger": ({"ledger": "sqlite:////nowhere/x.db"}, [], "--ledger: '/nowhere/x.db' is not a file"),
+    "no database": ({"ledger": "mysql://h/x"}, [], "--ledger: cannot be kept in mysql"),
+    "no url": ({"ledger": "x"}, [], "--ledger: is not a database URL"),
+    "no port": ({"ledger": "postgresql://u:hunter2@h:port/x"}, [], "--ledger: is not a database URL; write for"),
+    "step": ({"step": "90s"}, [], "--step: 1m30s is not whole minutes"),
+    "since": ({"since": "soon"}, [], "--since: 'soon' is not a duration"),
+    "namespace": ({"temporal_namespace": "shpo"}, [], "--temporal-namespace: the ledger knows no 'shpo'"),
+    "folder": ({"openmetrics": "/nowhere/x"}, [], "--openmetrics /nowhere/x: cannot be written: No such file"),
+    "there": ({"openmetrics": "/etc/hostname"}, [], "--openmetrics /etc/hostname: is there already"),
+    "label": ({}, ["job"], "--label: 'job' is no label of a target, or is there twice"),
+    "label of ours": ({}, ["status=x"], "--label: 'status=x' is no label"),
+    "label twice": ({}, ["job=a", "job=b"], "--label: 'job=b' is no label"),
+    "label of Prometheus": ({}, ["__name__=b"], "--label: '__name__=b' is no label"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_mistakes(site: Site, kind: str) -> None:
+    """A mistake is one line, and leaves no file behind."""
+    wrong, labels, message = MISTAKES[kind]
+    target = site.path.with_name("past.txt")
+    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": None}
+    with pytest.raises(UsageError) as error:
+        write({"since": None, "step": "1m", **given, **wrong}, labels, {})
+    assert str(error.value).startswith(message)
+    assert {path.name.split("-")[0] for path in site.path.parent.iterdir()} == {"ledger.db"}
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    """An empty file is no ledger, and stays empty."""
+    path = tmp_path / "empty.db"
+    path.touch()
+    given = {"openmetrics": str(tmp_path / "past.txt"), "temporal_namespace": None, "since": None, "step": "1m"}
+    with pytest.raises(UsageError, match=r"^--ledger: '.*/empty\.db' is empty; give the ledger of the exporter$"):
+        write({"ledger": f"sqlite:///{path}", **given}, [], {})
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_size == 0
+
+
+SPEC = """\
+version: temporal-slo/v1
+service: {service}
+temporal_namespace: {service}
+owner: rides
+period: 30d
+slos: [{{name: rides, workflow: Ride, objective: 99, sli: {{success: {{bad: [failed]}}}}}}]
+"""
+
+
+def test_specs_of_other_namespaces(site: Site, tmp_path: Path) -> None:
+    """A spec whose namespace is not written is told of; where that is true of all nothing is written."""
+    for service in ("shop", "fleet"):
+        (tmp_path / f"{service}.yaml").write_text(SPEC.format(service=service))
+    target = tmp_path / "past.txt"
+    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": None}
+    options = {"since": None, "step": "5m", **given}
+    with pytest.raises(UsageError, match=r"^--spec: no spec is of a Temporal namespace that is written \('shop'\); "):
+        write(options, [], {}, specs=load([tmp_path / "fleet.yaml"]))
+    assert not target.exists()
+    told = write(options, [], {}, specs=load([tmp_path / "fleet.yaml", tmp_path / "shop.yaml"]))
+    assert "not in it, for their Temporal namespaces are not: fleet (fleet)" in told.splitlines()
+
+
+def test_no_past(tmp_path: Path) -> None:
+    """A ledger without a past, or of an older version, is refused with what to do, and no file is left."""
+    path, target = tmp_path / "ledger.db", tmp_path / "past.txt"
+    Ledger(f"sqlite:///{path}").close()
+    given = {"openmetrics": str(target), "ledger": f"sqlite:///{path}", "temporal_namespace": None, "since": None}
+    with pytest.raises(UsageError, match="has no past to write; run temporal-slo exporter with --since"):
+        write({"step": "1m", **given}, [], {})
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE ledger SET value = '2' WHERE key = 'schema'")
+    with pytest.raises(UsageError, match="is not one of schema 3; run temporal-slo exporter of this version"):
+        write({"step": "1m", **given}, [], {})
+    assert not target.exists()

@@ -1,0 +1,149 @@
+"""What the audit of closed runs finds, repairs, and leaves alone."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from temporal_slo.errors import VisibilityError
+from temporal_slo.exporter.mirror.audit import RETRY, SETTLED, SLICE, Auditor
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger.change import AUDIT, REPAIRED
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.retention import KEEP_SEEN
+from temporal_slo.ledger.state import State
+from temporal_slo.runs.counted import Verdict
+from temporal_slo.runs.microseconds import MINUTE, SECOND
+from temporal_slo.runs.run import Run
+from temporal_slo.testing import FakeVisibility
+from tests.run_factory import BEGAN, at_once, closed
+
+DUE = (SETTLED + SLICE) // SECOND + 60
+"""Seconds after the beginning when the first slice is due."""
+
+
+class Audited:
+    """A mirror of a fake that is polled and audited at seconds after its beginning."""
+
+    def __init__(self, ledger: Ledger, judge: Callable[[Run], Verdict | None] = at_once) -> None:
+        # A run from before: else counting begins with the first run ever.
+        self.visibility = FakeVisibility([closed(-10)])
+        self.mirror = Mirror("shop", self.visibility, ledger, State(), BEGAN, judge=judge)
+        self.auditor = Auditor("shop", self.mirror, ledger, self.visibility)
+
+    async def poll(self, at: float) -> None:
+        """Poll and audit *at* seconds after the beginning."""
+        now = BEGAN + round(at * SECOND)
+        await self.mirror.poll(now)
+        await self.catch_up(now)
+        await self.auditor.audit(now)
+        await self.catch_up(now)
+
+    async def catch_up(self, now: int) -> None:
+        """Read what was passed over."""
+        while await self.mirror.catch_up(now):
+            pass
+
+    def found(self) -> tuple[int | None, int, int]:
+        """Drift, runs repaired, and runs counted."""
+        state = self.mirror.state
+        counted = sum(histogram.count for histogram in state.closed.values())
+        return state.drift, state.others[REPAIRED], counted
+
+
+@pytest.fixture
+async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
+    """A new ledger."""
+    ledger = Ledger(ledger_url)
+    yield ledger
+    ledger.close()
+
+
+async def test_books_agree(ledger: Ledger) -> None:
+    """Where nothing is missing an audit is one count every half hour, and changes nothing."""
+    audited = Audited(ledger)
+    await audited.poll(0)
+    audited.visibility.put(*(closed(at) for at in (50, 60, 900)))
+    for at in range(15, 7500, 15):
+        await audited.poll(at)
+    assert audited.visibility.requests.count("count") == 3
+    assert audited.found() == (0, 0, 3)
+
+
+async def test_each_minute_once(ledger: Ledger) -> None:
+    """Slices follow one another without a gap, whatever time passes between polls."""
+    audited = Audited(ledger)
+    ends = []
+    for at in (0, DUE, DUE + 1000, DUE + 4000, DUE + 4001):
+        await audited.poll(at)
+        ends.append(audited.mirror.state.positions[AUDIT].position if AUDIT in audited.mirror.state.positions else 0)
+    first, second = ((BEGAN + at * SECOND - SETTLED) // MINUTE * MINUTE for at in (DUE, DUE + 4000))
+    assert ends == [0, first, first, second, second]
+
+
+async def test_repairs(ledger: Ledger) -> None:
+    """A run that became visible later than any sweep looks back is found by the audit, counted, and not found again."""
+    audited = Audited(ledger)
+    await audited.poll(0)
+    audited.visibility.put(closed(200))
+    await audited.poll(210)
+    await audited.poll(600)
+    audited.visibility.put(closed(100, "failed"), closed(150))
+    await audited.poll(660)
+    assert audited.found() == (None, 0, 1)
+    await audited.poll(DUE)
+    assert audited.found() == (2, 2, 3)
+    await audited.poll(DUE + 1800)
+    assert audited.found() == (0, 2, 3)
+
+
+async def test_counts_the_pending(ledger: Ledger) -> None:
+    """A run that waits for its close event is not missing."""
+    audited = Audited(ledger, judge=lambda _: None)
+    await audited.poll(0)
+    audited.visibility.put(closed(100))
+    await audited.poll(DUE)
+    assert audited.found() == (0, 0, 0)
+    assert audited.mirror.state.waiting == 1
+
+
+async def test_deleted(ledger: Ledger) -> None:
+    """Runs that were deleted after they were counted make the drift negative, and stay counted."""
+    audited = Audited(ledger)
+    await audited.poll(0)
+    gone = closed(100)
+    audited.visibility.put(gone, closed(110))
+    await audited.poll(200)
+    del audited.visibility.runs[gone.run_id]
+    await audited.poll(DUE)
+    assert audited.found() == (-1, 0, 2)
+
+
+async def test_nothing_is_read_without_ids(ledger: Ledger) -> None:
+    """Where ids of counted runs are forgotten, drift is told but nothing read again: it would be counted twice."""
+    audited = Audited(ledger)
+    await audited.poll(0)
+    audited.visibility.put(closed(50), closed(100))
+    await audited.poll(200)
+    await audited.poll(500)
+    # As if our clock had jumped ahead and back.
+    await ledger.expire("shop", BEGAN + 90 * SECOND, BEGAN + 300 * SECOND + KEEP_SEEN)
+    audited.visibility.put(closed(60))
+    await audited.poll(DUE)
+    assert audited.found() == (1, 0, 2)
+
+
+async def test_failure(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    """An audit without an answer stops nothing, and is tried again after ten minutes, not at every poll."""
+    audited = Audited(ledger)
+    await audited.poll(0)
+    for later in (0, 15, RETRY // SECOND - 1, RETRY // SECOND):
+        audited.visibility.requests.clear()
+        audited.visibility.errors.extend([None, None, VisibilityError("DEADLINE_EXCEEDED", "slow")])
+        await audited.poll(DUE + later)
+        audited.visibility.errors.clear()
+        assert audited.visibility.requests.count("count") == (later in (0, RETRY // SECOND))
+    assert [record.message for record in caplog.records] == [
+        "shop: closed runs cannot be audited: DEADLINE_EXCEEDED: slow"
+    ] * 2
+    await audited.poll(DUE + 2 * RETRY // SECOND)
+    assert audited.found() == (0, 0, 0)

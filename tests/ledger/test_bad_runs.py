@@ -1,0 +1,100 @@
+"""Which runs spent a budget: how they are told, and how many of them the ledger keeps."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from temporal_slo.exporter.mirror.slo_rules import Promise
+from temporal_slo.ledger.change import Change
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.retention import KEEP_BAD_RUNS, KEEP_DAYS
+from temporal_slo.ledger.state import State
+from temporal_slo.runs.counted import Verdict
+from temporal_slo.runs.microseconds import HOUR, SECOND
+from temporal_slo.spec.events import broken
+from temporal_slo.spec.model import Latency, Overdue, Success
+from tests.conftest import query
+from tests.run_factory import BEGAN, closed
+
+SUCCESS = Success(bad=("failed", "timed_out", "bad_outcome"), excluded=("canceled",))
+LATENCY = Latency(threshold=timedelta(seconds=2))
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "success", "latency"),
+    [
+        ("completed", "good", False, False),
+        ("completed", "none", False, False),
+        ("completed", "bad", True, True),
+        ("completed", "excluded", False, False),
+        ("completed", "unknown", False, False),
+        ("failed", "none", True, True),
+        ("timed_out", "none", True, True),
+        ("terminated", "none", False, False),
+        ("canceled", "none", False, False),
+        ("retried", "none", False, False),
+        ("reset", "none", False, False),
+        ("continued_as_new", "none", False, False),
+    ],
+)
+def test_broken(status: str, outcome: str, success: bool, latency: bool) -> None:  # noqa: FBT001 - columns of the table
+    """A run spends the budget of an SLO by its status and outcome, whatever it is not an event of never does."""
+    for sli, expected in ((SUCCESS, success), (LATENCY, latency)):
+        tells = broken(sli)
+        assert tells
+        assert tells(status, outcome, 2 * SECOND) is expected
+
+
+@pytest.mark.parametrize(("outcome", "late"), [("good", True), ("none", True), ("excluded", False), ("unknown", False)])
+def test_late(outcome: str, late: bool) -> None:  # noqa: FBT001 - a column of the table
+    """A microsecond too late is too late, for a run that is an event at all."""
+    tells = broken(LATENCY)
+    assert tells
+    assert tells("completed", outcome, 2 * SECOND + 1) is late
+
+
+def test_minutes_have_no_runs() -> None:
+    """No closed run is an event of an SLO that counts minutes."""
+    assert broken(Overdue(max_age=timedelta(minutes=1))) is None
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """A new ledger."""
+    ledger = Ledger(ledger_url)
+    yield ledger
+    ledger.close()
+
+
+def kept(ledger: str) -> list[tuple[str, int]]:
+    """SLO and close time, in seconds after BEGAN, of every bad run."""
+    rows = query(ledger, "SELECT slo, close_time FROM bad_runs ORDER BY slo, close_time")
+    return [(str(slo), (int(str(close)) - BEGAN) // SECOND) for slo, close in rows]
+
+
+def spending(*moments: int, **changes: object) -> Change:
+    """A change that counts failed runs as the SLOs of these tests have it."""
+    tells = broken(SUCCESS)
+    assert tells
+    state = State(promises=(Promise("all", ("Ride",), None, tells), Promise("queue", ("Ride",), "rides", tells)))
+    runs = [closed(at, "failed", **changes) for at in moments]
+    return Change(counted=[state.counted(run, Verdict("failed", "none", "Refused")) for run in runs])
+
+
+async def test_kept(ledger: Ledger, ledger_url: str) -> None:
+    """A bad run is kept for each SLO whose it is, and for no other."""
+    for change in (spending(1), spending(2, task_queue="other"), spending(3, workflow_type="Else")):
+        await ledger.commit("shop", change, BEGAN)
+    assert kept(ledger_url) == [("all", 1), ("all", 2), ("queue", 1)]
+
+
+async def test_bounded(ledger: Ledger, ledger_url: str) -> None:
+    """The newest bad runs of each SLO stay, and none for ever."""
+    await ledger.commit("shop", spending(*range(KEEP_BAD_RUNS + 7)), BEGAN)
+    await ledger.commit("other", spending(1), BEGAN)
+    await ledger.expire("shop", BEGAN, BEGAN)
+    newest = [*range(7, KEEP_BAD_RUNS + 7)]
+    assert kept(ledger_url) == [(slo, at) for slo in ("all", "queue") for at in sorted([1, *newest])]
+    await ledger.expire("shop", BEGAN, BEGAN + KEEP_DAYS * 24 * HOUR + (KEEP_BAD_RUNS + 6) * SECOND)
+    assert kept(ledger_url) == [("all", 1), ("all", KEEP_BAD_RUNS + 6), ("queue", 1), ("queue", KEEP_BAD_RUNS + 6)]

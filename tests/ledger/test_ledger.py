@@ -1,0 +1,237 @@
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from temporal_slo.errors import LedgerError, UsageError
+from temporal_slo.ledger import lock, opening
+from temporal_slo.ledger.change import Change, Gap, Position
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.retention import KEEP_SEEN
+from temporal_slo.runs.counted import ClosedKey, Counted, Verdict
+from temporal_slo.runs.microseconds import SECOND
+from tests.conftest import restore_copy
+from tests.run_factory import BEGAN, closed, running
+
+RIDE = ClosedKey("Ride", "rides", "completed", "none")
+
+
+def url(path: Path) -> str:
+    """The URL of a SQLite file."""
+    return f"sqlite:///{path}"
+
+
+def counting(*runs: float) -> Change:
+    """A change that counts runs that closed at these seconds."""
+    rows = [closed(at) for at in runs]
+    return Change(seen=rows, counted=[Counted(run, Verdict("completed", "none"), 10_000) for run in rows])
+
+
+async def test_round_trip(ledger_url: str) -> None:
+    """What is committed is known after a restart as it was before it, for each namespace alone."""
+    ledger = Ledger(ledger_url)
+    before = await ledger.load("shop")
+    opened = running(3)
+    first = counting(1, 2)
+    first.opened, first.gaps, first.positions = [opened, running(4)], (Gap(5, 7),), {"closed": Position(11, 13)}
+    for change in (first, Change(left=[opened.run_id]), counting(3)):
+        await ledger.commit("shop", change, BEGAN)
+        before.apply(change)
+    await ledger.commit("other", counting(9), BEGAN)
+    ledger.close()
+    again = Ledger(ledger_url)
+    assert await again.load("shop") == before
+    assert before.closed[RIDE].count == 3
+    assert (await again.load("other")).closed[RIDE].count == 1
+    again.close()
+
+
+async def test_unseen(ledger_url: str) -> None:
+    """A closed run is known until two hours have passed and it cannot be read again."""
+    ledger = Ledger(ledger_url)
+    change = counting(1, 50)
+    await ledger.commit("shop", change, BEGAN)
+    old, young = (run.run_id for run in change.seen)
+    assert await ledger.unseen("shop", [old, young, "new"]) == {"new"}
+    await ledger.expire("shop", BEGAN + 20 * SECOND, BEGAN + KEEP_SEEN)
+    assert await ledger.unseen("shop", [old, young]) == set()
+    await ledger.expire("shop", BEGAN + 20 * SECOND, BEGAN + KEEP_SEEN + 1)
+    assert await ledger.unseen("shop", [old, young]) == {old}
+    ledger.close()
+
+
+async def test_restored_copy(ledger_url: str) -> None:
+    """A copy that is put in place of the ledger counts from 0 in a new epoch, and still knows which runs it counted."""
+    ledger = Ledger(ledger_url)
+    change = counting(1, 2)
+    await ledger.commit("shop", change, BEGAN)
+    await ledger.mark_exposed("shop", ["series"])
+    ledger.close()
+    restore_copy(ledger_url)
+    restored = Ledger(ledger_url)
+    assert (await restored.load("shop")).closed == {}
+    assert await restored.exposed("shop") == set()
+    assert await restored.unseen("shop", [run.run_id for run in change.seen]) == set()
+    restored.close()
+
+
+@contextmanager
+def locked(ledger: str) -> Iterator[None]:
+    """Somebody else has a lock that keeps everybody from writing."""
+    if ledger.startswith("sqlite"):
+        with closing(sqlite3.connect(ledger.removeprefix("sqlite:///"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+    else:
+        with psycopg.connect(ledger) as other:
+            other.execute("LOCK TABLE seen IN EXCLUSIVE MODE")
+            yield
+
+
+async def test_locked(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that cannot be written raises LedgerError, has nothing of the change, and works again afterwards."""
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT", 0.1)
+    monkeypatch.setitem(opening.SERVER, "options", "-c lock_timeout=100ms")
+    ledger = Ledger(ledger_url)
+    with locked(ledger_url), pytest.raises(LedgerError, match=r"^ledger: (database is locked$|.* lock timeout)"):
+        await ledger.commit("shop", counting(1), BEGAN)
+    assert (await ledger.load("shop")).closed == {}
+    await ledger.commit("shop", counting(1), BEGAN)
+    assert (await ledger.load("shop")).closed[RIDE].count == 1
+    ledger.close()
+
+
+def test_second_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that an exporter uses is refused to another one, until the first is gone."""
+    first = Ledger(ledger_url)
+    with monkeypatch.context() as patch:
+        patch.setattr(lock, "PATIENCE", 0.1)
+        for _ in range(2):
+            with pytest.raises(UsageError, match="is in use by another exporter; stop that one, or give another "):
+                Ledger(ledger_url)
+    first.close()
+    Ledger(ledger_url).close()
+
+
+def test_killed_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter that is killed lets go of its ledger by itself, and the next may start at once."""
+    code = (
+        "import sys; from temporal_slo.ledger.ledger import Ledger; ledger = Ledger(sys.argv[1]); "
+        "print('has it', flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, ledger_url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"has it\n"
+        with monkeypatch.context() as patch:
+            patch.setattr(lock, "PATIENCE", 0.1)
+            with pytest.raises(UsageError, match="is in use by another exporter"):
+                Ledger(ledger_url)
+        other.kill()
+        other.wait()
+        Ledger(ledger_url).close()
+
+
+async def test_many_namespaces(ledger_url: str) -> None:
+    """Twenty namespaces that write at the same time keep apart, and each has all of its own."""
+    ledger = Ledger(ledger_url)
+
+    async def work(name: str, count: int) -> tuple[int, int]:
+        for at in range(count):
+            await ledger.commit(name, counting(at + 1), BEGAN)
+        state = await ledger.load(name)
+        return count, state.closed[RIDE].count
+
+    found = await asyncio.gather(*(work(f"shop-{number}", number % 5 + 1) for number in range(20)))
+    assert all(wanted == got for wanted, got in found)
+    ledger.close()
+
+
+def other_program(path: Path) -> None:
+    """Make the database of another program."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+
+
+def newer(path: Path) -> None:
+    """Make a ledger whose schema is newer than ours."""
+    Ledger(url(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE ledger SET value = '99' WHERE key = 'schema'")
+    connection.close()
+
+
+def without_schema(path: Path) -> None:
+    """Make a ledger that does not tell its schema."""
+    Ledger(url(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM ledger WHERE key = 'schema'")
+    connection.close()
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another program's": (
+        other_program,
+        (
+            "--ledger {path}: is a database of another program; "
+            "give the path of a ledger, or of a file that does not exist yet"
+        ),
+    ),
+    "no database": (
+        lambda path: path.write_text("hello " * 1000),
+        (
+            "--ledger {path}: is not a ledger: file is not a database; "
+            "give the path of a ledger, or of a file that does not exist yet"
+        ),
+    ),
+    "no schema": (
+        without_schema,
+        ("--ledger {path}: does not tell its schema; give the path of a ledger, or of a file that does not exist yet"),
+    ),
+    "newer": (
+        newer,
+        (
+            "--ledger: its schema is 99, newer than the 3 of this program; "
+            "use the newer temporal-slo, or give another ledger"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_refused(tmp_path: Path, kind: str) -> None:
+    """A file that is no ledger of ours is refused by name, and left as it was."""
+    make, message = BAD[kind]
+    path = tmp_path / "ledger"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(UsageError) as caught:
+        Ledger(url(path))
+    assert str(caught.value) == message.format(path=path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("address", "start"),
+    [
+        ("ledger.db", "--ledger: is not a database URL; "),
+        ("postgresql://slo:hunter2@host:hunter2/db", "--ledger: is not a database URL; "),
+        ("mysql://x", "--ledger: cannot be kept in mysql; "),
+        ("sqlite:////nowhere/at/all/ledger.db", "--ledger: cannot be opened: unable to open database file; "),
+    ],
+)
+def test_bad_url(address: str, start: str) -> None:
+    """A URL that leads to no database is refused in one line."""
+    with pytest.raises(UsageError) as caught:
+        Ledger(address)
+    assert str(caught.value).startswith(start)
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value) + repr(caught.value)
+    assert caught.value.__suppress_context__ or "hunter2" not in address

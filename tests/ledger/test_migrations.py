@@ -1,0 +1,114 @@
+"""Ledgers of older versions."""
+
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, inspect
+
+from temporal_slo.errors import UsageError
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger import migrations, opening, schema
+from temporal_slo.ledger.change import LATE, MINUTES, Gap
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import OpenRun
+from temporal_slo.runs.counted import FailureKey, RunningKey
+from temporal_slo.runs.microseconds import MINUTE, SECOND
+from temporal_slo.testing import FakeVisibility
+from tests.conftest import query
+from tests.run_factory import BEGAN, at_once
+
+LEDGERS = Path(__file__).parent / "ledgers"
+RIDE = RunningKey("Ride", "rides")
+
+
+def restore(url: str, version: int) -> None:
+    """Write the ledger that this version of the schema left."""
+    script = (LEDGERS / f"{version}.sql").read_text()
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.executescript(script)
+    else:
+        query(url, re.sub(r"PRAGMA .*;|BEGIN TRANSACTION;|COMMIT;| WITHOUT ROWID", "", script))
+    with opened(url) as server:
+        own = opening.identity(server)
+    query(url, f"UPDATE ledger SET value = '{own}' WHERE key = 'inode'")  # noqa: S608 ours
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Connection]:
+    """A connection to a ledger of either store."""
+    engine = opening.open_engine(url)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def minutes(url: str) -> list[tuple[object, ...]]:
+    """Closed runs by minute and status."""
+    return query(url, "SELECT minute, status, count FROM closed_minutes ORDER BY status")
+
+
+def columns(url: str) -> dict[str, tuple[set[str], set[str]]]:
+    """The columns and the indexes of every table."""
+    with opened(url) as connection:
+        found = inspect(connection)
+        return {
+            table: (
+                {column["name"] for column in found.get_columns(table)},
+                {str(index["name"]) for index in found.get_indexes(table)},
+            )
+            for table in found.get_table_names()
+        }
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+async def test_upgrade(ledger_url: str, tmp_path: Path, version: int) -> None:
+    """A ledger of an older schema is opened with all that it knew, and has the tables of a new one."""
+    restore(ledger_url, version)
+    for _ in range(2):
+        ledger = Ledger(ledger_url)
+        state = await ledger.load("shop")
+        ledger.close()
+        assert state.open == {"run-4": OpenRun(RIDE, BEGAN + 4 * SECOND)}
+        assert (state.gaps, state.waiting) == ((Gap(BEGAN + 2 * SECOND, BEGAN + 3 * SECOND),), 1)
+        assert [histogram.count for histogram in state.closed.values()] == [1, 1]
+        assert state.failures == {FailureKey("Ride", "failed", "Refused"): 1}
+        assert (state.started, state.others) == (Counter({RIDE: 4}), Counter({LATE: 1}))
+    new = f"sqlite:///{tmp_path / 'new'}"
+    Ledger(new).close()
+    assert columns(ledger_url) == columns(new)
+    assert minutes(ledger_url) == [(BEGAN // MINUTE, "completed", 1), (BEGAN // MINUTE, "failed", 1)]
+
+
+async def test_goes_on(ledger_url: str) -> None:
+    """A mirror goes on from an upgraded ledger, and judges minutes from then on."""
+    restore(ledger_url, 1)
+    ledger = Ledger(ledger_url)
+    now = BEGAN + 100 * SECOND
+    mirror = Mirror("shop", FakeVisibility(), ledger, await ledger.load("shop"), now, judge=at_once)
+    for later in (0, 5 * MINUTE):
+        await mirror.poll(now + later)
+        while await mirror.catch_up(now + later):
+            pass
+    # The first whole minute begins 100 seconds after BEGAN.
+    assert mirror.state.positions[MINUTES] == (now, now + 4 * MINUTE)
+    ledger.close()
+
+
+def test_cut_short(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade that fails leaves the ledger as it was, and works the next time."""
+    restore(ledger_url, 1)
+    before = columns(ledger_url)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "STEPS", {1: (*migrations.STEPS[1], "ALTER TABLE nowhere ADD COLUMN x INTEGER")})
+        with pytest.raises(UsageError, match="nowhere"):
+            Ledger(ledger_url)
+    assert columns(ledger_url) == before
+    Ledger(ledger_url).close()

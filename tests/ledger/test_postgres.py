@@ -1,0 +1,316 @@
+"""What a ledger in PostgreSQL must bear that a file need not: other databases, restores, a server that goes away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import pytest
+from sqlalchemy import make_url
+
+from temporal_slo.errors import LedgerError, UsageError
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger import lock, schema
+from temporal_slo.ledger.change import Change
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import State
+from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.servers.postgres import Postgres
+from temporal_slo.servers.process import free_port, until
+from temporal_slo.testing import FakeVisibility
+from tests.conftest import Databases
+from tests.ledger.lossy import Lossy
+from tests.ledger.test_ledger import RIDE, counting
+from tests.run_factory import BEGAN, at_once, closed, running
+
+END_HOLDERS: Final = """
+    SELECT pg_terminate_backend(pid, 20000) FROM pg_locks JOIN pg_database d ON d.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
+NOT_OURS: Final = "--ledger: is a database of another program; give the URL of an empty database"
+
+
+async def count_of(url: str) -> int:
+    """How many runs an exporter that is started now would begin with."""
+    ledger = Ledger(url)
+    state = await ledger.load("shop")
+    ledger.close()
+    return state.closed[RIDE].count if state.closed else 0
+
+
+async def counted(url: str) -> None:
+    """Make a ledger that has counted two runs."""
+    ledger = Ledger(url)
+    await ledger.commit("shop", counting(1, 2), BEGAN)
+    ledger.close()
+
+
+def database(url: str) -> str:
+    """The name of the database of a URL."""
+    return str(make_url(url).database)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds a ledger in use does not wait for it."""
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE theirs (x integer)", "CREATE TABLE ledger (key text, value text)"])
+def test_another_programs(databases: Databases, statement: str) -> None:
+    """A database of another program is refused, and left as it was."""
+    url = databases.schema()
+    databases.execute(url, statement)
+    with pytest.raises(UsageError) as caught:
+        Ledger(url)
+    assert str(caught.value) == NOT_OURS
+    assert len(databases.execute(url, "SELECT * FROM pg_tables WHERE schemaname = current_schema()")) == 1
+
+
+def test_newer(databases: Databases) -> None:
+    """A ledger whose schema is newer than ours is refused, and left as it was."""
+    url = databases.schema()
+    Ledger(url).close()
+    databases.execute(url, "UPDATE ledger SET value = '99' WHERE key = 'schema'")
+    before = databases.execute(url, "SELECT * FROM ledger ORDER BY key")
+    with pytest.raises(UsageError, match=f"its schema is 99, newer than the {schema.VERSION} of this program"):
+        Ledger(url)
+    assert databases.execute(url, "SELECT * FROM ledger ORDER BY key") == before
+
+
+def test_password_is_not_told(postgres: Postgres) -> None:
+    """Whatever is wrong with a URL, it is told in one line that does not have the password."""
+    good, secret = postgres.url(), str(make_url(postgres.url()).password)
+    wrong = {
+        good.replace("@", "x@"): "password authentication failed",
+        f"{good}_not": "does not exist",
+        good.replace(str(postgres.port), str(free_port())): "refused",
+        good.replace(str(postgres.port), secret): "is not a database URL",
+        good.replace(secret, f"a@{secret}"): "is not a database URL",
+        f"{good}?sslmode={secret}&password={secret}": "sslmode",
+    }
+    for url, reason in wrong.items():
+        with pytest.raises(UsageError) as caught:
+            Ledger(url)
+        assert reason in str(caught.value)
+        assert secret not in str(caught.value) + repr(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+async def test_copy(databases: Databases) -> None:
+    """A copy of the database counts from 0 in a new epoch, and still knows which runs it counted."""
+    url = databases.new()
+    await counted(url)
+    copy = databases.new(database(url))
+    assert await count_of(copy) == 0
+    assert await count_of(url) == 2
+    ledger = Ledger(copy)
+    assert (await ledger.audited("shop", BEGAN - 60 * SECOND, BEGAN + 60 * SECOND))[1] == 2
+    ledger.close()
+
+
+async def test_ordinary_role(databases: Databases) -> None:
+    """A role that may do nothing but own its database has an epoch like any other, whatever it may not read."""
+    url = databases.new()
+    role = f"r{database(url)}"
+    databases.execute(url, f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
+    databases.execute(url, f"ALTER DATABASE {database(url)} OWNER TO {role}")
+    databases.execute(url, "REVOKE EXECUTE ON FUNCTION pg_control_system(), pg_walfile_name(pg_lsn) FROM PUBLIC")
+    plain = make_url(url).set(username=role, password="plain").render_as_string(hide_password=False)  # noqa: S106
+    await counted(plain)
+    assert await count_of(plain) == 2
+
+
+async def test_restored_while_in_use(databases: Databases, sturdy: Postgres) -> None:
+    """A restart and a crash of the server change nothing; a restore ends the exporter, and begins a new epoch."""
+    url = databases.new()
+    ledger = Ledger(url)
+    for end in (sturdy.stop, sturdy.abandon):
+        end()
+        with pytest.raises(LedgerError):
+            await ledger.commit("shop", counting(1), BEGAN)
+        sturdy.restart()
+        await sturdy.ready()
+        await ledger.commit("shop", counting(2), BEGAN)
+    assert (await ledger.load("shop")).closed[RIDE].count == 2
+    databases.execute(url, "ALTER SYSTEM SET restore_command = 'false'")
+    sturdy.stop()
+    sturdy.request_recovery()
+    sturdy.restart()
+    await sturdy.ready()
+    with pytest.raises(UsageError, match=r"^--ledger: was restored or promoted while it was in use; start this"):
+        await ledger.commit("shop", counting(3), BEGAN)
+    ledger.close()
+    assert await count_of(url) == 0
+
+
+@pytest.mark.parametrize("immediate", [False, True], ids=["killed", "stopped at once"])
+async def test_ends_amid_commits(databases: Databases, sturdy: Postgres, *, immediate: bool) -> None:
+    """The server ends again and again while runs are counted: polls fail, then go on, and each counts once."""
+    ledger, visibility = Ledger(databases.new()), FakeVisibility()
+    mirror = Mirror("shop", visibility, ledger, await ledger.load("shop"), BEGAN, judge=at_once)
+    polls, failures, done = 0, 0, False
+
+    async def work() -> None:
+        nonlocal polls, failures
+        while not done:
+            visibility.put(closed(polls + 10), running(polls))
+            try:
+                await mirror.poll(BEGAN + polls * SECOND)
+            except LedgerError:
+                failures += 1
+            else:
+                polls += 1
+
+    worker = asyncio.create_task(work())
+
+    async def reached(polled: int, failed: int) -> None:
+        async def there() -> bool:
+            if worker.done():
+                worker.result()
+            return polls >= polled and failures >= failed
+
+        await until(there, deadline=60, what=f"{polled} polls, {failed} failures")
+
+    for _ in range(2):
+        await reached(polls + 5, failures)
+        before = failures
+        sturdy.abandon() if immediate else sturdy.child.kill()
+        await reached(polls, before + 1)
+        sturdy.restart()
+        await sturdy.ready()
+    await reached(polls + 5, failures)
+    done = True
+    await worker
+    await mirror.poll(BEGAN + polls * SECOND)
+    truth = [sum(bool(run.close_time) == ended for run in visibility.runs.values()) for ended in (True, False)]
+    for state in (mirror.state, await ledger.load("shop")):
+        assert [state.closed[RIDE].count, len(state.open)] == truth
+        assert state.started.total() == sum(truth)
+    ledger.close()
+
+
+@pytest.fixture
+async def lossy(databases: Databases) -> AsyncIterator[tuple[Lossy, str]]:
+    """A way to the server that can lose answers, and the URL of an empty ledger over it."""
+    way = Lossy(databases.server.port)
+    port = await way.listen()
+    yield way, databases.schema().replace(f":{databases.server.port}/", f":{port}/")
+    way.close()
+
+
+async def test_lost_answer(lossy: tuple[Lossy, str]) -> None:
+    """A commit that was written though its answer was lost is found out, and what it counted is counted once."""
+    way, url = lossy
+    ledger, visibility = await asyncio.to_thread(Ledger, url), FakeVisibility()
+    mirror = Mirror("shop", visibility, ledger, State(), BEGAN, judge=at_once)
+
+    async def polled() -> bool:
+        try:
+            await mirror.poll(BEGAN + 20 * SECOND)
+        except LedgerError:
+            return False
+        return True
+
+    # Of a poll that finds an open and a closed run: it asks for each which are new, and writes them.
+    for number, nth in enumerate((1, 1, 2, 3, 4, 2, 4), start=1):
+        visibility.put(closed(10 + number), running(number))
+        way.lose = nth
+        assert not await polled()
+        assert (way.lose, way.lost) == (0, number)
+        await until(polled, deadline=20, what="a poll")
+        assert (mirror.state.started.total(), len(mirror.state.open)) == (2 * number, number)
+        known = await ledger.load("shop")
+        known.edges = mirror.state.edges
+        assert known == mirror.state
+        assert known.closed[RIDE].count == number
+    ledger.close()
+
+
+async def test_lost_answer_to_the_first(lossy: tuple[Lossy, str]) -> None:
+    """Where counting begins is told once, though the answer was lost: what closed meanwhile is counted."""
+    way, url = lossy
+    ledger, visibility = await asyncio.to_thread(Ledger, url), FakeVisibility([closed(-20)])
+    mirror = Mirror("shop", visibility, ledger, State(), BEGAN, judge=at_once)
+    way.lose = 1
+    with pytest.raises(LedgerError):
+        await mirror.poll(BEGAN)
+    visibility.put(closed(-10))
+    await mirror.poll(BEGAN)
+    known = await ledger.load("shop")
+    assert known.positions == mirror.state.positions
+    assert known.closed[RIDE].count == mirror.state.closed[RIDE].count == 1
+    ledger.close()
+
+
+async def test_lost_answer_of_another(lossy: tuple[Lossy, str]) -> None:
+    """Whoever writes next, memory has moved on before that one goes on, and not if the commit never happened."""
+    way, url = lossy
+    ledger = await asyncio.to_thread(Ledger, url)
+    seen: list[str] = []
+
+    async def commit(namespace: str, at: float) -> None:
+        await ledger.commit(namespace, counting(at), BEGAN, written=lambda _: seen.append(namespace))
+
+    await commit("shop", 1)
+    way.lose = 1
+    with pytest.raises(LedgerError):
+        await commit("shop", 2)
+    assert seen == ["shop"]
+    await commit("other", 1)
+    assert seen == ["shop", "shop", "other"]
+    way.swallow = 1
+    with pytest.raises(LedgerError):
+        await commit("shop", 3)
+    await ledger.recover("shop")
+    assert seen == ["shop", "shop", "other"]
+    assert (await ledger.load("shop")).closed[RIDE].count == 2
+    ledger.close()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_taken_over(databases: Databases) -> None:
+    """An exporter that lost its connection writes nothing as long as another has the ledger; then it goes on."""
+    url = databases.new()
+    first = Ledger(url)
+    await first.commit("shop", counting(1), BEGAN)
+    databases.execute(url, END_HOLDERS)
+    second = Ledger(url)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"^ledger: is in use by another exporter$"):
+            await first.commit("shop", counting(2), BEGAN)
+    second.close()
+    await until(lambda: succeeds(first, counting(2)), deadline=20, what="a commit")
+    assert (await first.load("shop")).closed[RIDE].count == 2
+    first.close()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_counted_by_another(databases: Databases) -> None:
+    """An exporter whose ledger has another's counts meanwhile writes nothing more until it has loaded them."""
+    url = databases.new()
+    first = Ledger(url)
+    await first.commit("shop", counting(1), BEGAN)
+    databases.execute(url, END_HOLDERS)
+    second = Ledger(url)
+    await second.commit("shop", counting(2), BEGAN)
+    second.close()
+    with pytest.raises(UsageError, match=r"^--ledger: has another exporter's counts; "):
+        await until(lambda: succeeds(first, counting(3)), deadline=20, what="a commit")
+    with pytest.raises(UsageError):
+        await first.recover("shop")
+    assert (await first.load("shop")).closed[RIDE].count == 2
+    await first.recover("shop")
+    with pytest.raises(UsageError):
+        await first.commit("other", counting(4), BEGAN)
+    await first.commit("shop", counting(3), BEGAN)
+    first.close()
+    assert await count_of(url) == 3
+
+
+async def succeeds(ledger: Ledger, change: Change) -> bool:
+    """Commit and return whether it could be written."""
+    try:
+        await ledger.commit("shop", change, BEGAN)
+    except LedgerError:
+        return False
+    return True

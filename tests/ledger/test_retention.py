@@ -1,0 +1,80 @@
+"""What the ledger forgets, so that it does not grow for ever."""
+
+from collections import Counter
+
+from sqlalchemy import Connection, Text, insert
+
+from temporal_slo.ledger import schema
+from temporal_slo.ledger.change import MINUTES, Change, Gap, Judged, Position
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.retention import KEEP_DAYS
+from temporal_slo.runs.counted import Counted, RunningKey, Verdict
+from temporal_slo.runs.microseconds import HOUR, MINUTE
+from tests.conftest import query, restore_copy
+from tests.run_factory import BEGAN, close, closed, running
+
+SERIES = {"edges", "closed_totals", "started_totals", "failure_totals", "minute_totals", "other_totals", "exposed"}
+"""Tables with a row for each list, series or counter, and no more."""
+
+ONCE = {"measured", "past", "past_runs", "past_last_minute"}
+"""Tables with a row for each threshold, or of the few minutes before counting began."""
+
+LIVE = {"open_runs", "pending", "past_pending"}
+"""Tables whose rows leave when their run has closed, is counted, or was deleted."""
+
+
+def tables(ledger: str) -> set[str]:
+    """The tables that have rows, but for what the ledger says about itself."""
+    names = {table.name for table in schema.metadata.sorted_tables} - {"ledger"}
+    return {name for name in names if query(ledger, f"SELECT 1 FROM {name}")}  # noqa: S608 ours
+
+
+def fill(connection: Connection) -> None:
+    """Write a row into each table that is no part of a change."""
+    for table in map(schema.metadata.tables.__getitem__, ONCE | {"past_pending"}):
+        row = {column.name: "x" if isinstance(column.type, Text) else 1 for column in table.columns}
+        connection.execute(insert(table), row | {"namespace": "shop"})
+
+
+def everything() -> Change:
+    """A change with a row for every table."""
+    failed = Counted(closed(1, "failed"), Verdict("failed", "none", "Refused"), 10_000, ("slo",))
+    return Change(
+        seen=[failed.run],
+        counted=[failed],
+        pending=[closed(2)],
+        opened=[running(1)],
+        long=[close(running(1), 60)],
+        judged=[Judged("slo", BEGAN // HOUR, 1, 1)],
+        started=Counter({RunningKey("Ride", "rides"): 1}),
+        others=Counter({"late": 1}),
+        positions={"closed": Position(BEGAN, BEGAN)},
+        gaps=(Gap(1, 2),),
+    )
+
+
+async def test_every_table(ledger_url: str) -> None:
+    """Whatever the ledger keeps is a row for each series, belongs to a run that lives, or goes in time."""
+    ledger = Ledger(ledger_url)
+    await ledger.commit("shop", everything(), BEGAN)
+    await ledger.mark_exposed("shop", ["series"])
+    await ledger.transact(fill)
+    assert tables(ledger_url) == {table.name for table in schema.metadata.sorted_tables} - {"ledger"}
+    later = BEGAN + 2 * KEEP_DAYS * 24 * HOUR
+    await ledger.commit("shop", Change(gaps=(), positions={MINUTES: Position(BEGAN, BEGAN + 2 * MINUTE)}), later)
+    await ledger.expire("shop", later, later)
+    assert tables(ledger_url) == SERIES | ONCE | LIVE
+    ledger.close()
+
+
+async def test_former_epochs(ledger_url: str) -> None:
+    """The totals of a ledger that was restored over go with the next expiry."""
+    ledger = Ledger(ledger_url)
+    await ledger.commit("shop", everything(), BEGAN)
+    await ledger.mark_exposed("shop", ["series"])
+    ledger.close()
+    restore_copy(ledger_url)
+    restored = Ledger(ledger_url)
+    await restored.expire("shop", BEGAN, BEGAN)
+    assert tables(ledger_url) & SERIES == {"edges"}
+    restored.close()

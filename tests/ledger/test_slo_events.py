@@ -1,0 +1,211 @@
+"""What the events of an SLO were, as the ledger has them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, insert
+
+from temporal_slo import names
+from temporal_slo.exporter.history_export.openmetrics_file import Window
+from temporal_slo.exporter.history_export.recorded_series import STEP, spread
+from temporal_slo.exporter.sources.calendar_month import CalendarPeriods, month
+from temporal_slo.ledger import schema, slo_events
+from temporal_slo.ledger.change import CLOSED
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.slo_events import Events
+from temporal_slo.names.samples import Value
+from temporal_slo.promql import sli as queries
+from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
+from temporal_slo.spec.events import ABOVE_ALL, good
+from temporal_slo.spec.load import load
+from temporal_slo.spec.model import Latency, Slo, Spec, Success
+
+SPEC = """\
+version: temporal-slo/v1
+service: shop
+temporal_namespace: shop
+owner: shop-team
+period: {calendar: month, timezone: Africa/Accra}
+slos:
+- name: rides
+  workflow: [Ride, Walk]
+  task_queue: q
+  objective: 99.9
+  outcome: {from: status, good: [OK], bad: [NO], excluded: [NEVER]}
+  sli: {success: {bad: [failed, timed_out, bad_outcome], excluded: [canceled]}}
+- {name: plain, workflow: Plain, objective: 99, sli: {success: {bad: [terminated, failed]}}}
+- {name: quick, workflow: Ride, objective: 99, sli: {latency: {threshold: 90s}}}
+- {name: stuck, workflow: Ride, objective: 99.9, sli: {overdue: {max_age: 15m}}}
+"""
+STATUSES = (
+    "completed", "failed", "timed_out", "canceled", "terminated", "continued_as_new", "retried", "reset"
+)  # fmt: skip
+OUTCOMES = ("good", "bad", "excluded", "unknown", "none")
+LOWEST = int(datetime(2026, 3, 7, 12, 0, 17, tzinfo=UTC).timestamp()) * SECOND
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Spec:
+    """The spec."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    return load([tmp_path / "spec.yaml"])[0]
+
+
+def of(spec: Spec, name: str) -> Slo:
+    """An SLO of it."""
+    return next(slo for slo in spec.slos if slo.name == name)
+
+
+def matches(selector: str, labels: dict[str, str]) -> bool:
+    """Whether Prometheus' selector selects a series with *labels*."""
+    found = re.findall(r'(\w+)(=~|!~|!=|=)"((?:[^"\\]|\\.)*)"', selector)
+    assert found
+    return all(holds(labels.get(name, ""), operator, text.replace("\\\\", "\\")) for name, operator, text in found)
+
+
+def holds(value: str, operator: str, text: str) -> bool:
+    """Whether one condition holds."""
+    alike = re.fullmatch(text, value) is not None if "~" in operator else value == text
+    return alike != operator.startswith("!")
+
+
+@pytest.mark.parametrize("name", ["rides", "plain", "quick"])
+def test_agrees_with_the_queries(name: str, spec: Spec) -> None:
+    """Rules and ledger take the same runs for events, and the same ones for good, whatever their status and outcome."""
+    slo = of(spec, name)
+    assert isinstance(slo.sli, Success | Latency)
+    asked, judge = queries(slo, spec.temporal_namespace, timedelta(minutes=5)), good(slo.sli)
+    edges = (60_000, 90_000, 120_000, ABOVE_ALL)
+    for status, outcome, edge in product(STATUSES, OUTCOMES, edges):
+        labels = {
+            names.NAMESPACE: "shop", names.WORKFLOW_TYPE: slo.workflow[0], names.TASK_QUEUE: "q",
+            names.STATUS: status, names.OUTCOME: outcome, "le": "90",
+        }  # fmt: skip
+        in_bucket = isinstance(slo.sli, Success) or 0 < edge <= 90_000
+        told = (
+            matches(asked.good or "", labels) and in_bucket
+            if matches(asked.events.partition(" unless ")[0], labels)
+            else None
+        )
+        assert judge(status, outcome, edge) == told, (status, outcome, edge)
+
+
+def row(minute: int, status: str, count: int, **other: Any) -> dict[str, Any]:  # noqa: ANN401 - a column's value
+    """A row of the totals by minute."""
+    basic = {"namespace": "shop", "workflow_type": "Ride", "task_queue": "q", "outcome": "good", "bucket": 60_000}
+    return {**basic, "minute": minute, "status": status, "count": count, **other}
+
+
+def fill(connection: Connection, *rows: dict[str, Any]) -> None:
+    """Put rows in, and where counting began."""
+    whose = {"namespace": "shop", "list": CLOSED}
+    connection.execute(insert(schema.edges).values(lowest=LOWEST, position=LOWEST, **whose))
+    connection.execute(insert(schema.closed_minutes), list(rows))
+
+
+async def test_events(ledger_url: str, spec: Spec) -> None:
+    """Runs of the SLO's types and queue count, from the first minute to the last; nothing is known before a poll."""
+    ledger, first = Ledger(ledger_url), LOWEST // MINUTE
+    rides, quick = of(spec, "rides"), of(spec, "quick")
+
+    async def found(slo: Slo, begin: int, end: int) -> Events | None:
+        return await ledger.transact(
+            lambda connection: slo_events.events(connection, "shop", slo, begin * MINUTE, end * MINUTE)
+        )
+
+    assert await found(rides, first, first + 9) is None
+    rows = [
+        row(first, "completed", 7),
+        row(first, "completed", 3, outcome="bad"),
+        row(first + 1, "failed", 5, outcome="none"),
+        row(first + 1, "completed", 11, workflow_type="Walk", bucket=ABOVE_ALL),
+        row(first + 1, "completed", 13, task_queue="other", bucket=120_000),
+        row(first + 1, "retried", 17, outcome="none"),
+        row(first + 1, "completed", 19, workflow_type="Run"),
+        row(first + 2, "timed_out", 23, outcome="none"),
+    ]
+    await ledger.transact(lambda connection: fill(connection, *rows))
+    assert await found(rides, first, first + 2) == Events(7 + 11, 3 + 5)
+    assert await found(rides, first + 1, first + 3) == Events(11, 5 + 23)
+    assert await found(quick, first, first + 2) == Events(7, 3 + 5 + 13)
+    # A threshold that is younger than the runs tells nothing of them; one that is there from the beginning does.
+    for since, events in ((LOWEST, Events(7, 21)), (LOWEST + MINUTE, Events(0, 5 + 13))):
+        await ledger.transact(partial(note, since))
+        assert await found(quick, first, first + 2) == events
+    assert await found(of(spec, "stuck"), first, first + 2) is None
+    ledger.close()
+
+
+def note(since: int, connection: Connection) -> None:
+    """Note since when the threshold is measured."""
+    connection.execute(schema.measured.delete())
+    connection.execute(insert(schema.measured).values(namespace="shop", edge=90_000, since=since))
+
+
+async def test_month(ledger_url: str, spec: Spec) -> None:
+    """The source tells the month so far, and begins anew with the next; minutes count by the hour."""
+    ledger, source = Ledger(ledger_url), None
+    source = CalendarPeriods("shop", ledger, (spec,))
+    now = int(datetime(2026, 3, 31, 23, 59, tzinfo=UTC).timestamp()) * SECOND
+    assert list(await source.read(now)) == []
+    begin, end = month(now, "Africa/Accra") // MINUTE, now // MINUTE
+    rows = [row(begin - 1, "failed", 3), row(begin, "completed", 5), row(end, "failed", 7), row(end + 1, "failed", 11)]
+    await ledger.transact(lambda connection: fill(connection, *rows))
+    hours = [{"hour": hour, "observed": 60, "overdue": hour % 7} for hour in range(now // HOUR - 2, now // HOUR + 1)]
+    whose = {"namespace": "shop", "slo": "stuck"}
+    await ledger.transact(lambda to: to.execute(insert(schema.minute_hours), [whose | hour for hour in hours]))
+    overdue = sum(hour["overdue"] for hour in hours)
+    # The server's clock may be ahead: what it has closed a minute later is the new month's, and told with the old.
+    assert await told(source, now) == {
+        "rides": (5, 18),
+        "quick": (5, 18),
+        "plain": (0, 0),
+        "stuck": (180 - overdue, overdue),
+    }
+    assert (await told(source, now + MINUTE))["rides"] == (0, 11)
+    source.specs = ()
+    assert await told(source, now) == {}
+    ledger.close()
+
+
+async def told(source: CalendarPeriods, now: int) -> dict[str, tuple[Value, Value]]:
+    """Good and bad events by SLO."""
+    values = {(sample.labels[names.SLO], sample.family): sample.value for sample in await source.read(now)}
+    return {slo: (values[slo, names.PERIOD_GOOD], values[slo, names.PERIOD_BAD]) for slo, _ in values}
+
+
+@pytest.mark.parametrize("zone", ["Africa/Accra", "Europe/London", "Asia/Kolkata", "America/Sao_Paulo"])
+def test_months_begin_at_midnight(zone: str) -> None:
+    """Everywhere, also where the clocks were changed since."""
+    for number in range(1, 13):
+        now = datetime(2026, number, 28, 13, 7, tzinfo=ZoneInfo(zone))
+        begin = datetime.fromtimestamp(month(int(now.timestamp()) * SECOND, zone) / SECOND, ZoneInfo(zone))
+        assert (begin.month, begin.day, begin.hour, begin.minute) == (number, 1, 0, 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 999)), min_size=1, max_size=30),
+    st.integers(0, 59_999),
+)
+def test_spread(steps: list[tuple[int, int]], rest: int) -> None:
+    """Each event is in samples that make one together; samples are on the step, ascend, and leave no gap."""
+    minute, minutes = 29_000_000, list[tuple[int, int]]()
+    for wait, count in steps:
+        minute += wait
+        minutes.append((minute, count))
+    window = Window(0, minute * 60_000 + rest, 60_000)
+    samples = list(spread(iter(minutes), window))
+    assert sum(rate for _, rate in samples) * STEP / 1000 == pytest.approx(sum(count for _, count in minutes))
+    times = [at for at, _ in samples]
+    assert times == sorted(set(times))
+    assert times[-1] <= window.end
+    assert all(at % STEP == 0 for at in times)
+    assert all(later - at <= 240_000 for at, later in pairwise(times))

@@ -1,0 +1,38 @@
+"""Rows of visibility for tests."""
+
+from dataclasses import replace
+from itertools import count
+
+from temporal_slo.runs.counted import Verdict
+from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.runs.run import RUNNING, Run
+
+BEGAN = 1_700_000_000 * SECOND
+"""When the mirrors of these tests begin to watch."""
+
+_numbers = count(1)
+
+
+def closed(at: float, status: str | None = "completed", **changes: object) -> Run:
+    """A run that closed *at* seconds after BEGAN, 7 seconds after it was due."""
+    close = BEGAN + round(at * SECOND)
+    run = Run(f"run-{next(_numbers)}", "w", "Ride", "rides", status, close - 9 * SECOND, close - 7 * SECOND, close)
+    return replace(run, **{"duration": 7 * SECOND, **changes})  # type: ignore[arg-type] # the caller names fields of Run
+
+
+def running(since: float, status: str | None = RUNNING, **changes: object) -> Run:
+    """A run that started *since* seconds after BEGAN and is open."""
+    start = BEGAN + round(since * SECOND)
+    run = Run(f"run-{next(_numbers)}", "w", "Ride", "rides", status, start, start)
+    return replace(run, **changes)  # type: ignore[arg-type] # the caller names fields of Run
+
+
+def close(run: Run, at: float, status: str | None = "completed") -> Run:
+    """The same run, closed *at* seconds after BEGAN."""
+    closing = BEGAN + round(at * SECOND)
+    return replace(run, status=status, close_time=closing, duration=closing - run.due_time)
+
+
+def at_once(run: Run) -> Verdict:
+    """Count a run as what visibility says, without its close event."""
+    return Verdict(str(run.status), "none")
