@@ -71,7 +71,8 @@ def test_base_install_is_temporalio_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["names", "errors", "durations", "settings", "interceptor", "reference.workflows.booking", "reference.command"]
+    "name",
+    ["names", "errors", "durations", "settings", "interceptor", "reference.workflows.booking", "reference.command"],
 )
 def test_light_modules(name: str) -> None:
     """What workers and their starters import loads nothing but the standard library and the SDK's own packages."""

@@ -1,37 +1,37 @@
-"""The errors that this package raises.
+"""The exceptions that this package raises.
 
 TemporalSloError
-├── UsageError        the user's mistake: one line, exit code 2
-├── VisibilityError   Temporal did not answer a visibility request
-├── LedgerError       the ledger could not be read or written
-└── PartError         a part of the demo is not healthy
+├── UsageError            a mistake in an option, setting or file: one line, exit code 2
+├── TemporalRequestError  a request to Temporal failed
+├── LedgerError           the ledger could not be read or written
+└── PartError             a part of the demo is not healthy
 """
 
 
 class TemporalSloError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of every exception that this package raises on purpose."""
 
 
 class UsageError(TemporalSloError):
-    """A mistake in what the user gave: an option, a setting, a file, a port.
+    """A mistake in what the user configured: an option, a setting, a file, a port.
 
     Args:
         where: The option, variable or file that holds the mistake.
         what: What is wrong with it.
-        remedy: What to do about it.
+        remedy: How to fix it.
     """
 
     def __init__(self, where: str, what: str, remedy: str) -> None:
-        # Foreign messages may hold line breaks; the promise is one line.
+        # Messages of libraries may hold line breaks; an error is one line.
         super().__init__(" ".join(f"{where}: {what}; {remedy}".split()))
 
 
-class VisibilityError(TemporalSloError):
-    """A visibility request that brought no answer.
+class TemporalRequestError(TemporalSloError):
+    """A request to Temporal that failed, of any kind.
 
     Args:
-        code: The gRPC status, upper case (`UNAVAILABLE`, `NOT_FOUND`, …).
-        message: What the server or the transport said.
+        code: The gRPC status code, in upper case (`UNAVAILABLE`, `NOT_FOUND`, …).
+        message: The message of the server or the transport.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -40,10 +40,10 @@ class VisibilityError(TemporalSloError):
 
 
 class LedgerError(TemporalSloError):
-    """The ledger could not be read or written: its disk is full, it is read-only, its server is away.
+    """The ledger could not be read or written: disk full, read-only, database unreachable.
 
     Args:
-        message: What the database said.
+        message: The message of the database.
     """
 
     def __init__(self, message: str) -> None:
@@ -51,11 +51,11 @@ class LedgerError(TemporalSloError):
 
 
 class PartError(TemporalSloError):
-    """A server, worker or exporter that did not start, or stopped, or is not healthy.
+    """A server, worker or exporter of the demo that did not start, exited, or is not healthy.
 
     Args:
         part: Its name, as the demo prints it.
-        reason: What was seen.
+        reason: What was observed.
     """
 
     def __init__(self, part: str, reason: str) -> None:

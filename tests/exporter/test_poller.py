@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter import poller as module
 from temporal_slo.exporter.exposition.figures import figures
 from temporal_slo.exporter.exposition.snapshot import Figures, Snapshot
@@ -21,7 +21,7 @@ from temporal_slo.temporal.rate_limited import PacedVisibility, Requests
 from temporal_slo.testing import FakeVisibility, FixedClock
 from tests.run_factory import BEGAN, at_once, closed, running
 
-GONE = VisibilityError("UNAVAILABLE", "connection refused")
+GONE = TemporalRequestError("UNAVAILABLE", "connection refused")
 
 
 class Stopped(Exception):  # noqa: N818 ends the endless loop of a poller, which is no error
@@ -127,7 +127,7 @@ async def test_catching_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 async def test_counts_requests(tmp_path: Path) -> None:
     """Requests are counted by API and by the code of the answer, also those of failed polls."""
     visibility = FakeVisibility()
-    visibility.errors.extend([None, None, None, GONE, VisibilityError("RESOURCE_EXHAUSTED", "too many")])
+    visibility.errors.extend([None, None, None, GONE, TemporalRequestError("RESOURCE_EXHAUSTED", "too many")])
     published, _ = await run(tmp_path, visibility, 3)
     assert published[-1].requests == {
         ("ListWorkflowExecutions", "OK"): 5,

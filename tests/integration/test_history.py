@@ -17,7 +17,7 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter, default
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.classify.outcome import OutcomeReader
 from temporal_slo.exporter.classify.payloads import RemoteCodec, converter_decode, load_converter
 from temporal_slo.exporter.classify.status import Verdict, needs_event, verdict
@@ -173,7 +173,7 @@ async def test_errors(temporal: Temporal) -> None:
         (TemporalHistory(temporal.client, temporal.client.namespace), "no-run-id", "INVALID_ARGUMENT"),
         (TemporalHistory(nowhere, "default"), run_id, "UNAVAILABLE"),
     ):
-        with pytest.raises(VisibilityError) as caught:
+        with pytest.raises(TemporalRequestError) as caught:
             await history.close_event("w", asked)
         assert caught.value.code == code
 

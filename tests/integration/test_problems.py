@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.sources.task_problems import TaskProblems
 from temporal_slo.servers.process import until
 from temporal_slo.servers.temporal import TemporalServer
@@ -139,7 +139,7 @@ async def test_server_that_reports_nothing(tmp_path: Path) -> None:
     """Where the report is switched off, nobody is told that nothing is stuck."""
     async with server(tmp_path, 0) as client:
         source = TaskProblems(TemporalProblems(client, NAMESPACE))
-        with pytest.raises(VisibilityError, match="does not report workflow task problems"):
+        with pytest.raises(TemporalRequestError, match="does not report workflow task problems"):
             await source.read(0)
 
 

@@ -25,7 +25,7 @@ from temporalio.client import (
 )
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.sources.schedules import Schedules
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.process import until
@@ -153,7 +153,7 @@ async def test_pages(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = await watched.show("3 schedules", shown_as(1, names.EXPORTER_SCHEDULES_OVER_LIMIT, ""))
     assert sorted(name for family, name in figures if family is names.SCHEDULE_PAUSED) == ["a", "b"]
     assert await TemporalSchedules(watched.client, NAMESPACE).describe("never was") is None
-    with pytest.raises(VisibilityError, match="NOT_FOUND"):
+    with pytest.raises(TemporalRequestError, match="NOT_FOUND"):
         await TemporalSchedules(watched.client, "never-was").describe("a")
 
 

@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.exporter.sources.retry_storms import RetryStorms
 from temporal_slo.ledger.ledger import Ledger
@@ -147,5 +147,5 @@ async def test_gone(temporal: Temporal) -> None:
     client = await temporal.namespace(NAMESPACE)
     nobody = uuid.uuid4().hex, str(uuid.uuid4())
     assert await TemporalRuns(client, NAMESPACE).activities(*nobody) == ()
-    with pytest.raises(VisibilityError, match="NOT_FOUND"):
+    with pytest.raises(TemporalRequestError, match="NOT_FOUND"):
         await TemporalRuns(client, "never-was").activities(*nobody)

@@ -12,7 +12,7 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.sources.source import Watch
 from temporal_slo.exporter.sources.task_queues import TaskQueues
 from temporal_slo.ledger.state import State
@@ -118,7 +118,7 @@ async def test_unknown_queue(temporal: Temporal) -> None:
 async def test_refusal_names_the_queue(temporal: Temporal) -> None:
     """A name that the server refuses fails the reading, and the error says which."""
     requests = TemporalQueues(await temporal.namespace(NAMESPACE), NAMESPACE)
-    with pytest.raises(VisibilityError, match=r"^INVALID_ARGUMENT: task queue '/_sys/rides/1': ") as caught:
+    with pytest.raises(TemporalRequestError, match=r"^INVALID_ARGUMENT: task queue '/_sys/rides/1': ") as caught:
         await requests.describe("/_sys/rides/1", WORKFLOW)
     assert caught.value.code == "INVALID_ARGUMENT"
 

@@ -4,11 +4,11 @@ from contextlib import suppress
 
 import pytest
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.temporal.rate_limit import BACKOFF_CAP, Budget, backoff
 from temporal_slo.testing import FixedClock
 
-EXHAUSTED = VisibilityError("RESOURCE_EXHAUSTED", "namespace rate limit exceeded")
+EXHAUSTED = TemporalRequestError("RESOURCE_EXHAUSTED", "namespace rate limit exceeded")
 FOREVER = asyncio.Event
 
 
@@ -39,7 +39,7 @@ class Bench:
 
     async def fail(self, error: Exception = EXHAUSTED) -> None:
         """Make one request that fails."""
-        with suppress(VisibilityError):
+        with suppress(TemporalRequestError):
             async with self.budget.slot():
                 raise error
 
@@ -130,7 +130,7 @@ async def test_rests_after_overload(code: str) -> None:
     """After an answer that tells of overload nobody is let through for a while, twice as long each time."""
     bench = Bench(rate=100, concurrency=9)
     for _ in range(3):
-        await bench.fail(VisibilityError(code, "no"))
+        await bench.fail(TemporalRequestError(code, "no"))
     assert bench.clock() == 1 + 2
     await asyncio.gather(bench.request(), bench.request(bulk=True))
     assert bench.times == pytest.approx([7.0, 7.01])
@@ -150,7 +150,7 @@ async def test_another_error_is_an_answer() -> None:
     """An error that tells of no overload brings no rest, and ends the doubling."""
     bench = Bench(rate=100)
     await bench.fail()
-    await bench.fail(VisibilityError("NOT_FOUND", "Namespace shop is not found."))
+    await bench.fail(TemporalRequestError("NOT_FOUND", "Namespace shop is not found."))
     assert bench.budget.resting == 0
     await bench.fail()
     assert bench.budget.resting == pytest.approx(1)

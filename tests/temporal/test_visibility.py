@@ -10,7 +10,7 @@ from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest, Lis
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.runs.run import Run
 from temporal_slo.temporal import rpc
 from temporal_slo.temporal.visibility import OPEN_QUERY, RUNNING_QUERY, Page, TemporalVisibility
@@ -97,7 +97,7 @@ async def test_server_without_pausing() -> None:
 )
 async def test_errors(error: Exception, code: str) -> None:
     """What the SDK raises becomes one line with its gRPC code."""
-    with pytest.raises(VisibilityError, match=f"^{code}: ") as caught:
+    with pytest.raises(TemporalRequestError, match=f"^{code}: ") as caught:
         await listed(error)
     assert (caught.value.code, "\n" in str(caught.value)) == (code, False)
 
@@ -107,6 +107,6 @@ async def test_silent_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rpc, "OVERALL_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = await Client.connect("{}:{}".format(*silent.getsockname()), lazy=True)
-        with pytest.raises(VisibilityError, match="no connection in") as raised:
+        with pytest.raises(TemporalRequestError, match="no connection in") as raised:
             await TemporalVisibility(client, "shop").closed(1)
     assert raised.value.code == "DEADLINE_EXCEEDED"

@@ -16,7 +16,7 @@ from temporalio.client import Client
 
 from temporal_slo.check.diagnosis import TypeFacts
 from temporal_slo.check.scraping import Finding
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.settings import DEFAULT_VISIBILITY_RATE
 from temporal_slo.spec.model import Spec, slos_of, watched_types
 from temporal_slo.temporal.rate_limit import Budget
@@ -78,7 +78,7 @@ class Temporal:
                 async with asyncio.timeout(self._timeout), answered(about):
                     yield
             except TimeoutError as error:
-                raise VisibilityError("DEADLINE_EXCEEDED", f"{about}no answer in {self._timeout:g} s") from error
+                raise TemporalRequestError("DEADLINE_EXCEEDED", f"{about}no answer in {self._timeout:g} s") from error
 
     async def namespace(self, specs: Sequence[Spec], name: str) -> Namespace:
         """Return what there is of all that *specs* name in the namespace *name*; trouble is part of it."""
@@ -93,7 +93,7 @@ class Temporal:
             for queue in queues[:QUEUES_MAX]:
                 found.queues[queue] = await self._queue(name, queue)
             found.left_out = len(types[TYPES_MAX:]) + len(queues[QUEUES_MAX:])
-        except VisibilityError as error:
+        except TemporalRequestError as error:
             found.trouble, found.missing, found.away = str(error), error.code == MISSING, error.code in AWAY
         return found
 

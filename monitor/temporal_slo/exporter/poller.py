@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.exposition.figures import figures
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.mirror.mirror import Mirror
@@ -115,7 +115,7 @@ class Poller:
         trouble = None
         try:
             await act(self._now())
-        except (VisibilityError, LedgerError) as error:
+        except (TemporalRequestError, LedgerError) as error:
             trouble = str(error)
         self.snapshot = self._gauge(replace(self.snapshot, trouble=trouble))
         return trouble is None

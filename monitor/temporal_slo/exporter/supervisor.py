@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from temporal_slo import names
-from temporal_slo.errors import LedgerError, UsageError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError, UsageError
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.namespace import Common, Parts, wire
 from temporal_slo.exporter.spec_reload import Specs
@@ -38,7 +38,7 @@ class Fleet:
     Args:
         common: What they share.
         specs: What the exporter goes by.
-        listing: Lists all namespaces, if those are to be watched; raises VisibilityError.
+        listing: Lists all namespaces, if those are to be watched; raises TemporalRequestError.
 
     Attributes:
         parts: What watches each namespace now.
@@ -120,7 +120,7 @@ class Fleet:
         before = self.trouble
         try:
             found = await listing()
-        except VisibilityError as error:
+        except TemporalRequestError as error:
             self.trouble = str(error)
             if before is None:
                 log.warning("namespaces cannot be listed, those that are known stay: %s", error)

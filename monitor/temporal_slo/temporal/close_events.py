@@ -32,7 +32,7 @@ class History(Protocol):
         Not for runs that are open: servers wait up to 20 seconds for them to close, and then answer None too.
 
         Raises:
-            VisibilityError: There is no answer.
+            TemporalRequestError: There is no answer.
         """
         ...
 

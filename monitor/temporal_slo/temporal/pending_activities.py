@@ -30,7 +30,7 @@ class RunRequests(Protocol):
         """Return the pending activities of a run but for paused ones; none if it is closed or gone.
 
         Raises:
-            VisibilityError: There is no answer.
+            TemporalRequestError: There is no answer.
         """
         ...
 

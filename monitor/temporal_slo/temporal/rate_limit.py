@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 
 OVERLOAD: Final = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 """Answers after which more requests would do harm."""
@@ -82,7 +82,7 @@ class Budget:
     async def slot(self, *, bulk: bool = False) -> AsyncIterator[None]:
         """Wait for a turn, and hold a place while the body makes one request.
 
-        A VisibilityError that leaves the body makes all callers rest if it tells of overload.
+        A TemporalRequestError that leaves the body makes all callers rest if it tells of overload.
 
         Args:
             bulk: Lets every waiting caller that is not bulk go ahead: for catching up.
@@ -90,7 +90,7 @@ class Budget:
         await self._enter(bulk=bulk)
         try:
             yield
-        except VisibilityError as error:
+        except TemporalRequestError as error:
             (self.penalize if error.code in OVERLOAD else self.recover)()
             raise
         else:

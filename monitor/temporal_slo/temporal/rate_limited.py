@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from temporalio.api.history.v1 import HistoryEvent
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.temporal.close_events import GET_HISTORY, History
 from temporal_slo.temporal.pending_activities import DESCRIBE_WORKFLOW, PendingActivity, RunRequests
 from temporal_slo.temporal.rate_limit import Budget
@@ -129,7 +129,7 @@ async def turn(api: str, budget: Budget, requests: Requests, *, bulk: bool = Fal
     async with budget.slot(bulk=bulk):
         try:
             yield
-        except VisibilityError as error:
+        except TemporalRequestError as error:
             requests[api, error.code] += 1
             raise
         requests[api, "OK"] += 1

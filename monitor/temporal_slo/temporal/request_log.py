@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.temporal.visibility import Page, Visibility
 
@@ -57,7 +57,7 @@ class Trace:
         asked, began = Asked(what), passing()
         try:
             yield asked
-        except VisibilityError as error:
+        except TemporalRequestError as error:
             asked.code = error.code
             raise
         finally:

@@ -9,7 +9,7 @@ from typing import Final
 from temporalio.api.errordetails.v1 import NotFoundFailure
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 
 REQUEST_TIMEOUT: Final = timedelta(seconds=30)
 
@@ -30,14 +30,14 @@ async def answered(about: str = "") -> AsyncIterator[None]:
         async with asyncio.timeout(OVERALL_TIMEOUT):
             yield
     except TimeoutError as error:
-        raise VisibilityError("DEADLINE_EXCEEDED", f"{about}no connection in {OVERALL_TIMEOUT:g} s") from error
+        raise TemporalRequestError("DEADLINE_EXCEEDED", f"{about}no connection in {OVERALL_TIMEOUT:g} s") from error
     except RPCError as error:
         # The SDK says CANCELLED where its own time-out struck, which does not tell that the server may be overloaded.
         status = RPCStatusCode.DEADLINE_EXCEEDED if error.message == OWN_TIMEOUT else error.status
-        raise VisibilityError(status.name, about + error.message) from error
+        raise TemporalRequestError(status.name, about + error.message) from error
     except RuntimeError as error:
         # The SDK's word for a connection that could not be made.
-        raise VisibilityError("UNAVAILABLE", str(error)) from error
+        raise TemporalRequestError("UNAVAILABLE", str(error)) from error
 
 
 def is_gone(error: RPCError) -> bool:

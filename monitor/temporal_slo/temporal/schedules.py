@@ -70,7 +70,7 @@ class Described:
 
 
 class ScheduleRequests(Protocol):
-    """The schedules of one Temporal namespace. Both methods raise VisibilityError if there is no answer."""
+    """The schedules of one Temporal namespace. Both methods raise TemporalRequestError if there is no answer."""
 
     async def page(self, token: bytes = b"") -> SchedulePage:
         """Return a page of all schedules, the first one if *token* is empty."""

@@ -39,7 +39,7 @@ class ProblemPage(NamedTuple):
 
 
 class ProblemRequests(Protocol):
-    """The stuck runs of one Temporal namespace. Both methods raise VisibilityError if there is no answer."""
+    """The stuck runs of one Temporal namespace. Both methods raise TemporalRequestError if there is no answer."""
 
     async def reported(self) -> bool:
         """Whether the server reports them at all."""

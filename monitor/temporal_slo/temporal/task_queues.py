@@ -68,7 +68,7 @@ class QueueFacts:
 
 
 class QueueRequests(Protocol):
-    """The task queues of one Temporal namespace. Both methods raise VisibilityError if there is no answer."""
+    """The task queues of one Temporal namespace. Both methods raise TemporalRequestError if there is no answer."""
 
     async def served(self) -> frozenset[str]:
         """Task queues of the workers that report themselves, as SDKs of late do once a minute."""

@@ -11,7 +11,7 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.runs.run import PAUSED, RUNNING, STATUS_NAMES, Run
 from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
 
@@ -58,8 +58,8 @@ class Page:
 class Visibility(Protocol):
     """One Temporal namespace's list of runs.
 
-    Lists answer a page of at most *size* rows, the first one if *token* is empty. All raise VisibilityError if there
-    is no answer.
+    Lists return a page of at most *size* rows, the first one if *token* is empty. All raise TemporalRequestError if
+    the request fails.
     """
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
@@ -104,7 +104,7 @@ class TemporalVisibility:
             return await self._list(RUNNING_QUERY, size, token)
         try:
             return await self._list(self._open_query, size, token)
-        except VisibilityError as error:
+        except TemporalRequestError as error:
             if error.code != "INVALID_ARGUMENT" or self._open_query == RUNNING_QUERY:
                 raise
             # A server older than pausing: it refuses the status, and none of its runs can have it.

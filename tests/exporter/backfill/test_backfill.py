@@ -21,7 +21,7 @@ from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.backfill.backfill import BACKLOG, Backfill, Clocks, Done
 from temporal_slo.exporter.backfill.progress_bar import Bar
 from temporal_slo.exporter.classify.classifier import Judge
@@ -62,7 +62,7 @@ class Histories:
         assert workflow_id == "w"
         self.asked.append(run_id)
         if run_id in self.failing:
-            raise VisibilityError("INTERNAL", "no shard")
+            raise TemporalRequestError("INTERNAL", "no shard")
         return None if run_id in self.gone else FAILED
 
 
@@ -308,7 +308,7 @@ async def test_trouble(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     old = [closed(-number * 60) for number in range(1, 12)]
     site.visibility.put(*old)
     await site.begin()
-    site.visibility.errors.extend([None, *[VisibilityError("UNAVAILABLE", "away")] * 3])
+    site.visibility.errors.extend([None, *[TemporalRequestError("UNAVAILABLE", "away")] * 3])
     backfill, troubles = site.backfill(), set[object]()
     site.on_sleep = lambda: troubles.add(next(iter(backfill.troubles), None))
     await backfill.run()

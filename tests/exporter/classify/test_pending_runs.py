@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
-from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.classify import pending_runs as module
 from temporal_slo.exporter.classify.classifier import FAILURE_TYPES_MAX, Judge
 from temporal_slo.exporter.classify.outcome import OutcomeReader
@@ -44,7 +44,7 @@ class FakeHistory:
     """
 
     def __init__(self) -> None:
-        self.events: dict[str, HistoryEvent | VisibilityError | None] = {}
+        self.events: dict[str, HistoryEvent | TemporalRequestError | None] = {}
         self.permits: asyncio.Semaphore | None = None
         self.asked: list[str] = []
         self.answered = 0
@@ -57,7 +57,7 @@ class FakeHistory:
             await self.permits.acquire()
         self.answered += 1
         event = self.events.get(run_id)
-        if isinstance(event, VisibilityError):
+        if isinstance(event, TemporalRequestError):
             raise event
         return event
 
@@ -128,7 +128,7 @@ async def test_no_answer(world: World) -> None:
     """A run whose close event cannot be had waits, over a restart too, and is counted without after the deadline."""
     run = closed(1, "failed")
     world.visibility.put(run)
-    world.history.events[run.run_id] = VisibilityError("UNAVAILABLE", "refused")
+    world.history.events[run.run_id] = TemporalRequestError("UNAVAILABLE", "refused")
     await world.poll()
     assert await world.settler.settle() == 0
     world.start(await world.ledger.load("shop"))
@@ -171,7 +171,7 @@ async def test_failure_types_are_few(world: World) -> None:
     assert world.mirror.state.failures[FailureKey("Ride", "failed", "other")] == 4
 
 
-UNREAD = VisibilityError("INTERNAL", "cannot be read")
+UNREAD = TemporalRequestError("INTERNAL", "cannot be read")
 
 
 class Wrapped:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.mirror.audit import RETRY, SETTLED, SLICE, Auditor
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger.change import AUDIT, REPAIRED
@@ -138,7 +138,7 @@ async def test_failure(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None
     await audited.poll(0)
     for later in (0, 15, RETRY // SECOND - 1, RETRY // SECOND):
         audited.visibility.requests.clear()
-        audited.visibility.errors.extend([None, None, VisibilityError("DEADLINE_EXCEEDED", "slow")])
+        audited.visibility.errors.extend([None, None, TemporalRequestError("DEADLINE_EXCEEDED", "slow")])
         await audited.poll(DUE + later)
         audited.visibility.errors.clear()
         assert audited.visibility.requests.count("count") == (later in (0, RETRY // SECOND))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.exposition.figures import figures
 from temporal_slo.exporter.exposition.snapshot import Figures
 from temporal_slo.exporter.mirror.mirror import Mirror
@@ -20,7 +20,7 @@ from temporal_slo.temporal.visibility import Page
 from temporal_slo.testing import FakeVisibility
 from tests.run_factory import BEGAN, at_once, close, closed, running
 
-GONE = VisibilityError("UNAVAILABLE", "connection refused")
+GONE = TemporalRequestError("UNAVAILABLE", "connection refused")
 RIDE = RunningKey("Ride", "rides")
 
 
@@ -175,7 +175,7 @@ async def test_killed_between_pages(watched: Watched) -> None:
     watched.visibility.put(*(closed(2 + n / 1000) for n in range(7500)))
     for good in range(2, 8):
         watched.visibility.errors.extend([*[None] * good, GONE])
-        with pytest.raises(VisibilityError):
+        with pytest.raises(TemporalRequestError):
             await watched.poll(20 + good)
         watched.visibility.errors.clear()
         await watched.restart(20 + good)
@@ -227,7 +227,7 @@ async def test_failed_poll(watched: Watched, good: int) -> None:
     watched.visibility.put(*(running(n / 1000) for n in range(1200)))
     watched.visibility.put(*(closed(n / 1000) for n in range(1100)))
     watched.visibility.errors.extend([*[None] * good, GONE])
-    with pytest.raises(VisibilityError):
+    with pytest.raises(TemporalRequestError):
         await watched.poll(5)
     figures = await watched.poll(8)
     assert (by_status(figures), figures.running) == ({"completed": 1100}, {RIDE: 1200})

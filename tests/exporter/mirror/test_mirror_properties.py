@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.exposition.figures import figures
 from temporal_slo.exporter.exposition.snapshot import Figures
 from temporal_slo.exporter.mirror.mirror import Mirror
@@ -28,7 +28,7 @@ STATUSES = ("completed", "failed", "timed_out", "canceled", "terminated", "conti
 # In memory where there is such a place: thousands of commits wait for a disk.
 MEMORY = Path("/dev/shm")  # noqa: S108 its folders are made by tempfile, which names them safely
 FAST = MEMORY if MEMORY.is_dir() else None
-GONE = VisibilityError("UNAVAILABLE", "connection refused")
+GONE = TemporalRequestError("UNAVAILABLE", "connection refused")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class World:
             await self.mirror.poll(self.clock)
             for _ in range(step.pages):
                 await self.mirror.catch_up(self.clock)
-        except VisibilityError:
+        except TemporalRequestError:
             pass
         if step.killed:
             self.mirror = self.start(await self.ledger.load("shop"))

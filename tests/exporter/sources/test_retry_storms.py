@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from temporal_slo import names
-from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.mirror.slo_rules import OverdueRule
 from temporal_slo.exporter.sources.retry_storms import ACTIVITY_TYPES_MAX, ATTEMPTS, WORKFLOW_TYPES_MAX, RetryStorms
 from temporal_slo.exporter.sources.source import Watch
@@ -56,7 +56,7 @@ class FakeRuns:
         if run_id in self.closing:
             del self.state.open[run_id]
         if run_id in self.failing:
-            raise VisibilityError("UNAVAILABLE", "away")
+            raise TemporalRequestError("UNAVAILABLE", "away")
         return self.pending[run_id]
 
     def storms(self, sample: int = 50, pool: int = 500) -> RetryStorms:
@@ -188,7 +188,7 @@ async def test_failure_holds_up_nobody() -> None:
     runs.failing = {"a"}
     storms = runs.storms()
     for _ in range(2):
-        with pytest.raises(VisibilityError):
+        with pytest.raises(TemporalRequestError):
             await read(storms)
     assert runs.asked == ["a", "b", "a"]
     runs.failing = set()
@@ -202,7 +202,7 @@ async def test_failed_is_not_seen() -> None:
     runs.put("b", 90)
     runs.failing = {"a"}
     storms = runs.storms(sample=1)
-    with pytest.raises(VisibilityError):
+    with pytest.raises(TemporalRequestError):
         await read(storms)
     assert of((await read(storms))[1]) == (1, 2)
 

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.exposition.publisher import Board
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources.schedules import FAILURES_MAX, REFRESH, TOLERANCE, VALUE_LENGTH, Schedules, label
@@ -43,7 +43,7 @@ class FakeSchedules:
     async def page(self, token: bytes = b"") -> SchedulePage:
         """Return a page of the rows, in their order."""
         if self.listing_fails:
-            raise VisibilityError("UNAVAILABLE", "away")
+            raise TemporalRequestError("UNAVAILABLE", "away")
         start = int(token or b"0")
         rows = tuple(self.rows.values())[start : start + self.page_size]
         more = start + self.page_size < len(self.rows)
@@ -53,7 +53,7 @@ class FakeSchedules:
         """Return the facts that a test gave it, or those of every schedule."""
         self.described.append(schedule_id)
         if schedule_id in self.failing:
-            raise VisibilityError("FAILED_PRECONDITION", "no poller seen")
+            raise TemporalRequestError("FAILED_PRECONDITION", "no poller seen")
         return self.facts.get(schedule_id, FACTS)
 
     def asked(self) -> list[str]:
@@ -226,7 +226,7 @@ async def test_no_list() -> None:
     source = Schedules(requests)
     await read(source)
     requests.listing_fails = True
-    with pytest.raises(VisibilityError, match="UNAVAILABLE"):
+    with pytest.raises(TemporalRequestError, match="UNAVAILABLE"):
         await read(source, NOW + SECOND)
     requests.listing_fails = False
     await read(source, NOW + 2 * SECOND)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.exposition.collector import collect
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources.source import Reading
@@ -34,7 +34,7 @@ class FakeProblems:
     pages: list[list[Problem]] = field(default_factory=list)
     is_reported: bool = True
     endless: bool = False
-    error: VisibilityError | None = None
+    error: TemporalRequestError | None = None
     asked: list[bytes] = field(default_factory=list)
     checks: int = 0
 
@@ -121,9 +121,9 @@ async def test_unknown_words() -> None:
 
 async def test_a_failure_fails_the_reading() -> None:
     """Some of the pages are no reading, and change nothing."""
-    requests = FakeProblems([[RIDE], [MEAL]], error=VisibilityError("UNAVAILABLE", "away"))
+    requests = FakeProblems([[RIDE], [MEAL]], error=TemporalRequestError("UNAVAILABLE", "away"))
     source = TaskProblems(requests)
-    with pytest.raises(VisibilityError, match="away"):
+    with pytest.raises(TemporalRequestError, match="away"):
         await source.read(0)
     requests.pages = [[]]
     assert stuck(await source.read(0)) == {}
@@ -134,7 +134,7 @@ async def test_server_without_the_report() -> None:
     requests = FakeProblems([[RIDE]], is_reported=False)
     source = TaskProblems(requests)
     for _ in range(2):
-        with pytest.raises(VisibilityError, match="does not report"):
+        with pytest.raises(TemporalRequestError, match="does not report"):
             await source.read(0)
     assert requests.asked == []
     requests.is_reported = True

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 import pytest
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.exposition.collector import collect
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources import task_queues as module
@@ -33,7 +33,7 @@ class FakeQueues:
 
     def __init__(self) -> None:
         self.facts: dict[tuple[str, str], QueueFacts] = {}
-        self.errors: dict[str, VisibilityError] = {}
+        self.errors: dict[str, TemporalRequestError] = {}
         self.asked: list[tuple[str, str]] = []
         self.listed: frozenset[str] = frozenset()
 
@@ -127,8 +127,8 @@ async def test_signs_of_use(facts: QueueFacts) -> None:
 async def test_a_failure_fails_the_reading() -> None:
     """One queue that cannot be asked fails all: what was read before stays whole."""
     requests = FakeQueues()
-    requests.errors["rides"] = VisibilityError("UNAVAILABLE", "away")
-    with pytest.raises(VisibilityError, match="away"):
+    requests.errors["rides"] = TemporalRequestError("UNAVAILABLE", "away")
+    with pytest.raises(TemporalRequestError, match="away"):
         await TaskQueues(requests, mirrored(meals=2, rides=1), ()).read(0)
 
 
@@ -208,10 +208,10 @@ async def test_what_is_left_out_is_forgotten() -> None:
 async def test_requests_are_counted() -> None:
     """Requests are counted by their own name and by code, and paced by the budget they are given."""
     requests, inner, budget = Requests(), FakeQueues(), Budget(float("inf"), 1)
-    inner.errors["boats"] = VisibilityError("INTERNAL", "broken")
+    inner.errors["boats"] = TemporalRequestError("INTERNAL", "broken")
     paced = PacedQueues(inner, budget, requests)
     await TaskQueues(paced, mirrored(rides=1), ()).read(0)
-    with pytest.raises(VisibilityError):
+    with pytest.raises(TemporalRequestError):
         await paced.describe("boats", WORKFLOW)
     assert requests == {
         ("ListWorkers", "OK"): 1,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from temporal_slo import names
-from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.backfill.pending_runs import PastSettler
 from temporal_slo.exporter.backfill.reader import PastReader
 from temporal_slo.exporter.classify.classifier import Judge
@@ -117,10 +117,10 @@ class Backfill:
         """Return how far it has come; nothing before it has begun.
 
         Raises:
-            VisibilityError: It is held up.
+            TemporalRequestError: It is held up.
         """
         for trouble in self.troubles:
-            raise VisibilityError("UNAVAILABLE", trouble)
+            raise TemporalRequestError("UNAVAILABLE", trouble)
         return () if self._done is None else tuple(_samples(self._done))
 
     @property
@@ -182,7 +182,7 @@ class Backfill:
         before = self._trouble.pop(what, None)
         try:
             progress = await act()
-        except (VisibilityError, LedgerError) as error:
+        except (TemporalRequestError, LedgerError) as error:
             self._trouble[what] = str(error)
             if str(error) != before:
                 log.warning("%s: the backfill waits, %s fails: %s", self._namespace, what, error)

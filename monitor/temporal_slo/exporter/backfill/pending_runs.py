@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.classify.classifier import Judge
 from temporal_slo.exporter.classify.pending_runs import DEADLINE
 from temporal_slo.ledger.backfill import Past, PastChange, Place, Progress
@@ -64,7 +64,7 @@ class PastSettler:
         event, answered = None, True
         try:
             event = await self._history.close_event(run.workflow_id, run.run_id)
-        except VisibilityError:
+        except TemporalRequestError:
             answered = False
         found = await self._judge.with_event(run, event) if event else None
         late = now - self._failing.setdefault(run.run_id, now) > DEADLINE

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.ledger.backfill import Past, PastChange, Progress
 from temporal_slo.runs.counted import Counted, Verdict
 from temporal_slo.runs.run import Run
@@ -65,7 +65,7 @@ class PastReader:
             now: Our clock, in microseconds of Unix time.
 
         Raises:
-            VisibilityError: The request brought no answer.
+            TemporalRequestError: The request brought no answer.
             LedgerError: It could not be written, or not for sure: what is read next is what the ledger then lacks.
         """
         before = await self._past.progress()
@@ -90,7 +90,7 @@ class PastReader:
             now: Our clock, in microseconds of Unix time; late enough for all to be visible.
 
         Raises:
-            VisibilityError: A request brought no answer.
+            TemporalRequestError: A request brought no answer.
             LedgerError: Something could not be written.
         """
         floor, until = max(self._floor, self._past.young), self._past.begin - 1
@@ -107,7 +107,7 @@ class PastReader:
         """Return the page that follows; None if another must be asked for."""
         try:
             page = await self._visibility.closed(self._page_size, *self._cursor)
-        except VisibilityError as error:
+        except TemporalRequestError as error:
             if error.code not in OVERLOAD:
                 # It may be the token that is no longer understood.
                 self._cursor = Cursor(until=before.position + EPSILON)

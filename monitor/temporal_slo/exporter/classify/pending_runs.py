@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.classify.classifier import Judge
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger.change import GONE, Change
@@ -133,7 +133,7 @@ class Settler:
         run, late = row.run, self._now() - row.since > DEADLINE
         try:
             event = await self._history.close_event(run.workflow_id, run.run_id)
-        except VisibilityError:
+        except TemporalRequestError:
             event, answered = None, False
         else:
             answered = True

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.mirror.gaps import merged
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger.change import AUDIT, CLOSED, Change, Gap, Position
@@ -60,7 +60,7 @@ class Auditor:
             return
         try:
             await self._compare(since, until, now)
-        except (VisibilityError, LedgerError) as error:
+        except (TemporalRequestError, LedgerError) as error:
             self._not_before = now + RETRY
             log.warning("%s: closed runs cannot be audited: %s", self._namespace, error)
 

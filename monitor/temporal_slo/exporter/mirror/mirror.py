@@ -100,7 +100,7 @@ class Mirror:
             now: Our clock, in microseconds of Unix time.
 
         Raises:
-            VisibilityError: A request brought no answer; what was read before it is counted.
+            TemporalRequestError: A request brought no answer; what was read before it is counted.
             LedgerError: Something could not be written; it was not counted.
         """
         await self._ledger.recover(self._namespace)
@@ -126,7 +126,7 @@ class Mirror:
             now: Our clock, in microseconds of Unix time.
 
         Raises:
-            VisibilityError: The request brought no answer.
+            TemporalRequestError: The request brought no answer.
             LedgerError: Something could not be written; it was not counted.
         """
         await self._ledger.recover(self._namespace)

@@ -84,7 +84,7 @@ class RetryStorms:
         """Return what is known of retried activities after looking at a few runs more.
 
         Raises:
-            VisibilityError: A request failed; what was seen before is kept.
+            TemporalRequestError: A request failed; what was seen before is kept.
             LedgerError: The ledger could not be read.
         """
         self._reading += 1

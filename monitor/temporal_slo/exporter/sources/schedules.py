@@ -7,7 +7,7 @@ from heapq import nsmallest
 from typing import Final
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.temporal.schedules import Described, Listed, ScheduleRequests
@@ -67,7 +67,7 @@ class Schedules:
         """Return the figures of every watched schedule; counts are absent until the schedule was described.
 
         Raises:
-            VisibilityError: The schedules could not be listed.
+            TemporalRequestError: The schedules could not be listed.
         """
         rows, left_out = await self._list()
         self._known = {schedule_id: self._known.get(schedule_id, _Known()) for schedule_id in rows}
@@ -108,7 +108,7 @@ class Schedules:
             known.asked = now
             try:
                 facts = await self._requests.describe(row.schedule_id)
-            except VisibilityError:
+            except TemporalRequestError:
                 # Counted by its code where requests are counted, and in the gauge of those not described.
                 failures += 1
                 if failures == FAILURES_MAX:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from temporal_slo.errors import LedgerError, VisibilityError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.names.samples import Sample
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Source(Protocol):
             now: Our clock, in microseconds of Unix time.
 
         Raises:
-            VisibilityError: A request failed.
+            TemporalRequestError: A request failed.
             LedgerError: The ledger could not be read.
         """
         ...
@@ -81,7 +81,7 @@ class Watch:
         try:
             samples = tuple(await self.source.read(int(self._clocks.now() * 1_000_000)))
             last_success = self._clocks.now()
-        except (VisibilityError, LedgerError) as error:
+        except (TemporalRequestError, LedgerError) as error:
             trouble = str(error)
         self.reading = Reading(samples, last_success, trouble, self._clocks.passing() - began)
         self._tell_change(before.trouble)

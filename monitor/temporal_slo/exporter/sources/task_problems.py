@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from temporal_slo import names
-from temporal_slo.errors import VisibilityError
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.names.samples import Sample
 from temporal_slo.temporal.task_problems import CATEGORIES, Problem, ProblemRequests
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX
@@ -41,13 +41,13 @@ class TaskProblems:
         """Return how many runs have each problem, 0 for those that some had before.
 
         Raises:
-            VisibilityError: A request failed, or the server does not report problems.
+            TemporalRequestError: A request failed, or the server does not report problems.
         """
         if not self._reported:
             # Such a server answers with no runs, which must not be taken for none that is stuck.
             self._reported = await self._requests.reported()
             if not self._reported:
-                raise VisibilityError("UNIMPLEMENTED", "the server does not report workflow task problems")
+                raise TemporalRequestError("UNIMPLEMENTED", "the server does not report workflow task problems")
         stuck, truncated = await self._stuck()
         counts, bounded = self._bounded(stuck)
         return [

@@ -57,7 +57,7 @@ class TaskQueues:
         has no pollers either: those of activities, and those of workflows where only a worker told of the queue.
 
         Raises:
-            VisibilityError: A request failed.
+            TemporalRequestError: A request failed.
         """
         self._learn(await self._requests.served())
         workflows = self._of_workflows(now)
