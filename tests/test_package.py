@@ -21,7 +21,18 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 README = (ROOT / "README.md").read_text()
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 
-COMMANDS = ("exporter", "backfill", "check", "generate", "preview", "validate", "schema", "demo", "worker", "load")
+COMMANDS = (
+    "exporter",
+    "history-export",
+    "check",
+    "generate",
+    "preview",
+    "validate",
+    "schema",
+    "demo",
+    "worker",
+    "load",
+)
 LEAVES = {"names", "errors", "durations"}
 """Modules that import nothing of ours but one another."""
 SIBLINGS = {"exporter", "generate", "interceptor", "reference"}

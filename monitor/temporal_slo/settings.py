@@ -56,7 +56,7 @@ class ExporterSettings:
         debug_anywhere: Answer `/debug/poll` to whoever asks.
         reconnect: Reads the connection's settings again, for certificates and keys that change.
         redact_ids: Let no id of a run leave the exporter.
-        since: How far back to count what closed before counting began; None for not at all.
+        backfill: How long before the first start a run may have closed to be ingested too; None disables backfill.
         sources: Time between two readings of each source beside visibility that is read.
     """
 
@@ -77,7 +77,7 @@ class ExporterSettings:
     debug_anywhere: bool = False
     reconnect: Callable[[], ClientConnectConfig] | None = None
     redact_ids: bool = False
-    since: timedelta | None = None
+    backfill: timedelta | None = None
     sources: Mapping[str, timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -238,12 +238,12 @@ def exporter(
         debug_anywhere="debug-anywhere" in flags,
         reconnect=reconnect,
         redact_ids="redact-ids" in flags,
-        since=_since(*pick("since", "")),
+        backfill=_backfill(*pick("backfill", "")),
         sources=_sources(*pick("sources", "")),
     )
 
 
-def _since(text: str, where: str) -> timedelta | None:
+def _backfill(text: str, where: str) -> timedelta | None:
     if not text:
         return None
     return RETENTION if text == "retention" else duration(text, where)

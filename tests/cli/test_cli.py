@@ -26,7 +26,8 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         (
             "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', 'generate', "
-            "'check', 'demo', 'validate', 'schema', 'worker', 'load', 'preview', 'backfill'); see 'temporal-slo --help'"
+            "'check', 'demo', 'validate', 'schema', 'worker', 'load', 'preview', 'history-export'); "
+            "see 'temporal-slo --help'"
         ),
     ),
     "unknown option": (

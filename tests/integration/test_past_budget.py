@@ -66,7 +66,7 @@ async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, fu
     rows = 50_000 if full_size else 3_000
     newest = int((time.time() - 70) * SECOND)
     async with seeded(tmp_path / "server", rows, newest, DAYS * DAY // rows) as site:
-        options = ("--since", "30d", "--spec", str(tmp_path / "spec.yaml"), "--visibility-rate", "50")
+        options = ("--backfill", "30d", "--spec", str(tmp_path / "spec.yaml"), "--visibility-rate", "50")
         exporter = await Exporter(tmp_path, site.server.address, NAMESPACE, *options).started()
         await exporter.becomes(names.BACKFILL_COMPLETE, 1)
         take_in(programs, tmp_path)
@@ -92,7 +92,7 @@ async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, fu
 def take_in(programs: dict[str, Path], folder: Path) -> None:
     """Write the ledger's past, and make blocks for Prometheus of it."""
     text, ledger = folder / "past.txt", f"sqlite:///{folder / 'ledger.db'}"
-    command = own_command("backfill", "--openmetrics", str(text), "--ledger", ledger)
+    command = own_command("history-export", "--openmetrics", str(text), "--ledger", ledger)
     command += ["--spec", str(folder / "spec.yaml"), "--label", "job=temporal-slo"]
     print(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
     blocks = [str(programs["promtool"]), "tsdb", "create-blocks-from", BLOCKS, "openmetrics", str(text)]

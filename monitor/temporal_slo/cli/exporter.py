@@ -18,10 +18,10 @@ EXPORTER_OPTIONS: Final = {
     "namespace-filter": ("PATTERN", settings.DEFAULT_NAMESPACE_FILTER, "which of all namespaces, for example 'shop-*'"),
     "poll-interval": ("DURATION", settings.DEFAULT_POLL_INTERVAL, "time from one poll of visibility to the next"),
     "spec": ("PATH", "none", f"SLO specs: files or folders, several divided by {os.pathsep!r}"),
-    "since": (
+    "backfill": (
         "DURATION",
-        "none",
-        "also count what closed before, so far back, for example 30d; 'retention' for all there is",
+        "off",
+        "also ingest runs that closed before the first start, e.g. 30d; 'retention' for all the server still has",
     ),
     "sources": (
         "NAME=DURATION,…",

@@ -7,7 +7,7 @@ from temporal_slo import settings
 from temporal_slo.cli.common import OK, Context
 
 
-def _add_backfill(parser: argparse.ArgumentParser) -> None:
+def _add_history_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--openmetrics", metavar="FILE", required=True, help="the file to write, which is not there yet"
     )
@@ -23,7 +23,7 @@ def _add_backfill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", metavar="DURATION", default="1m", help="between two samples; default %(default)s")
 
 
-def _backfill(args: argparse.Namespace, context: Context) -> int:
+def _history_export(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.exporter.history_export import command  # noqa: PLC0415 needs the monitor extra, which workers lack
     from temporal_slo.spec.load import load  # noqa: PLC0415 as above
 

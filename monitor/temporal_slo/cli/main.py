@@ -24,7 +24,7 @@ from temporal_slo.cli.common import (
 from temporal_slo.cli.demo import _demo, add_demo
 from temporal_slo.cli.exporter import _add_exporter, _exporter
 from temporal_slo.cli.generate import _generate, add_generate
-from temporal_slo.cli.history_export import _add_backfill, _backfill
+from temporal_slo.cli.history_export import _add_history_export, _history_export
 from temporal_slo.cli.reference import _add_load, _add_worker, _load, _worker
 from temporal_slo.cli.specs import _schema, _validate, add_paths
 from temporal_slo.errors import TemporalSloError, UsageError
@@ -98,7 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_worker(add_command(commands, "worker", _worker, "run the worker of the reference application"))
     _add_load(add_command(commands, "load", _load, "start bookings of the reference application"))
     preview.add(add_command(commands, "preview", _preview, "draw dashboards, without a Grafana"))
-    _add_backfill(add_command(commands, "backfill", _backfill, "write the ledger's past as a file for Prometheus"))
+    _add_history_export(
+        add_command(
+            commands,
+            "history-export",
+            _history_export,
+            "export history from the ledger as an OpenMetrics file for promtool",
+        )
+    )
     return parser
 
 

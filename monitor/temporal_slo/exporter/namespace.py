@@ -143,7 +143,7 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
     judge = Judge(reader, outcomes, state)
     mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
     watches = registry.watches(settings, site)
-    backfill = _backfill(common, site, mirror) if settings.since else None
+    backfill = _backfill(common, site, mirror) if settings.backfill else None
     if backfill:
         watches = (*watches, Watch(namespace, backfill, PROGRESS_INTERVAL))
     gauge = Gauge(requests, budgets, watches, reader if outcomes else None)
@@ -166,7 +166,7 @@ def _backfill(common: Common, site: registry.Site, mirror: Mirror) -> Backfill:
         PacedVisibility(visibility, site.budgets["visibility"], site.requests, bulk=True),
         PacedHistory(history, site.budgets["history"], site.requests, bulk=True),
         judge=judge,
-        since=None if settings.since == RETENTION else settings.since,
+        since=None if settings.backfill == RETENTION else settings.backfill,
         show=common.bar,
     )
 

@@ -109,7 +109,7 @@ RUNBOOKS: Final = {
             "Did an index of visibility lag by more than three minutes?",
             "Does a second exporter share the ledger, or was it restored?",
         ),
-        "What is missing is read again by itself; if drift stays, begin with a new ledger and `--since`.",
+        "What is missing is read again by itself; if drift stays, begin with a new ledger and `--backfill`.",
     ),
     "TemporalSloSpecNotReloaded": Runbook(
         "The spec files changed, and what they are now is refused.",

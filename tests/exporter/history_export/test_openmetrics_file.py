@@ -193,7 +193,7 @@ def test_no_past(tmp_path: Path) -> None:
     path, target = tmp_path / "ledger.db", tmp_path / "past.txt"
     Ledger(f"sqlite:///{path}").close()
     given = {"openmetrics": str(target), "ledger": f"sqlite:///{path}", "temporal_namespace": None, "since": None}
-    with pytest.raises(UsageError, match="has no past to write; run temporal-slo exporter with --since"):
+    with pytest.raises(UsageError, match="has no past to write; run temporal-slo exporter with --backfill"):
         write({"step": "1m", **given}, [], {})
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE ledger SET value = '2' WHERE key = 'schema'")

@@ -1,4 +1,4 @@
-"""The command `temporal-slo backfill`: the ledger's past as a file that Prometheus can take in."""
+"""The command `temporal-slo history-export`: the ledger's past as a file that Prometheus can take in."""
 
 import re
 import time
@@ -63,7 +63,7 @@ def write(
         recorded = recorded_series.families(connection, parts, specs) if specs else ()
         tally = write_families(file, chain(counters.families(connection, parts), recorded))
         if not tally.samples:
-            raise UsageError(OPTION, "the ledger has no past to write", "run temporal-slo exporter with --since")
+            raise UsageError(OPTION, "the ledger has no past to write", "run temporal-slo exporter with --backfill")
         return _told(connection, parts, specs, path, tally)
 
 
@@ -154,7 +154,7 @@ def _told(connection: Connection, parts: Sequence[Part], specs: Sequence[Spec], 
     for part in parts:
         waiting, reached = counters.unfinished(connection, part.namespace)
         if reached is None:
-            lines.append(f"{part.namespace}: no backfill has begun; run temporal-slo exporter with --since")
+            lines.append(f"{part.namespace}: no backfill has begun; run temporal-slo exporter with --backfill")
             continue
         back = f"{datetime.fromtimestamp(reached / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
         lines.append(f"{part.namespace}: read back to {back}" + (f", {waiting} runs still wait" if waiting else ""))
