@@ -3,9 +3,10 @@
 from dataclasses import replace
 from itertools import count
 
-from temporal_slo.runs.counted import Verdict
+from temporal_slo.names.values import RUNNING
+from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.runs.run import RUNNING, Run
+from temporal_slo.runs.run import Run
 
 BEGAN = 1_700_000_000 * SECOND
 """When the mirrors of these tests begin to watch."""
@@ -33,6 +34,6 @@ def close(run: Run, at: float, status: str | None = "completed") -> Run:
     return replace(run, status=status, close_time=closing, duration=closing - run.due_time)
 
 
-def at_once(run: Run) -> Verdict:
+def at_once(run: Run) -> Classification:
     """Count a run as what visibility says, without its close event."""
-    return Verdict(str(run.status), "none")
+    return Classification(str(run.status), "none")

@@ -5,7 +5,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from temporal_slo.runs.run import PAUSED, Run
+from temporal_slo.names.values import PAUSED
+from temporal_slo.runs.run import Run
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Page
 
 

@@ -30,7 +30,7 @@ from temporal_slo.exporter.exposition.renderer import Renderer
 from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, Snapshot
 from temporal_slo.exporter.http import create_app
 from temporal_slo.names.samples import Durations, Exemplified, Histogram, Labels, Rows, Value
-from temporal_slo.runs.counted import BUCKETS, ClosedKey, RunningKey
+from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, RunningKey
 
 STATUSES: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
 ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -58,7 +58,7 @@ class Load:
             counts, total = self._durations[labels].observed
             more = self._random.randrange(len(counts))
             counts = (*counts[:more], counts[more] + 1, *counts[more + 1 :])
-            self._durations[labels] = Histogram(Durations(counts, total + self._random.random()), BUCKETS)
+            self._durations[labels] = Histogram(Durations(counts, total + self._random.random()), BUCKET_BOUNDS_SECONDS)
 
     def snapshot(self) -> Snapshot:
         """Return what to publish."""
@@ -85,8 +85,8 @@ class Load:
         return sum(sum(histogram.observed.counts) for histogram in self._durations.values())
 
     def _histogram(self) -> Histogram:
-        counts = tuple(self._random.randrange(300) for _ in range(len(BUCKETS) + 1))
-        return Histogram(Durations(counts, self._random.random() * 1e4), BUCKETS)
+        counts = tuple(self._random.randrange(300) for _ in range(len(BUCKET_BOUNDS_SECONDS) + 1))
+        return Histogram(Durations(counts, self._random.random() * 1e4), BUCKET_BOUNDS_SECONDS)
 
 
 def by_library(rows: list[Rows]) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from temporal_slo import names
-from temporal_slo.runs.counted import BUCKETS
+from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS
 
 from .bench_scrape import STATUSES, measure, table
 
@@ -21,7 +21,7 @@ def test_scrape_smoke(full_size: bool) -> None:  # noqa: FBT001 a fixture
     families = {family.name: family for family in parsed}
     assert sum(sample.value for sample in families[names.WORKFLOWS_CLOSED.name].samples) == result.closed
     durations = families[names.WORKFLOW_DURATION.name].samples
-    assert len(durations) == types * len(STATUSES) * (len(BUCKETS) + 3)
+    assert len(durations) == types * len(STATUSES) * (len(BUCKET_BOUNDS_SECONDS) + 3)
     assert sum(sample.value for sample in durations if sample.name.endswith("_count")) == result.closed
     assert gzip.decompress(result.bodies["gzip"]).count(b"\n") == result.text.count("\n")
     for kind in ("first", "unchanged", "5 % changed", "all changed"):

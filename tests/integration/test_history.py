@@ -20,7 +20,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.classify.outcome import OutcomeReader
 from temporal_slo.exporter.classify.payloads import RemoteCodec, converter_decode, load_converter
-from temporal_slo.exporter.classify.status import Verdict, needs_event, verdict
+from temporal_slo.exporter.classify.status import needs_event, verdict
+from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.run import Run
 from temporal_slo.servers.process import LOOPBACK, free_port, until
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
@@ -53,7 +54,7 @@ class Namespace:
 
         return await until(found, deadline=60, what=f"{count} closed runs")
 
-    async def judged(self, run: Run) -> Verdict:
+    async def judged(self, run: Run) -> Classification:
         """What a closed run is counted as."""
         status, type_ = str(run.status), run.workflow_type
         if not needs_event(status, outcome=self.reader.wants(type_)):
@@ -62,7 +63,7 @@ class Namespace:
         outcome = await self.reader.read(type_, run.workflow_id, event)
         return verdict(status, event, str(outcome))
 
-    async def verdicts(self, count: int) -> list[Verdict]:
+    async def verdicts(self, count: int) -> list[Classification]:
         """Wait for so many closed runs and return what they are counted as, oldest first."""
         return [await self.judged(run) for run in reversed(await self.closed(count))]
 
@@ -137,7 +138,7 @@ async def test_cron(temporal: Temporal) -> None:
 
         await until(both, deadline=30, what="a run of each")
         judged = [each for each in await namespace.verdicts(2) if each.status != "terminated"]
-        assert set(judged) == {Verdict("completed", "good"), Verdict("retried", "none", "CardDeclined")}
+        assert set(judged) == {Classification("completed", "good"), Classification("retried", "none", "CardDeclined")}
 
 
 async def test_gone(temporal: Temporal) -> None:
@@ -190,7 +191,7 @@ async def test_raw_history(tmp_path: Path) -> None:
         (run,) = await Namespace(client, default()).closed(1)
         event = await TemporalHistory(client, "default").close_event("w", run.run_id)
         assert event
-        assert verdict("terminated", event) == Verdict("terminated", "none", "terminated")
+        assert verdict("terminated", event) == Classification("terminated", "none", "terminated")
     finally:
         server.child.stop()
 
@@ -200,9 +201,9 @@ async def test_encrypted(temporal: Temporal) -> None:
     ours = load_converter("tests.integration.endings:CONVERTER", "--data-converter")
     async with watched(temporal, workers=endings.CONVERTER, ours=ours) as namespace:
         await namespace.bring_about("completed_bad")
-        assert await namespace.verdicts(1) == [Verdict("completed", "bad")]
+        assert await namespace.verdicts(1) == [Classification("completed", "bad")]
         without = Namespace(namespace.client, default())
-        assert await without.verdicts(1) == [Verdict("completed", "unknown")]
+        assert await without.verdicts(1) == [Classification("completed", "unknown")]
         assert without.reader.undecodable == 1
 
 
@@ -245,7 +246,7 @@ async def test_codec_endpoint(temporal: Temporal) -> None:
         with codec_server() as endpoint:
             codec = RemoteCodec(endpoint, namespace.client.namespace)
             remote = Namespace(namespace.client, DataConverter(payload_codec=codec))
-            assert await remote.judged(run) == Verdict("completed", "excluded")
+            assert await remote.judged(run) == Classification("completed", "excluded")
         event = await remote.history.close_event(run.workflow_id, run.run_id)
         assert await remote.reader.read(run.workflow_type, run.workflow_id, event) is None
         assert remote.reader.undecodable == 0

@@ -13,9 +13,10 @@ from temporalio.common import MetricMeter
 from temporal_slo import names
 from temporal_slo.errors import UsageError
 from temporal_slo.interceptor import Objective, OutcomeExpression, SLOInterceptor, SLOPlugin, prometheus_runtime
-from temporal_slo.interceptor._labels import Bounded
 from temporal_slo.interceptor._recorder import Recorder
 from temporal_slo.interceptor._rules import rules
+
+from .metrics import Metrics
 
 SPEC = Path(__file__).parents[2] / "deploy" / "slos" / "volteryde.yaml"
 ANY = cast("Any", None)
@@ -107,31 +108,36 @@ def test_arguments_replace_what_the_spec_says() -> None:
     assert rules([given], {}, SPEC, None).of(*where).objectives == (given,)
 
 
-def test_values_are_bounded() -> None:
-    """Past the limit a value becomes `other`; it is short, printable, and each replacement is told."""
-    replaced: list[tuple[str, str]] = []
-    bounded = Bounded(2, replaced.append)
-    key = ("metric", "failure_type")
-    assert [bounded(key, value) for value in ("A", "B", "C", "A", "none", "D")] == [
-        "A",
-        "B",
-        "other",
-        "A",
-        "none",
-        "other",
-    ]
-    assert replaced == [key, key]
-    assert bounded(("other metric", "failure_type"), "x\n" + "y" * 500) == "x" + "y" * 99
+def test_values_are_bounded(metrics: Metrics, queue: str) -> None:
+    """Above the limit a value becomes `other`, which is counted; an empty value is `none`."""
+    recorder = Recorder(metrics.runtime.metric_meter, "ns", {}, 2)
+    before = metrics.counts(names.WORKER_BOUNDED).get(("failure_type",), 0)
+    for type_ in ("A", "B", "C", "A", "none", "", "D"):
+        recorder.count(names.WORKFLOW_TASK_FAILURES, "T", queue, type_)
+    assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == {
+        ("T", "A"): 2,
+        ("T", "B"): 1,
+        ("T", "other"): 2,
+        ("T", "none"): 2,
+    }
+    assert metrics.counts(names.WORKER_BOUNDED)[("failure_type",)] == before + 2
 
 
-def test_named_types_are_kept() -> None:
-    """What an SLO names is kept past the limit, whatever came first; failures may not borrow such a name."""
-    promised = rules([objective(workflow="Promised")], {"Judged": str}, SPEC, None).named
-    assert {"Promised", "Judged", "BookRideWorkflow"} <= promised
-    bounded = Bounded(1, lambda _: None, promised)
-    types = [bounded(("metric", "workflow_type"), value) for value in ("A", "B", "Promised", "Judged", "A")]
-    assert types == ["A", "other", "Promised", "Judged", "A"]
-    assert [bounded(("metric", "failure_type"), value) for value in ("A", "Promised")] == ["A", "other"]
+def test_named_types_are_kept(metrics: Metrics, queue: str) -> None:
+    """What an SLO names is kept above the limit, whatever came first; failure types may not use such a name."""
+    named = rules([objective(workflow="Named")], {"Judged": str}, SPEC, None).named
+    assert {"Named", "Judged", "BookRideWorkflow"} <= named
+    recorder = Recorder(metrics.runtime.metric_meter, "ns", {}, 1, named=named)
+    for type_ in ("A", "B", "Named", "Judged", "A"):
+        recorder.count(names.WORKFLOW_TASK_FAILURES, type_, queue, "E")
+    recorder.count(names.WORKFLOW_TASK_FAILURES, "A", queue, "Named")
+    assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == {
+        ("A", "E"): 2,
+        ("other", "E"): 1,
+        ("Named", "E"): 1,
+        ("Judged", "E"): 1,
+        ("A", "other"): 1,
+    }
 
 
 def test_label_counts_must_fit() -> None:

@@ -10,7 +10,7 @@ from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_BAD_RUNS, KEEP_DAYS
 from temporal_slo.ledger.state import State
-from temporal_slo.runs.counted import Verdict
+from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import HOUR, SECOND
 from temporal_slo.spec.events import broken
 from temporal_slo.spec.model import Latency, Overdue, Success
@@ -79,7 +79,7 @@ def spending(*moments: int, **changes: object) -> Change:
     assert tells
     state = State(promises=(Promise("all", ("Ride",), None, tells), Promise("queue", ("Ride",), "rides", tells)))
     runs = [closed(at, "failed", **changes) for at in moments]
-    return Change(counted=[state.counted(run, Verdict("failed", "none", "Refused")) for run in runs])
+    return Change(counted=[state.counted(run, Classification("failed", "none", "Refused")) for run in runs])
 
 
 async def test_kept(ledger: Ledger, ledger_url: str) -> None:

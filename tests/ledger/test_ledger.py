@@ -14,7 +14,7 @@ from temporal_slo.ledger import lock, opening
 from temporal_slo.ledger.change import Change, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_SEEN
-from temporal_slo.runs.counted import ClosedKey, Counted, Verdict
+from temporal_slo.runs.counted import Classification, ClosedKey, Counted
 from temporal_slo.runs.microseconds import SECOND
 from tests.conftest import restore_copy
 from tests.run_factory import BEGAN, closed, running
@@ -30,7 +30,7 @@ def url(path: Path) -> str:
 def counting(*runs: float) -> Change:
     """A change that counts runs that closed at these seconds."""
     rows = [closed(at) for at in runs]
-    return Change(seen=rows, counted=[Counted(run, Verdict("completed", "none"), 10_000) for run in rows])
+    return Change(seen=rows, counted=[Counted(run, Classification("completed", "none"), 10_000) for run in rows])
 
 
 async def test_round_trip(ledger_url: str) -> None:

@@ -8,7 +8,7 @@ from temporal_slo.ledger import schema
 from temporal_slo.ledger.change import MINUTES, Change, Gap, Judged, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_DAYS
-from temporal_slo.runs.counted import Counted, RunningKey, Verdict
+from temporal_slo.runs.counted import Classification, Counted, RunningKey
 from temporal_slo.runs.microseconds import HOUR, MINUTE
 from tests.conftest import query, restore_copy
 from tests.run_factory import BEGAN, close, closed, running
@@ -38,7 +38,7 @@ def fill(connection: Connection) -> None:
 
 def everything() -> Change:
     """A change with a row for every table."""
-    failed = Counted(closed(1, "failed"), Verdict("failed", "none", "Refused"), 10_000, ("slo",))
+    failed = Counted(closed(1, "failed"), Classification("failed", "none", "Refused"), 10_000, ("slo",))
     return Change(
         seen=[failed.run],
         counted=[failed],

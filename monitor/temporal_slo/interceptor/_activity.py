@@ -1,7 +1,7 @@
 """The interceptor of activities: one call is one attempt."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import CancelledError
@@ -10,10 +10,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from temporal_slo import names
 from temporal_slo.interceptor._failures import error_type
 from temporal_slo.interceptor._host import Host
-from temporal_slo.interceptor._labels import NONE
 from temporal_slo.interceptor._recorder import Recorder, harmless
-
-PENDING: Final = "pending"
+from temporal_slo.names.values import CANCELED, COMPLETED, FAILED, NONE, PENDING, TIMED_OUT
 
 
 class ActivityInbound(ActivityInboundInterceptor):
@@ -73,18 +71,18 @@ def _labels(info: activity.Info) -> tuple[str, str, str]:
 def _ending(error: BaseException | None) -> tuple[str, str]:
     """Return the outcome and the failure type of an attempt, as the SDK will report it."""
     if error is None:
-        return "completed", NONE
+        return COMPLETED, NONE
     if type(error).__name__ == "_CompleteAsyncError":
         return PENDING, NONE
     if isinstance(error, asyncio.CancelledError | CancelledError):
         return _canceled(error, activity.cancellation_details())
-    return "failed", error_type(error)
+    return FAILED, error_type(error)
 
 
 def _canceled(error: BaseException, details: activity.ActivityCancellationDetails | None) -> tuple[str, str]:
     # Raised by the activity itself, without having been asked to: a failure like any other.
     if details is None:
-        return "failed", error_type(error)
+        return FAILED, error_type(error)
     if details.paused or getattr(details, "reset", False):
-        return "failed", "ActivityPause" if details.paused else "ActivityReset"
-    return ("timed_out", NONE) if details.timed_out else ("canceled", NONE)
+        return FAILED, "ActivityPause" if details.paused else "ActivityReset"
+    return (TIMED_OUT, NONE) if details.timed_out else (CANCELED, NONE)

@@ -6,7 +6,7 @@ from temporalio.api.enums.v1 import TimeoutType
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
-from temporal_slo.runs.failure_types import _timeout
+from temporal_slo.runs.failure_types import timeout_type
 
 _RENAMED: Final = {"CancelledError": "CanceledError"}
 
@@ -18,7 +18,7 @@ def error_type(error: BaseException) -> str:
     if isinstance(error, ApplicationError):
         return error.type or "ApplicationError"
     if isinstance(error, TemporalTimeoutError):
-        return _timeout(TimeoutType.ValueType(error.type or 0))
+        return timeout_type(TimeoutType.ValueType(error.type or 0))
     name = type(error).__name__
     return _RENAMED.get(name, name) if isinstance(error, FailureError) else name
 

@@ -8,12 +8,9 @@ from typing import Any, Final
 from temporalio.api.common.v1 import Payload
 
 from temporal_slo.errors import UsageError
-from temporal_slo.interceptor._labels import NONE
+from temporal_slo.names.values import BAD, EXCLUDED, GOOD, NONE, UNKNOWN
+from temporal_slo.runs.outcome_rule import outcome_rule
 
-GOOD: Final = "good"
-BAD: Final = "bad"
-EXCLUDED: Final = "excluded"
-UNKNOWN: Final = "unknown"
 OUTCOMES: Final = frozenset({GOOD, BAD, EXCLUDED, UNKNOWN, NONE})
 
 _JSON: Final = frozenset({b"json/plain", b"json/protobuf"})
@@ -68,30 +65,17 @@ def expression_reader(outcome: OutcomeExpression) -> PayloadReader:
         UsageError: The expression is none, or jmespath is not installed.
     """
     try:
-        import jmespath  # noqa: PLC0415 not in the base install, which workers without expressions have
-        from jmespath.exceptions import JMESPathError  # noqa: PLC0415
+        rule = outcome_rule(outcome.expression, good=outcome.good, bad=outcome.bad, excluded=outcome.excluded)
     except ModuleNotFoundError as error:
         raise UsageError("OutcomeExpression", "needs the package jmespath", INSTALL) from error
-    try:
-        search = jmespath.compile(outcome.expression).search
-    except (JMESPathError, TypeError, AttributeError) as error:
+    except ValueError as error:
         what = f"{outcome.expression!r} is not a JMESPath expression"
         raise UsageError("OutcomeExpression", what, "write for example 'status'") from error
-    kinds = {GOOD: outcome.good, BAD: outcome.bad, EXCLUDED: outcome.excluded}
-    known = {value: kind for kind, values in kinds.items() for value in values}
 
     def read(payload: Payload) -> str:
-        if payload.metadata.get("encoding") not in _JSON:
-            return UNKNOWN
-        return known.get(_text(search(json.loads(payload.data))) or "", UNKNOWN)
+        return rule(json.loads(payload.data)) if payload.metadata.get("encoding") in _JSON else UNKNOWN
 
     return read
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, bool | int | float) else None
 
 
 def checked(outcome: object) -> str:

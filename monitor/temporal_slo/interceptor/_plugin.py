@@ -26,17 +26,16 @@ from temporal_slo.errors import UsageError
 from temporal_slo.interceptor import _protocol
 from temporal_slo.interceptor._activity import ActivityInbound
 from temporal_slo.interceptor._host import VALUES_MAX, Host, Options
-from temporal_slo.interceptor._outcomes import UNKNOWN, OutcomeExpression, OutcomeFunction
+from temporal_slo.interceptor._outcomes import OutcomeExpression, OutcomeFunction
 from temporal_slo.interceptor._rules import Objective, SpecPath
 from temporal_slo.interceptor._runner import is_watching, passing_through, watching
 from temporal_slo.interceptor._runtime import counter_suffix
 from temporal_slo.interceptor._workflow import RUN, WorkflowInbound
+from temporal_slo.names.values import EXACT, NO, NONE, REPLAY_SAFE, UNKNOWN
 
 C = TypeVar("C", WorkerConfig, ReplayerConfig)
 
 SETTLE_INTERVAL: Final = 1.0
-EXACT: Final = "exact"
-REPLAY_SAFE: Final = "replay_safe"
 
 log = logging.getLogger("temporal_slo.interceptor")
 
@@ -179,7 +178,7 @@ class SLOPlugin(SimplePlugin):
             )
         reason = _obstacle(config)
         converter = config["client"].data_converter.payload_converter
-        return _configured(config, host, converter, watch=reason != "protocol", two_phase=reason == "none")
+        return _configured(config, host, converter, watch=reason != "protocol", two_phase=reason == NONE)
 
     async def run_worker(self, worker: worker.Worker, next: Callable[[worker.Worker], Awaitable[None]]) -> None:  # noqa: A002
         """See base class."""
@@ -222,7 +221,7 @@ def _obstacle(config: WorkerConfig) -> str:
     if not config.get("max_cached_workflows", 1):
         return "no_cache"
     # Instances are not told of evictions then.
-    return "unsafe_eviction" if config.get("disable_safe_workflow_eviction") else "none"
+    return "unsafe_eviction" if config.get("disable_safe_workflow_eviction") else NONE
 
 
 def _announce(host: Host, worker: worker.Worker) -> None:
@@ -233,9 +232,9 @@ def _announce(host: Host, worker: worker.Worker) -> None:
             return
         runners = config["workflow_runner"], config["unsandboxed_workflow_runner"]
         reason = _obstacle(config)
-        if reason == "none" and not all(map(is_watching, runners)):
+        if reason == NONE and not all(map(is_watching, runners)):
             reason = "runner"
-        if reason != "none":
+        if reason != NONE:
             log.warning(
                 "workflow ends on %s are counted replay-safe, not exactly (%s): a final task that is executed again"
                 " counts again",
@@ -244,12 +243,12 @@ def _announce(host: Host, worker: worker.Worker) -> None:
             )
         host.named.update(_registered(config))
         recorder = host.recorder(namespace)
-        recorder.info(names.WORKER_INFO, task_queue, EXACT if reason == "none" else REPLAY_SAFE, reason, _version())
+        recorder.info(names.WORKER_INFO, task_queue, EXACT if reason == NONE else REPLAY_SAFE, reason, _version())
         # A series that begins at 1 has not increased.
         for type_ in host.options.rules.types(namespace):
             for objective in host.options.rules.of(namespace, type_, task_queue).objectives:
                 for family in (names.WORKFLOW_OBJECTIVE, names.WORKFLOW_WITHIN_OBJECTIVE):
-                    recorder.count(family, type_, task_queue, "no", objective.slo, by=0)
+                    recorder.count(family, type_, task_queue, NO, objective.slo, by=0)
     except Exception as error:  # noqa: BLE001 a worker must start all the same
         host.failed("configure", namespace, error)
 

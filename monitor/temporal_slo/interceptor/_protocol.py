@@ -14,11 +14,13 @@ from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance
 
+from temporal_slo.names.values import CANCELED, COMPLETED, CONTINUED_AS_NEW, FAILED
+
 ENDS: Final = {
-    "complete_workflow_execution": "completed",
-    "fail_workflow_execution": "failed",
-    "cancel_workflow_execution": "canceled",
-    "continue_as_new_workflow_execution": "continued_as_new",
+    "complete_workflow_execution": COMPLETED,
+    "fail_workflow_execution": FAILED,
+    "cancel_workflow_execution": CANCELED,
+    "continue_as_new_workflow_execution": CONTINUED_AS_NEW,
 }
 """The commands that end a run, and the status that it then has."""
 

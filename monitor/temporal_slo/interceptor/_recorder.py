@@ -10,8 +10,9 @@ from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 from temporalio.common import MetricCounter, MetricHistogramTimedelta, MetricMeter
 
 from temporal_slo import names
-from temporal_slo.interceptor._labels import Bounded
 from temporal_slo.names import Family
+from temporal_slo.names.bounded import BoundedValues, printable
+from temporal_slo.names.values import NONE
 
 P = ParamSpec("P")
 S = TypeVar("S", bound="HasRecorder")
@@ -20,6 +21,9 @@ log = logging.getLogger("temporal_slo.interceptor")
 
 BOUNDED: Final = frozenset({names.WORKFLOW_TYPE, names.TASK_QUEUE, names.ACTIVITY_TYPE, names.FAILURE_TYPE})
 """Labels whose values come from user code."""
+
+NAMED: Final = frozenset({names.WORKFLOW_TYPE, names.ACTIVITY_TYPE})
+"""Labels whose values may be known beforehand, from the worker's own registrations, arguments and specs."""
 
 
 class Recorder:
@@ -48,7 +52,8 @@ class Recorder:
         self._suffix = suffix
         self._meter = meter
         self._constant = {**labels, names.NAMESPACE: namespace}
-        self._bounded = Bounded(limit, self._replaced, named)
+        self._bounded = BoundedValues(limit, always=[NONE], empty=NONE, on_replaced=self._replaced)
+        self._named = named
         self._counters: dict[tuple[str, ...], MetricCounter] = {}
         self._histograms: dict[tuple[str, ...], MetricHistogramTimedelta] = {}
         self._logged: set[str] = set()
@@ -102,9 +107,14 @@ class Recorder:
 
     def _final(self, family: Family, values: tuple[str, ...]) -> tuple[str, ...]:
         pairs = zip(family.labels[1:], values, strict=True)
-        return tuple(
-            self._bounded((family.name, label), value) if label in BOUNDED else value for label, value in pairs
-        )
+        return tuple(self._value(family, label, value) for label, value in pairs)
+
+    def _value(self, family: Family, label: str, value: str) -> str:
+        if label not in BOUNDED:
+            return value
+        if label in NAMED and value in self._named:
+            return printable(value) or NONE
+        return self._bounded((family.name, label), value)
 
     def _attributes(self, family: Family, values: tuple[str, ...]) -> dict[str, str]:
         return {**self._constant, **dict(zip(family.labels[1:], values, strict=True))}

@@ -14,15 +14,22 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 from temporal_slo import names
 from temporal_slo.interceptor._chain import began
 from temporal_slo.interceptor._failures import error_type
-from temporal_slo.interceptor._labels import NONE
-from temporal_slo.interceptor._outcomes import BAD, EXCLUDED, UNKNOWN, OutcomeFunction, checked
+from temporal_slo.interceptor._outcomes import OutcomeFunction, checked
 from temporal_slo.interceptor._recorder import Recorder, harmless
 from temporal_slo.interceptor._rules import Rules
+from temporal_slo.names.values import (
+    BAD,
+    CANCELED,
+    COMPLETED,
+    CONTINUED_AS_NEW,
+    EXCLUDED,
+    FAILED,
+    NO,
+    NONE,
+    UNKNOWN,
+    YES,
+)
 
-COMPLETED: Final = "completed"
-FAILED: Final = "failed"
-CANCELED: Final = "canceled"
-CONTINUED: Final = "continued_as_new"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 COUNTING: Final = frozenset({COMPLETED, FAILED})
@@ -67,7 +74,7 @@ class Run:
         self.began = began(info)
         self._rule = rules.of(info.namespace, info.workflow_type, info.task_queue)
         self._labels = (info.workflow_type, info.task_queue)
-        self._child = "yes" if info.parent else "no"
+        self._child = YES if info.parent else NO
         self._outcome = UNKNOWN if self._rule.has_outcome else NONE
 
     @harmless("outcome")
@@ -81,7 +88,7 @@ class Run:
         """Count an end."""
         labels = (*self._labels, self._child)
         self.recorder.count(names.WORKFLOW_ENDS, *labels, end.status, end.outcome, end.failure_type)
-        if end.status == CONTINUED:
+        if end.status == CONTINUED_AS_NEW:
             return
         latency = end.at - self.began
         self.recorder.observe(names.WORKFLOW_LATENCY, latency, *labels, end.status)
@@ -140,7 +147,7 @@ class InterceptedRun(Run):
         if self._silent():
             return
         if isinstance(error, workflow.ContinueAsNewError):
-            self._end(End(CONTINUED, workflow.now()))
+            self._end(End(CONTINUED_AS_NEW, workflow.now()))
         # Nothing else: a GeneratorExit is thrown into instances that are garbage-collected, in whatever thread.
         elif isinstance(error, Exception | asyncio.CancelledError):
             self._failed(error)

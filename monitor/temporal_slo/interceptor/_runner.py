@@ -15,7 +15,7 @@ from temporal_slo.interceptor._host import Host
 from temporal_slo.interceptor._watched import WatchedRun
 from temporal_slo.interceptor._workflow import RUN
 
-PASSED_THROUGH: Final = ("temporal_slo.errors", "temporal_slo.interceptor", "temporal_slo.names")
+PASSED_THROUGH: Final = ("temporal_slo.errors", "temporal_slo.interceptor", "temporal_slo.names", "temporal_slo.runs")
 """Not the package whole: workflows of the reference application are in it, and belong into the sandbox."""
 
 WATCHES: Final = "__temporal_slo_watches__"

@@ -15,11 +15,11 @@ from temporal_slo import names
 from temporal_slo.interceptor import _protocol
 from temporal_slo.interceptor._chain import began
 from temporal_slo.interceptor._held import Held
-from temporal_slo.interceptor._labels import NONE
 from temporal_slo.interceptor._recorder import Recorder, harmless
 from temporal_slo.interceptor._rules import Rules
-from temporal_slo.interceptor._run import CANCELED, COMPLETED, FAILED, End, Run, TaskClock, judged, retryable
-from temporal_slo.runs.failure_types import UNKNOWN, failure_type, innermost
+from temporal_slo.interceptor._run import End, Run, TaskClock, judged, retryable
+from temporal_slo.names.values import CANCELED, COMPLETED, FAILED, NONE, TIMED_OUT, UNKNOWN
+from temporal_slo.runs.failure_types import failure_type, innermost
 
 DEADLOCK: Final = "PotentialDeadlock"
 NONDETERMINISM: Final = "NondeterminismError"
@@ -219,4 +219,4 @@ def _ending_of(status: str | None, result: ActivityResolution) -> tuple[str, str
         return CANCELED, NONE
     failure = result.failed.failure
     timed_out = innermost(failure).HasField("timeout_failure_info")
-    return "timed_out" if timed_out else FAILED, failure_type(failure)
+    return TIMED_OUT if timed_out else FAILED, failure_type(failure)

@@ -14,9 +14,9 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.reads import chunks
 from temporal_slo.runs.counted import Counted
 from temporal_slo.runs.microseconds import MINUTE
-from temporal_slo.runs.run import LATE_SWEEP, Run
+from temporal_slo.runs.run import SWEEP_OVERLAP, Run
 
-YOUNG: Final = LATE_SWEEP
+YOUNG: Final = SWEEP_OVERLAP
 """How long before counting began a run must have closed to be surely visible by then."""
 
 Place = tuple[int, str]

@@ -8,10 +8,18 @@ from typing import NamedTuple
 from temporal_slo.exporter.mirror.slo_rules import OverdueRule, Promise
 from temporal_slo.ledger.change import MINUTES, Change, Gap, Position
 from temporal_slo.names.samples import Exemplar
-from temporal_slo.names.values import BAD
-from temporal_slo.runs.counted import EDGES, ClosedKey, Counted, FailureKey, RunningKey, Verdict, bucket
+from temporal_slo.names.values import BAD, PAUSED
+from temporal_slo.runs.counted import (
+    BUCKET_BOUNDS_MS,
+    Classification,
+    ClosedKey,
+    Counted,
+    FailureKey,
+    RunningKey,
+    bucket,
+)
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.runs.run import PAUSED, Run
+from temporal_slo.runs.run import Run
 
 
 class OpenRun(NamedTuple):
@@ -82,7 +90,7 @@ class State:
     long: dict[str, LongRun] = field(default_factory=dict)
     minutes: dict[str, Minutes] = field(default_factory=dict)
     drift: int | None = None
-    edges: tuple[int, ...] = EDGES
+    edges: tuple[int, ...] = BUCKET_BOUNDS_MS
     overdue: tuple[OverdueRule, ...] = ()
     promises: tuple[Promise, ...] = ()
     latencies: Mapping[str, int] = field(default_factory=dict)
@@ -91,7 +99,7 @@ class State:
     exemplars: dict[ClosedKey | FailureKey, Exemplar] = field(default_factory=dict)
     tell_ids: bool = True
 
-    def counted(self, run: Run, verdict: Verdict) -> Counted:
+    def counted(self, run: Run, verdict: Classification) -> Counted:
         """Return *run* as it is to be counted."""
         spent = tuple(
             promise.slo
@@ -116,7 +124,7 @@ class State:
             histogram = self.closed.setdefault(counted.key, Histogram())
             histogram.counts[counted.bucket] += 1
             histogram.duration += counted.run.duration
-            if counted.verdict.failure_type:
+            if counted.classification.failure_type:
                 self.failures[counted.failure] += 1
             if self.tell_ids:
                 self._exemplify(counted)
@@ -129,7 +137,7 @@ class State:
         self._apply_minutes(change)
 
     def _exemplify(self, counted: Counted) -> None:
-        run, (_, outcome, failure_type) = counted.run, counted.verdict
+        run, (_, outcome, failure_type) = counted.run, counted.classification
         closed = run.close_time / SECOND
         keys = (counted.key, counted.failure) if failure_type else (counted.key,) if outcome == BAD else ()
         for key in keys:

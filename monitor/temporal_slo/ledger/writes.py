@@ -8,9 +8,10 @@ from sqlalchemy import Table
 
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.change import Change
+from temporal_slo.names.values import PAUSED
 from temporal_slo.runs.counted import ClosedKey, FailureKey
 from temporal_slo.runs.microseconds import MINUTE
-from temporal_slo.runs.run import PAUSED, Run
+from temporal_slo.runs.run import Run
 
 Rows = Iterator[dict[str, Any]]
 
@@ -45,7 +46,7 @@ def increments(change: Change) -> Iterator[tuple[Table, Rows]]:
         counts[counted.key, edge] += 1
         durations[counted.key, edge] += counted.run.duration
         minutes[counted.key, edge, counted.run.close_time // MINUTE] += 1
-        if counted.verdict.failure_type:
+        if counted.classification.failure_type:
             failures[counted.failure] += 1
     yield (
         schema.closed_totals,

@@ -1,4 +1,4 @@
-"""Label values: run statuses, business outcomes, and what stands for values that are unknown or too many."""
+"""Label values: statuses, outcomes, and the values that stand for unknown or surplus ones."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ CONTINUED_AS_NEW: Final = "continued_as_new"
 TIMED_OUT: Final = "timed_out"
 
 RETRIED: Final = "retried"
-"""Status of a failed or timed-out run that has a successor: the workflow has not ended yet."""
+"""Status of a failed or timed-out run that has a successor: the workflow execution has not ended yet."""
 
 RESET: Final = "reset"
 """Status of a run that a reset replaced."""
@@ -20,13 +20,25 @@ RESET: Final = "reset"
 PARENT_CLOSE: Final = "parent_close"
 """Failure type of a run that its parent's close policy terminated."""
 
+PENDING: Final = "pending"
+"""Outcome of an activity attempt that is completed asynchronously, outside the worker."""
+
 GOOD: Final = "good"
 BAD: Final = "bad"
 EXCLUDED: Final = "excluded"
 
 NONE: Final = "none"
-"""Outcome of a run whose workflow type has no business outcome in the spec."""
+"""Stands for a value that does not apply, such as the outcome of a workflow type without outcomes in the spec."""
 
 UNKNOWN: Final = "unknown"
 OTHER: Final = "other"
 """Stands for every value beyond a limit."""
+
+YES: Final = "yes"
+NO: Final = "no"
+
+EXACT: Final = "exact"
+"""Workflow ends are counted when the server has accepted them."""
+
+REPLAY_SAFE: Final = "replay_safe"
+"""Workflow ends are counted when workflow code ends; a final workflow task that is executed again counts again."""

@@ -6,17 +6,20 @@ from typing import Final, NamedTuple
 
 from temporal_slo.runs.run import Run
 
-BUCKETS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0)
-"""Upper edges of the duration buckets, in seconds: from an interactive call to a workflow of a day."""
+BUCKET_BOUNDS_SECONDS: Final = (
+    *(0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+    *(600.0, 1800.0, 3600.0, 21600.0, 86400.0),
+)
+"""Upper bounds of the duration buckets, from an interactive call to a workflow that takes a day."""
 
-EDGES: Final = tuple(round(edge * 1000) for edge in BUCKETS)
+BUCKET_BOUNDS_MS: Final = tuple(round(seconds * 1000) for seconds in BUCKET_BOUNDS_SECONDS)
 
-ABOVE: Final = -1
-"""The bucket of durations above every edge."""
+INF_BUCKET: Final = -1
+"""The bucket of durations above every bound."""
 
 
 class ClosedKey(NamedTuple):
-    """What closed runs are counted by."""
+    """Labels of a series of closed runs."""
 
     workflow_type: str
     task_queue: str
@@ -25,22 +28,22 @@ class ClosedKey(NamedTuple):
 
 
 class RunningKey(NamedTuple):
-    """What open runs are counted by."""
+    """Labels of a series of open runs."""
 
     workflow_type: str
     task_queue: str
 
 
 class FailureKey(NamedTuple):
-    """What failures are counted by."""
+    """Labels of a series of failures."""
 
     workflow_type: str
     status: str
     failure_type: str
 
 
-class Verdict(NamedTuple):
-    """What a closed run is counted as; the failure type is empty if there is none."""
+class Classification(NamedTuple):
+    """Status, outcome and failure type that a closed run is counted under; no failure type is an empty text."""
 
     status: str
     outcome: str
@@ -48,37 +51,52 @@ class Verdict(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """A closed run, what it is counted as, the bucket of its duration, and the SLOs whose budget it spent."""
+    """A closed run with everything that it is counted under.
+
+    Attributes:
+        bucket: Upper bound of its duration bucket in milliseconds, or `INF_BUCKET`.
+        spent: Names of the SLOs whose error budget it consumed.
+    """
 
     run: Run
-    verdict: Verdict
+    classification: Classification
     bucket: int
     spent: tuple[str, ...] = ()
 
     @property
     def key(self) -> ClosedKey:
-        """The series that it is counted in."""
-        return ClosedKey(self.run.workflow_type, self.run.task_queue, self.verdict.status, self.verdict.outcome)
+        """The series of closed runs that counts it."""
+        status, outcome, _ = self.classification
+        return ClosedKey(self.run.workflow_type, self.run.task_queue, status, outcome)
 
     @property
     def failure(self) -> FailureKey:
-        """The series of failures that it is counted in, if it has a failure type."""
-        return FailureKey(self.run.workflow_type, self.verdict.status, self.verdict.failure_type)
+        """The series of failures that counts it, if it has a failure type."""
+        return FailureKey(self.run.workflow_type, self.classification.status, self.classification.failure_type)
 
 
-def bucket(duration: int, edges: Iterable[int]) -> int:
-    """Return the bucket of a duration in microseconds among *edges*: its upper edge in milliseconds, or ABOVE."""
-    return next((edge for edge in edges if duration <= edge * 1000), ABOVE)
+def bucket(duration: int, bounds: Iterable[int]) -> int:
+    """Return the bucket of a duration: its upper bound, or `INF_BUCKET`.
 
-
-def cumulative(counts: Counter[int], edges: Iterable[int]) -> tuple[int, ...]:
-    """Return how many runs lie in each bucket of *edges* (milliseconds, rising) and above, not cumulative.
-
-    Runs counted under an edge that is no more belong to the next one above, which they do not exceed either.
+    Args:
+        duration: Microseconds.
+        bounds: Upper bounds in milliseconds, ascending.
     """
-    kept = [*edges, float("inf")]
-    slots = [0] * len(kept)
-    for edge, count in counts.items():
-        value = float("inf") if edge == ABOVE else edge
-        slots[next(index for index, upper in enumerate(kept) if value <= upper)] += count
+    return next((bound for bound in bounds if duration <= bound * 1000), INF_BUCKET)
+
+
+def bucket_counts(counts: Counter[int], bounds: Iterable[int]) -> tuple[int, ...]:
+    """Return the number of runs in each bucket, not cumulative; the last one is above every bound.
+
+    A run that was counted under a bound that is not in *bounds* counts in the next higher bucket, which holds it too.
+
+    Args:
+        counts: Runs by the bucket that they were counted under.
+        bounds: Upper bounds in milliseconds, ascending.
+    """
+    uppers = [*bounds, float("inf")]
+    slots = [0] * len(uppers)
+    for bound, count in counts.items():
+        value = float("inf") if bound == INF_BUCKET else bound
+        slots[next(index for index, upper in enumerate(uppers) if value <= upper)] += count
     return tuple(slots)

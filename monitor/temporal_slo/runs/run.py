@@ -1,37 +1,35 @@
-"""A workflow run as a row of visibility describes it."""
+"""A workflow run, as a visibility row describes it."""
 
 from dataclasses import dataclass
 from typing import Final
 
+from temporal_slo.names.values import CANCELED, COMPLETED, CONTINUED_AS_NEW, FAILED, TERMINATED, TIMED_OUT
 from temporal_slo.runs.microseconds import SECOND
 
-LATE_SWEEP: Final = 180 * SECOND
-"""How late a row may become visible and still be found by the sweep; the grace that the server allows itself."""
-
-RUNNING: Final = "running"
-
-PAUSED: Final = "paused"
+SWEEP_OVERLAP: Final = 180 * SECOND
+"""Overlap of a sweep with the range already read. A row that becomes visible this late is still found: the server
+allows itself as much."""
 
 STATUS_NAMES: Final = {
-    "Completed": "completed",
-    "Failed": "failed",
-    "Canceled": "canceled",
-    "Terminated": "terminated",
-    "ContinuedAsNew": "continued_as_new",
-    "TimedOut": "timed_out",
+    "Completed": COMPLETED,
+    "Failed": FAILED,
+    "Canceled": CANCELED,
+    "Terminated": TERMINATED,
+    "ContinuedAsNew": CONTINUED_AS_NEW,
+    "TimedOut": TIMED_OUT,
 }
-"""Closed statuses as queries and counts of visibility spell them."""
+"""Closed statuses by their spelling in visibility queries and counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A workflow run as a row of visibility tells it; times are whole microseconds of Unix time.
+    """A workflow run, as a visibility row describes it. Times are Unix time in microseconds.
 
     Attributes:
-        status: Temporal's, lower case; None if it is none that we know.
-        due_time: When it was to execute: after its start for cron, retried and delayed runs.
-        close_time: 0 while it is open.
-        duration: Microseconds from due to close; 0 while it is open.
+        status: Temporal's status in lower case; None if this version does not know it.
+        due_time: Scheduled execution time; later than the start for cron, retried and delayed runs.
+        close_time: 0 while the run is open.
+        duration: Microseconds from `due_time` to `close_time`; 0 while the run is open.
     """
 
     run_id: str

@@ -12,7 +12,8 @@ from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, Li
 from temporalio.client import Client
 
 from temporal_slo.errors import TemporalRequestError
-from temporal_slo.runs.run import PAUSED, RUNNING, STATUS_NAMES, Run
+from temporal_slo.names.values import PAUSED, RUNNING
+from temporal_slo.runs.run import STATUS_NAMES, Run
 from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
 
 PAGE_SIZE_MAX: Final = 1000

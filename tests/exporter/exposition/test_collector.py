@@ -9,9 +9,9 @@ from temporal_slo.exporter.exposition.renderer import Exposition, Renderer
 from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, OverdueKey, Snapshot
 from temporal_slo.ledger.change import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
 from temporal_slo.names.samples import Durations, Sample
-from temporal_slo.runs.counted import BUCKETS, ClosedKey, FailureKey, RunningKey
+from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, FailureKey, RunningKey
 
-COUNTS = (3, *[0] * (len(BUCKETS) - 1), 4)
+COUNTS = (3, *[0] * (len(BUCKET_BOUNDS_SECONDS) - 1), 4)
 FIGURES = Figures(
     started={RunningKey("Ride", "rides"): 29},
     closed={ClosedKey("Ride", "rides", "failed", "none"): 7},

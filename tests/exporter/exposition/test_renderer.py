@@ -18,7 +18,7 @@ from prometheus_client.utils import floatToGoString
 from temporal_slo import names
 from temporal_slo.exporter.exposition.renderer import OPENMETRICS, TEXT, WANTED_FOR, Exposition, Renderer, Variant
 from temporal_slo.names.samples import Durations, Exemplar, Exemplified, Histogram, Labels, Value
-from temporal_slo.runs.counted import BUCKETS
+from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS
 
 PROMETHEUS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 TEXT_GZIP, OPENMETRICS_GZIP = Variant(TEXT, gzip=True), Variant(OPENMETRICS, gzip=True)
@@ -176,7 +176,7 @@ def test_whole_text() -> None:
 
 def test_declared_families_parse() -> None:
     """Every family of names.py, its unit included, passes the library's strict OpenMetrics parser."""
-    example = Histogram(Durations((1,) * (len(BUCKETS) + 1), 2.5), BUCKETS)
+    example = Histogram(Durations((1,) * (len(BUCKET_BOUNDS_SECONDS) + 1), 2.5), BUCKET_BOUNDS_SECONDS)
     data = {
         family: {("x",) * len(family.labels): example if family.type == "histogram" else 3}
         for family in names.EXPORTER_FAMILIES

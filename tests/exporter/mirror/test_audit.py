@@ -11,7 +11,7 @@ from temporal_slo.ledger.change import AUDIT, REPAIRED
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_SEEN
 from temporal_slo.ledger.state import State
-from temporal_slo.runs.counted import Verdict
+from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.testing import FakeVisibility
@@ -24,7 +24,7 @@ DUE = (SETTLED + SLICE) // SECOND + 60
 class Audited:
     """A mirror of a fake that is polled and audited at seconds after its beginning."""
 
-    def __init__(self, ledger: Ledger, judge: Callable[[Run], Verdict | None] = at_once) -> None:
+    def __init__(self, ledger: Ledger, judge: Callable[[Run], Classification | None] = at_once) -> None:
         # A run from before: else counting begins with the first run ever.
         self.visibility = FakeVisibility([closed(-10)])
         self.mirror = Mirror("shop", self.visibility, ledger, State(), BEGAN, judge=judge)

@@ -14,7 +14,7 @@ from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.state import State
 from temporal_slo.names.samples import Exemplar, Exemplified, Labels, Value
-from temporal_slo.runs.counted import ClosedKey, FailureKey, Verdict
+from temporal_slo.runs.counted import Classification, ClosedKey, FailureKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.testing import FixedClock
 from tests.exporter.exposition.test_publisher import Marks
@@ -27,7 +27,7 @@ LONGEST = "w" * (EXEMPLAR_LENGTH - len(RUN_ID) - len("run_id") - len("workflow_i
 CLOSED, FAILURE = ClosedKey("Ride", "rides", "failed", "none"), FailureKey("Ride", "failed", "Refused")
 
 
-def counted(state: State, at: float, workflow_id: str, verdict: Verdict) -> None:
+def counted(state: State, at: float, workflow_id: str, verdict: Classification) -> None:
     """Count a run that closed *at* seconds after BEGAN."""
     run = replace(closed(at), workflow_id=workflow_id, run_id=f"run-{workflow_id}")
     state.apply(Change(counted=[state.counted(run, verdict)]))
@@ -111,7 +111,7 @@ def test_no_counter() -> None:
 
 def test_newest() -> None:
     """Of the runs that a series counted, the one that closed last is its exemplar, in whatever order they came."""
-    state, verdict = State(), Verdict("failed", "none", "Refused")
+    state, verdict = State(), Classification("failed", "none", "Refused")
     for at, workflow_id in ((10, "a"), (30, "b"), (20, "c")):
         counted(state, at, workflow_id, verdict)
     wanted = Exemplar("b", "run-b", (BEGAN + 30 * SECOND) / SECOND)
@@ -121,14 +121,14 @@ def test_newest() -> None:
 @pytest.mark.parametrize(
     ("verdict", "series"),
     [
-        (Verdict("timed_out", "none", "TimeoutError:StartToClose"), 2),
-        (Verdict("terminated", "none", "terminated"), 2),
-        (Verdict("completed", "bad"), 1),
-        (Verdict("completed", "good"), 0),
-        (Verdict("canceled", "none"), 0),
+        (Classification("timed_out", "none", "TimeoutError:StartToClose"), 2),
+        (Classification("terminated", "none", "terminated"), 2),
+        (Classification("completed", "bad"), 1),
+        (Classification("completed", "good"), 0),
+        (Classification("canceled", "none"), 0),
     ],
 )
-def test_what_went_wrong(verdict: Verdict, series: int) -> None:
+def test_what_went_wrong(verdict: Classification, series: int) -> None:
     """Runs that failed, timed out, were terminated or ended badly are exemplars; those that went well are none."""
     state = State()
     counted(state, 10, "a", verdict)
@@ -138,7 +138,7 @@ def test_what_went_wrong(verdict: Verdict, series: int) -> None:
 def test_ids_kept_back() -> None:
     """Where ids are not to leave the exporter there are no exemplars, and the counts are the same."""
     state = State(tell_ids=False)
-    counted(state, 10, "a", Verdict("failed", "none", "Refused"))
+    counted(state, 10, "a", Classification("failed", "none", "Refused"))
     known = figures(state, BEGAN)
     assert (dict(known.exemplars), known.closed[CLOSED]) == ({}, 1)
 
@@ -146,7 +146,7 @@ def test_ids_kept_back() -> None:
 async def test_after_its_increment() -> None:
     """As long as a new series is held at 0 it has no exemplar; it comes with the increment."""
     state, board = State(), Board(Marks(), clock=FixedClock())
-    counted(state, 10, "a", Verdict("failed", "none", "Refused"))
+    counted(state, 10, "a", Classification("failed", "none", "Refused"))
     await board.put(Snapshot("shop", figures(state, BEGAN)))
     assert "# {" not in openmetrics(board)
     await board.put(Snapshot("shop", figures(state, BEGAN)))

@@ -13,9 +13,9 @@ from temporal_slo.exporter.mirror.slo_rules import OverdueRule
 from temporal_slo.ledger.change import MINUTES, RECONCILED, UNKNOWN_STATUS, VANISHED, Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
+from temporal_slo.names.values import PAUSED, RUNNING
 from temporal_slo.runs.counted import ClosedKey, RunningKey
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.runs.run import PAUSED, RUNNING
 from temporal_slo.temporal.visibility import Page
 from temporal_slo.testing import FakeVisibility
 from tests.run_factory import BEGAN, at_once, close, closed, running

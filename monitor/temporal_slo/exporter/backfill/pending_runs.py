@@ -9,7 +9,7 @@ from temporal_slo.exporter.classify.classifier import Judge
 from temporal_slo.exporter.classify.pending_runs import DEADLINE
 from temporal_slo.ledger.backfill import Past, PastChange, Place, Progress
 from temporal_slo.ledger.change import Change
-from temporal_slo.runs.counted import Counted, Verdict
+from temporal_slo.runs.counted import Classification, Counted
 from temporal_slo.runs.run import Run
 from temporal_slo.temporal.close_events import History
 
@@ -26,7 +26,9 @@ class PastSettler:
         count: Returns a run as it is to be counted.
     """
 
-    def __init__(self, past: Past, history: History, judge: Judge, count: Callable[[Run, Verdict], Counted]) -> None:
+    def __init__(
+        self, past: Past, history: History, judge: Judge, count: Callable[[Run, Classification], Counted]
+    ) -> None:
         self._past = past
         self._history = history
         self._judge = judge
@@ -59,7 +61,7 @@ class PastSettler:
             beyond = runs[-1].close_time, runs[-1].run_id
         return await self._past.progress()
 
-    async def _find(self, run: Run, now: int) -> tuple[Run, Verdict | None, bool]:
+    async def _find(self, run: Run, now: int) -> tuple[Run, Classification | None, bool]:
         """Return *run*, what it is counted as if that can be told, and whether its close event is gone."""
         event, answered = None, True
         try:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.ledger.backfill import Past, PastChange, Progress
-from temporal_slo.runs.counted import Counted, Verdict
+from temporal_slo.runs.counted import Classification, Counted
 from temporal_slo.runs.run import Run
 from temporal_slo.temporal.rate_limit import OVERLOAD
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Page, Visibility
@@ -41,8 +41,8 @@ class PastReader:
         past: Past,
         visibility: Visibility,
         *,
-        judge: Callable[[Run], Verdict | None],
-        count: Callable[[Run, Verdict], Counted],
+        judge: Callable[[Run], Classification | None],
+        count: Callable[[Run, Classification], Counted],
         floor: int,
         page_size: int = PAGE_SIZE_MAX,
     ) -> None:

@@ -1,17 +1,16 @@
 """The business outcome of a completed run, read from its result."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-import jmespath
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 
 from temporal_slo.exporter.classify.payloads import DECODE_TIMEOUT, CodecAwayError, Decode
-from temporal_slo.names.values import BAD, EXCLUDED, GOOD, NONE, UNKNOWN
+from temporal_slo.names.values import NONE, UNKNOWN
+from temporal_slo.runs.outcome_rule import outcome_rule
 
 UNDECODABLE_MAX: Final = 20
 """Results in a row that can't be decoded, after which no more are tried."""
@@ -53,7 +52,10 @@ class OutcomeReader:
     """
 
     def __init__(self, specs: Mapping[str, Outcome], decode: Decode) -> None:
-        self._rules = {workflow_type: _Rule(spec) for workflow_type, spec in specs.items()}
+        self._rules = {
+            workflow_type: outcome_rule(spec.from_, good=spec.good, bad=spec.bad, excluded=spec.excluded)
+            for workflow_type, spec in specs.items()
+        }
         self._decode = decode
         self._in_a_row = 0
         self.undecodable = 0
@@ -89,7 +91,10 @@ class OutcomeReader:
             self._fail(error)
             return UNKNOWN
         self._in_a_row = 0
-        return self._rules[workflow_type](value)
+        try:
+            return self._rules[workflow_type](value)
+        except Exception:  # noqa: BLE001 the types in the result may be such that jmespath itself fails
+            return UNKNOWN
 
     def _fail(self, error: Exception) -> None:
         self.undecodable += 1
@@ -104,28 +109,6 @@ class OutcomeReader:
                 self._in_a_row,
                 name,
             )
-
-
-class _Rule:
-    def __init__(self, spec: Outcome) -> None:
-        self._expression = jmespath.compile(spec.from_)
-        kinds = {GOOD: spec.good, BAD: spec.bad, EXCLUDED: spec.excluded}
-        self._outcomes: dict[str | None, str] = {
-            value: outcome for outcome, values in kinds.items() for value in values
-        }
-
-    def __call__(self, value: object) -> str:
-        try:
-            found = self._expression.search(value)
-        except Exception:  # noqa: BLE001 the types of the result may be such that jmespath itself stumbles
-            return UNKNOWN
-        return self._outcomes.get(_text(found), UNKNOWN)
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, bool | int | float) else None
 
 
 def _result(event: HistoryEvent | None) -> Payload | None:

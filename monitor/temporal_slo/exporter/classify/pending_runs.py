@@ -12,7 +12,7 @@ from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger.change import GONE, Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.reads import Place, Waiting
-from temporal_slo.runs.counted import Verdict
+from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.temporal.close_events import History
@@ -34,7 +34,7 @@ IDLE: Final = 0.5
 
 log = logging.getLogger(__name__)
 
-Asked = tuple[Run, Verdict | None, bool]
+Asked = tuple[Run, Classification | None, bool]
 """A run, what it is counted as if that can be told, and whether its close event is gone."""
 
 

@@ -8,7 +8,7 @@ from temporal_slo.ledger.change import AUDIT, CLOSED
 from temporal_slo.ledger.state import Histogram, Minutes, State
 from temporal_slo.names.samples import Durations
 from temporal_slo.names.values import NONE
-from temporal_slo.runs.counted import ClosedKey, RunningKey, cumulative
+from temporal_slo.runs.counted import ClosedKey, RunningKey, bucket_counts
 from temporal_slo.runs.microseconds import SECOND
 
 
@@ -99,4 +99,4 @@ def _durations(closed: dict[ClosedKey, Histogram], edges: tuple[int, ...]) -> di
         whole = merged.setdefault(DurationKey(key.workflow_type, key.status, key.outcome), Histogram())
         whole.counts.update(histogram.counts)
         whole.duration += histogram.duration
-    return {key: Durations(cumulative(h.counts, edges), h.duration / SECOND) for key, h in merged.items()}
+    return {key: Durations(bucket_counts(h.counts, edges), h.duration / SECOND) for key, h in merged.items()}

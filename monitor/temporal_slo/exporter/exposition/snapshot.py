@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.names.samples import Durations, Exemplar
-from temporal_slo.runs.counted import BUCKETS, ClosedKey, FailureKey, RunningKey
+from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, FailureKey, RunningKey
 
 
 class DurationKey(NamedTuple):
@@ -48,7 +48,7 @@ class Figures:
     durations: Mapping[DurationKey, Durations] = field(default_factory=dict)
     running: Mapping[RunningKey, int] = field(default_factory=dict)
     oldest_running_age: Mapping[str, float] = field(default_factory=dict)
-    edges: tuple[float, ...] = BUCKETS
+    edges: tuple[float, ...] = BUCKET_BOUNDS_SECONDS
     overdue: Mapping[OverdueKey, int] = field(default_factory=dict)
     paused: Mapping[str, int] = field(default_factory=dict)
     observed_minutes: Mapping[str, int] = field(default_factory=dict)

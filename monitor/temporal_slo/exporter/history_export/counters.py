@@ -21,7 +21,7 @@ from temporal_slo.exporter.history_export.openmetrics_file import (
 )
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.change import CLOSED
-from temporal_slo.runs.counted import EDGES, cumulative
+from temporal_slo.runs.counted import BUCKET_BOUNDS_MS, bucket_counts
 from temporal_slo.runs.microseconds import MINUTE
 
 YIELD: Final = 1000
@@ -57,7 +57,7 @@ def edges(connection: Connection, namespace: str) -> tuple[int, ...]:
     buckets = connection.scalars(
         select(schema.closed_minutes.c.bucket).where(schema.closed_minutes.c.namespace == namespace).distinct()
     )
-    return tuple(sorted({*EDGES, *(bucket for bucket in buckets if bucket > 0)}))
+    return tuple(sorted({*BUCKET_BOUNDS_MS, *(bucket for bucket in buckets if bucket > 0)}))
 
 
 def unfinished(connection: Connection, namespace: str) -> tuple[int, int | None]:
@@ -99,7 +99,7 @@ def _buckets(rows: Iterable[Row[Any]], edges: tuple[int, ...]) -> Iterator[tuple
     for minute, group in _by_minute(rows):
         for row in group:
             counts[row.bucket] += row.runs
-        yield _end(minute), tuple(accumulate(cumulative(counts, edges)))
+        yield _end(minute), tuple(accumulate(bucket_counts(counts, edges)))
 
 
 def _by_minute(rows: Iterable[Row[Any]]) -> Iterator[tuple[int, Iterator[Row[Any]]]]:

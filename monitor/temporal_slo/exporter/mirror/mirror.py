@@ -23,9 +23,10 @@ from temporal_slo.ledger.change import (
 )
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import LongRun, OpenRun, State
-from temporal_slo.runs.counted import RunningKey, Verdict
+from temporal_slo.names.values import PAUSED, RUNNING
+from temporal_slo.runs.counted import Classification, RunningKey
 from temporal_slo.runs.microseconds import MINUTE, SECOND
-from temporal_slo.runs.run import LATE_SWEEP, PAUSED, RUNNING, Run
+from temporal_slo.runs.run import SWEEP_OVERLAP, Run
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Visibility
 
 OVERLAP: Final = 5 * SECOND
@@ -46,7 +47,7 @@ STEADY_PAGES: Final = 5
 
 LISTS: Final[tuple[str, ...]] = (CLOSED, OPEN)
 
-Judge = Callable[[Run], Verdict | None]
+Judge = Callable[[Run], Classification | None]
 
 
 class Mirror:
@@ -295,12 +296,12 @@ class Mirror:
         return self.state.positions[AUDIT].position if AUDIT in self.state.positions else 0
 
     def _floor(self, name: str, *, sweep: bool) -> int:
-        last, grace = (self._swept, LATE_SWEEP) if sweep else (self._polled, OVERLAP)
+        last, grace = (self._swept, SWEEP_OVERLAP) if sweep else (self._polled, OVERLAP)
         return self._edges[name].floor(self._began if last is None else last, grace)
 
     def _lowest(self) -> int:
         """Return the close time below which no row will ever be read again, wherever the edge moves to."""
-        return min([self._edges[CLOSED].position.position - LATE_SWEEP, *(gap.low for gap in self.state.gaps)])
+        return min([self._edges[CLOSED].position.position - SWEEP_OVERLAP, *(gap.low for gap in self.state.gaps)])
 
 
 def _due(last: int | None, interval: int, now: int) -> bool:

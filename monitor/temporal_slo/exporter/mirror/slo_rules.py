@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from temporal_slo.names.values import BAD, EXCLUDED, GOOD, NONE, UNKNOWN
-from temporal_slo.runs.counted import EDGES, RunningKey
+from temporal_slo.runs.counted import BUCKET_BOUNDS_MS, RunningKey
 from temporal_slo.spec.events import broken
 from temporal_slo.spec.model import (
     Latency,
@@ -51,7 +51,9 @@ def _watched(specs: tuple[Spec, ...], namespace: str) -> Iterator[tuple[str, tup
 
 def _edges(specs: tuple[Spec, ...], namespace: str) -> tuple[int, ...]:
     """Return the edges of the duration buckets in milliseconds: one at every latency threshold of the spec."""
-    return tuple(sorted({*EDGES, *(round(seconds * 1000) for seconds in latency_thresholds(specs, namespace))}))
+    return tuple(
+        sorted({*BUCKET_BOUNDS_MS, *(round(seconds * 1000) for seconds in latency_thresholds(specs, namespace))})
+    )
 
 
 class OverdueRule(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from temporal_slo import names
 from temporal_slo.ledger.state import State
-from temporal_slo.names.bounded import Bounded
+from temporal_slo.names.bounded import BoundedValues
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.temporal.pending_activities import RunRequests
@@ -77,8 +77,8 @@ class RetryStorms:
         self._asked: dict[str, int] = {}
         self._seen: dict[str, Counter[str]] = {}
         self._stormed: set[Retrying] = set()
-        self._workflow_types = Bounded(WORKFLOW_TYPES_MAX)
-        self._activity_types = Bounded(ACTIVITY_TYPES_MAX)
+        self._workflow_types = BoundedValues[str](WORKFLOW_TYPES_MAX)
+        self._activity_types = BoundedValues[str](ACTIVITY_TYPES_MAX)
 
     async def read(self, now: int) -> Iterable[Sample]:
         """Return what is known of retried activities after looking at a few runs more.
