@@ -32,7 +32,8 @@ def test_value(value: object, expected: str) -> None:
 def test_expression_that_finds_nothing() -> None:
     """A result without the value is unknown, even if the empty text is a listed value."""
     rule = outcome_rule("status", good=[""])
-    assert [rule(result) for result in ({}, None, "CONFIRMED", [])] == ["unknown"] * 4
+    results: list[object] = [{}, None, "CONFIRMED", []]
+    assert [rule(result) for result in results] == ["unknown"] * 4
 
 
 def test_expression_that_does_not_fit_the_result() -> None:
