@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from temporal_slo import names
 from temporal_slo.durations import parse_duration
 from temporal_slo.names.values import BAD, GOOD, NONE
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import BAD_STATUSES, COMPLETED, LEFT_OUT, NO_EVENTS
 from temporal_slo.spec.figures import lasting, seconds
-from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Slo, Success
+from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Success
 
 REPLICA_LABELS: Final = "instance, pod"
 """What differs between exporters that watch the same namespace: they count the same runs."""
@@ -83,24 +84,24 @@ def selector(metric: str, *matchers: Matcher) -> str:
     return f"{metric}{{{', '.join(map(str, matchers))}}}"
 
 
-def sli(slo: Slo, namespace: str, window: timedelta) -> Sli:
-    """Return the rates of the SLI of *slo* in the Temporal namespace over *window*.
+def sli(slo: BoundSlo, window: timedelta) -> Sli:
+    """Return the rates of the SLI of *slo* over *window*.
 
     They have no labels.
     """
-    build: Mapping[type, Callable[[Slo, str, str], Sli]] = {
+    build: Mapping[type, Callable[[BoundSlo, str], Sli]] = {
         Success: _success,
         Latency: _latency,
         Overdue: _overdue,
         ActivitySuccess: _activity_success,
         ScheduleToStart: _schedule_to_start,
     }
-    return build[type(slo.sli)](slo, namespace, lasting(window))
+    return build[type(slo.sli)](slo, lasting(window))
 
 
-def _success(slo: Slo, namespace: str, window: str) -> Sli:
+def _success(slo: BoundSlo, window: str) -> Sli:
     assert isinstance(slo.sli, Success)  # noqa: S101 for the type checker: chosen by this type
-    about = _runs(slo, namespace)
+    about = _runs(slo)
     event = none_of(names.STATUS, (*NO_EVENTS, *slo.sli.excluded)), none_of(names.OUTCOME, LEFT_OUT)
     statuses = tuple(status for status in slo.sli.bad if status != "bad_outcome")
     good = [none_of(names.STATUS, (*NO_EVENTS, *slo.sli.excluded, *statuses))]
@@ -110,11 +111,11 @@ def _success(slo: Slo, namespace: str, window: str) -> Sli:
     return Sli(_mirrored(selector(metric, *about, *event), window), _mirrored(selector(metric, *about, *good), window))
 
 
-def _latency(slo: Slo, namespace: str, window: str) -> Sli:
+def _latency(slo: BoundSlo, window: str) -> Sli:
     assert isinstance(slo.sli, Latency)  # noqa: S101 as above
     # Durations are not told by task queue.
     metric = names.WORKFLOW_DURATION.name
-    about = _of(namespace), one_of(names.WORKFLOW_TYPE, slo.workflow)
+    about = _of_namespace(slo), one_of(names.WORKFLOW_TYPE, slo.workflow_types)
     ended = one_of(names.STATUS, (COMPLETED, *sorted(BAD_STATUSES)))
     events = selector(f"{metric}_count", *about, ended, none_of(names.OUTCOME, LEFT_OUT))
     good = selector(
@@ -124,7 +125,7 @@ def _latency(slo: Slo, namespace: str, window: str) -> Sli:
         one_of(names.OUTCOME, (GOOD, NONE)),
         edge(slo.sli.threshold),
     )
-    since = selector(names.LATENCY_MEASURED_SINCE.sample, _of(namespace), one_of(names.SLO, (slo.name,)))
+    since = selector(names.LATENCY_MEASURED_SINCE.sample, _of_namespace(slo), one_of(names.SLO, (slo.name,)))
     # Of runs that closed while the threshold was another nobody knows whether they met it.
     new = f"time() - max({since}) < {seconds(parse_duration(window))}"
     measured = selector(f"{metric}_bucket", *about, edge(slo.sli.threshold))
@@ -135,24 +136,24 @@ def _latency(slo: Slo, namespace: str, window: str) -> Sli:
     )
 
 
-def _overdue(slo: Slo, namespace: str, window: str) -> Sli:
-    about = _of(namespace), one_of(names.SLO, (slo.name,))
+def _overdue(slo: BoundSlo, window: str) -> Sli:
+    about = _of_namespace(slo), one_of(names.SLO, (slo.name,))
     events = _mirrored(selector(names.OBSERVED_MINUTES.sample, *about), window)
     return Sli(events, bad=_mirrored(selector(names.OVERDUE_MINUTES.sample, *about), window))
 
 
-def _activity_success(slo: Slo, namespace: str, window: str) -> Sli:
+def _activity_success(slo: BoundSlo, window: str) -> Sli:
     assert isinstance(slo.sli, ActivitySuccess)  # noqa: S101 as above
-    about = (*_runs(slo, namespace), *_activities(slo.sli.activities))
+    about = (*_runs(slo), *_activities(slo.sli.activities))
     metric = names.ACTIVITY_ENDS.sample
     events = _worked(selector(metric, *about), window)
     errors = _worked(selector(metric, *about, one_of(names.OUTCOME, slo.sli.bad)), window)
     return Sli(events, bad=errors)
 
 
-def _schedule_to_start(slo: Slo, namespace: str, window: str) -> Sli:
+def _schedule_to_start(slo: BoundSlo, window: str) -> Sli:
     assert isinstance(slo.sli, ScheduleToStart)  # noqa: S101 as above
-    about = (*_runs(slo, namespace), *_activities(slo.sli.activities))
+    about = (*_runs(slo), *_activities(slo.sli.activities))
     metric = names.ACTIVITY_SCHEDULE_TO_START.name
     events = _worked(selector(f"{metric}_count", *about), window)
     good = _worked(selector(f"{metric}_bucket", *about, edge(slo.sli.threshold)), window)
@@ -186,13 +187,13 @@ def _worked(selected: str, window: str) -> str:
     return f"sum(rate({selected}[{window}]))"
 
 
-def _of(namespace: str) -> Matcher:
-    return one_of(names.NAMESPACE, (namespace,))
+def _of_namespace(slo: BoundSlo) -> Matcher:
+    return one_of(names.NAMESPACE, (slo.temporal_namespace,))
 
 
-def _runs(slo: Slo, namespace: str) -> tuple[Matcher, ...]:
+def _runs(slo: BoundSlo) -> tuple[Matcher, ...]:
     queue = (one_of(names.TASK_QUEUE, (slo.task_queue,)),) if slo.task_queue else ()
-    return (_of(namespace), one_of(names.WORKFLOW_TYPE, slo.workflow), *queue)
+    return (_of_namespace(slo), one_of(names.WORKFLOW_TYPE, slo.workflow_types), *queue)
 
 
 def _activities(activities: tuple[str, ...] | None) -> tuple[Matcher, ...]:

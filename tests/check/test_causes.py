@@ -13,8 +13,8 @@ from temporal_slo.check.expected_series import NATURES, misnamed, nature
 from temporal_slo.check.prometheus import Target
 from temporal_slo.check.selectors import Selector, rules_of, uses_of
 from temporal_slo.promql import Matcher, edge
+from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Spec
 
 from .system import NAMESPACE, SPEC
 
@@ -141,7 +141,7 @@ def test_fulfils() -> None:
 
 
 @pytest.fixture
-def specs(tmp_path: Path) -> tuple[Spec, ...]:
+def specs(tmp_path: Path) -> LoadedSpecs:
     """The specs of the system."""
     (tmp_path / "spec.yaml").write_text(SPEC)
     return load([tmp_path])
@@ -153,24 +153,24 @@ def test_natures_are_of_rules(tmp_path: Path) -> None:
     waits = SPEC.replace("activity_success: {activities: [check_pay]}", "schedule_to_start: {threshold: 5s}")
     (tmp_path / "two.yaml").write_text(waits.replace(f"temporal_namespace: {NAMESPACE}", "temporal_namespace: two"))
     specs = load([tmp_path])
-    selected = [uses.selector for uses in uses_of(rules_of(specs), specs)]
+    selected = [uses.selector for uses in uses_of(rules_of(specs), specs.slos)]
     troubles = {metric.name for metric in names.SERVER_METRICS if metric.from_trouble} - {"service_errors"}
     for metric, own in NATURES:
         fitting = [one for one in selected if one.metric == metric and own.matcher in (None, *one.matchers)]
         assert fitting or metric in troubles, metric
 
 
-def test_nature(specs: tuple[Spec, ...]) -> None:
+def test_nature(specs: LoadedSpecs) -> None:
     """What trouble brings is not expected; what the exporter holds from the start is."""
     about = (Matcher(names.NAMESPACE, "=", NAMESPACE),)
-    assert nature(Selector(names.WORKFLOWS_WITH_TASK_PROBLEMS.sample, about), specs)
-    assert nature(Selector("service_errors"), specs)
-    assert not nature(Selector("service_requests"), specs)
-    assert not nature(Selector(names.EXPORTER_UP.sample, about), specs)
-    assert not nature(Selector(names.OVERDUE_MINUTES.sample, about), specs)
+    assert nature(Selector(names.WORKFLOWS_WITH_TASK_PROBLEMS.sample, about), specs.slos)
+    assert nature(Selector("service_errors"), specs.slos)
+    assert not nature(Selector("service_requests"), specs.slos)
+    assert not nature(Selector(names.EXPORTER_UP.sample, about), specs.slos)
+    assert not nature(Selector(names.OVERDUE_MINUTES.sample, about), specs.slos)
     unknown = Matcher(names.OUTCOME, "=", "unknown")
-    assert nature(Selector(names.WORKFLOWS_CLOSED.sample, (*about, unknown)), specs)
-    assert not nature(Selector(names.WORKFLOWS_CLOSED.sample, about), specs)
+    assert nature(Selector(names.WORKFLOWS_CLOSED.sample, (*about, unknown)), specs.slos)
+    assert not nature(Selector(names.WORKFLOWS_CLOSED.sample, about), specs.slos)
     # Only with an SLO of that kind does the exporter tell which runs are overdue.
-    assert not nature(Selector(names.WORKFLOWS_OVERDUE.sample, about), specs)
-    assert nature(Selector(names.WORKFLOWS_OVERDUE.sample, (OF_SHOP,)), specs)
+    assert not nature(Selector(names.WORKFLOWS_OVERDUE.sample, about), specs.slos)
+    assert nature(Selector(names.WORKFLOWS_OVERDUE.sample, (OF_SHOP,)), specs.slos)

@@ -14,6 +14,7 @@ from temporal_slo.check.prometheus import Access, Prometheus, Row, Target
 from temporal_slo.check.selectors import rules_of, uses_of
 from temporal_slo.cli.main import main
 from temporal_slo.servers.prometheus import Prometheus as Server
+from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.load import load
 
 from .system import NAMESPACE, SPEC, System
@@ -58,10 +59,10 @@ def test_bad_spec(tmp_path: Path) -> None:
 async def test_rule_that_fails(system: System, healthy: Server) -> None:
     """What a failing rule records is dead with its reason, and so is what follows from it; what is there is alive."""
     prometheus = Prometheus(Access(healthy.url, None, timedelta(seconds=30)))
-    other = load([system.spec])[0].model_copy(update={"service": "shop2"})
-    rules = rules_of([other])
+    other = LoadedSpecs([load([system.spec])[0].model_copy(update={"service": "shop2"})])
+    rules = rules_of(other)
     failing = next(rule for rule in rules if rule.name == "slo:events:rate5m")
-    judge = Judge(prometheus, [other], uses_of(rules, [other]), {failing: (State.FAILS, "boom")}, None, {})
+    judge = Judge(prometheus, other.slos, uses_of(rules, other.slos), {failing: (State.FAILS, "boom")}, None, {})
     try:
         verdicts = await judge.verdicts()
     finally:

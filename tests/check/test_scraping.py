@@ -7,8 +7,8 @@ import pytest
 
 from temporal_slo.check.prometheus import Target
 from temporal_slo.check.scraping import kept, needed, retention, scrapes, shortest
+from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Spec
 
 from .system import SPEC
 
@@ -16,7 +16,7 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 
 
-def specs(tmp_path: Path, text: str = SPEC) -> tuple[Spec, ...]:
+def specs(tmp_path: Path, text: str = SPEC) -> LoadedSpecs:
     """A spec that is read from its text."""
     (tmp_path / "spec.yaml").write_text(text)
     return load([tmp_path])
@@ -33,9 +33,9 @@ def test_scrapes(seconds: int | None, found: list[bool]) -> None:
 
 def test_shortest(tmp_path: Path) -> None:
     """Windows of the spec's own count."""
-    assert shortest(specs(tmp_path)) == 5 * MINUTE
+    assert shortest(specs(tmp_path).slos) == 5 * MINUTE
     tier = "windows: [{name: quick, severity: page, long: 10m, short: 1m, budget: 2}]\nslos:"
-    assert shortest(specs(tmp_path, SPEC.replace("slos:", tier))) == MINUTE
+    assert shortest(specs(tmp_path, SPEC.replace("slos:", tier)).slos) == MINUTE
 
 
 @pytest.mark.parametrize(

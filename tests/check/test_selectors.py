@@ -40,7 +40,7 @@ def test_every_rule_is_read(tmp_path: Path) -> None:
     path.write_text(SPEC.replace("workflow: CheckRide\n", "workflow: [CheckRide, Bus.Ride]\n"))
     specs = load([path])
     rules = rules_of(specs)
-    uses = uses_of(rules, specs)
+    uses = uses_of(rules, specs.slos)
     seen = {rule for one in uses for rule in one.rules}
     assert {rule.expression.partition("(")[0] for rule in set(rules) - seen} == {"vector"}
     types = {one.selector.value(names.WORKFLOW_TYPE) for one in uses if one.selector.metric.endswith("closed_total")}

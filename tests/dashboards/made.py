@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 def setting(profile: Profile = WHOLE) -> Setting:
     """Return what dashboards are made for."""
-    return Setting.of(load([ROOT / "deploy" / "slos"]), links(None, None, None), profile)
+    return Setting.of(load([ROOT / "deploy" / "slos"]).slos, links(None, None, None), profile)
 
 
 @cache

@@ -24,7 +24,7 @@ LARGEST = 1 << 20
 
 def made(**options: Any) -> dict[str, str]:
     """The files of the reference specs."""
-    return dict(files(load([SLOS]), links(None, None, None), **options))
+    return dict(files(load([SLOS]).slos, links(None, None, None), **options))
 
 
 def test_committed() -> None:

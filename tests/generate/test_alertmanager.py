@@ -39,7 +39,7 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "receivers.yaml").write_text(RECEIVERS)
     path = tmp_path / "alertmanager.yaml"
     (tmp_path / "spec.yaml").write_text(SPEC)
-    path.write_text(render(load(tmp_path / "receivers.yaml"), specs.load([tmp_path / "spec.yaml"])))
+    path.write_text(render(load(tmp_path / "receivers.yaml"), specs.load([tmp_path / "spec.yaml"]).slos))
     return path
 
 
@@ -99,7 +99,7 @@ def burning(folder: Path) -> list[dict[str, str]]:
 def test_none_silences_one_another(config: Path, tmp_path: Path) -> None:
     """Whatever tiers are called, a faster one silences the slower of its severity, and no ticket a page."""
     alerts = burning(tmp_path)
-    both = specs.load([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    both = specs.load([tmp_path / "a.yaml", tmp_path / "b.yaml"]).slos
     rules = yaml.safe_load(render(load(config.parent / "receivers.yaml"), both))["inhibit_rules"]
     pairs = {
         (one["slo"], one.get("tier"), other.get("tier"))

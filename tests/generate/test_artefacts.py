@@ -13,6 +13,7 @@ from temporal_slo.errors import UsageError
 from temporal_slo.generate.artefacts import render
 from temporal_slo.generate.command import generate, links
 from temporal_slo.generate.files import MARK, Drift, drift, write
+from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.load import SpecError, load
 
 from .promtool import LINKS
@@ -96,7 +97,7 @@ def test_disk_is_full(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_nothing() -> None:
     """Without a spec there is nothing to make, which is a mistake."""
     with pytest.raises(UsageError, match="names no spec"):
-        render([], LINKS)
+        render(LoadedSpecs(), LINKS)
 
 
 def test_operator(spec: Path) -> None:

@@ -31,7 +31,7 @@ slos:
 async def test_budgets(temporal: Temporal, tmp_path: Path) -> None:
     """Each kind of SLI has a query that the server answers."""
     (tmp_path / "spec.yaml").write_text(SPEC)
-    for slo in load([tmp_path / "spec.yaml"])[0].slos:
+    for slo in load([tmp_path / "spec.yaml"]).slos:
         assert (await temporal.client.count_workflows(visibility_query(slo))).count >= 0
 
 

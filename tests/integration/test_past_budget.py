@@ -4,6 +4,7 @@ import random
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
 from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.tools import own_command
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import EVERY
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Spec
 from tests.bench.seeding import COLUMNS, NAMESPACE, TYPES, Site, seeded
 
 from .exporter import Exporter
@@ -58,8 +59,8 @@ LIVE = {"small": 9, "full": 420}
 async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, full_size: bool) -> None:
     """SLI and budget of 30 days are the ledger's as soon as the file is in, and no step comes where scraping begins."""
     (tmp_path / "spec.yaml").write_text(SPEC)
-    (spec,) = load([tmp_path / "spec.yaml"])
-    write(tmp_path, render([spec], Links("http://b", "http://g", "http://w")))
+    specs = load([tmp_path / "spec.yaml"])
+    write(tmp_path, render(specs, Links("http://b", "http://g", "http://w")))
     rules = [path for path in tmp_path.glob(f"*{SUFFIX}") if path.name.startswith("shop")]
     if not full_size:
         hurry(rules)
@@ -74,12 +75,12 @@ async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, fu
         prometheus = Prometheus(programs["prometheus"], tmp_path, targets, rules=rules, options=keep)
         try:
             await prometheus.ready()
-            before = await holds(prometheus, tmp_path, spec, "at once")
+            before = await holds(prometheus, tmp_path, specs.slos, "at once")
             await live(site, LIVE["full" if full_size else "small"])
             # Rates of what has just closed are in their window for five minutes more.
             if full_size:
                 await drained(prometheus)
-                after = await holds(prometheus, tmp_path, spec, "later")
+                after = await holds(prometheus, tmp_path, specs.slos, "later")
                 assert after["done"] != before["done"]
             else:
                 await no_step(prometheus, before)
@@ -107,28 +108,28 @@ def hurry(rules: list[Path]) -> None:
         path.write_text(text)
 
 
-def ledgers(folder: Path, spec: Spec) -> dict[str, Events]:
+def ledgers(folder: Path, slos: Sequence[BoundSlo]) -> dict[str, Events]:
     """What the ledger has for each SLO."""
     now, found = int(time.time() * SECOND), dict[str, Events]()
     with create_engine(f"sqlite:///{folder / 'ledger.db'}").connect() as connection:
-        for slo in spec.slos:
-            events = slo_events.events(connection, NAMESPACE, slo, now - 30 * DAY, now + MINUTE)
+        for slo in slos:
+            events = slo_events.events(connection, slo, now - 30 * DAY, now + MINUTE)
             assert events
             found[slo.name] = events
     return found
 
 
-async def holds(prometheus: Prometheus, folder: Path, spec: Spec, when: str) -> dict[str, float]:
+async def holds(prometheus: Prometheus, folder: Path, slos: Sequence[BoundSlo], when: str) -> dict[str, float]:
     """Hold Prometheus' figures against the ledger's; return its ratios."""
     ratios = dict[str, float]()
-    for slo in spec.slos:
+    for slo in slos:
         selector = f'{{slo="{slo.name}"}}'
 
         async def told(selector: str = selector) -> float | None:
             return await prometheus.value(f"{LEFT}{selector}")
 
         await until(told, deadline=90, what=f"a budget of {slo.name}")
-        truth = ledgers(folder, spec)[slo.name]
+        truth = ledgers(folder, slos)[slo.name]
         ratio, left = await prometheus.value(f"{RATIO}{selector}"), await told()
         events = await prometheus.value(
             f"sum_over_time({names.EVENTS_RATE}5m{selector}[30d]) * {EVERY.total_seconds():g}"
@@ -138,7 +139,7 @@ async def holds(prometheus: Prometheus, folder: Path, spec: Spec, when: str) -> 
         # Live rates are extrapolated to the ends of their window.
         assert events == pytest.approx(truth.good + truth.bad, rel=0.002)
         assert ratio == pytest.approx(share, abs=0.0005)
-        assert left == pytest.approx(1 - share / float(slo.budget), abs=0.005)
+        assert left == pytest.approx(1 - share / float(slo.error_budget), abs=0.005)
         ratios[slo.name] = ratio or 0
     return ratios
 

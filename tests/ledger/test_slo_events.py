@@ -1,6 +1,7 @@
 """What the events of an SLO were, as the ledger has them."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise, product
@@ -24,9 +25,10 @@ from temporal_slo.ledger.slo_events import Events
 from temporal_slo.names.samples import Value
 from temporal_slo.promql import sli as queries
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import ABOVE_ALL, good
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Latency, Slo, Spec, Success
+from temporal_slo.spec.model import Latency, Success
 
 SPEC = """\
 version: temporal-slo/v1
@@ -53,15 +55,15 @@ LOWEST = int(datetime(2026, 3, 7, 12, 0, 17, tzinfo=UTC).timestamp()) * SECOND
 
 
 @pytest.fixture
-def spec(tmp_path: Path) -> Spec:
-    """The spec."""
+def slos(tmp_path: Path) -> Sequence[BoundSlo]:
+    """The SLOs of the spec."""
     (tmp_path / "spec.yaml").write_text(SPEC)
-    return load([tmp_path / "spec.yaml"])[0]
+    return load([tmp_path / "spec.yaml"]).slos
 
 
-def of(spec: Spec, name: str) -> Slo:
-    """An SLO of it."""
-    return next(slo for slo in spec.slos if slo.name == name)
+def of(slos: Sequence[BoundSlo], name: str) -> BoundSlo:
+    """The SLO of that name."""
+    return next(slo for slo in slos if slo.name == name)
 
 
 def matches(selector: str, labels: dict[str, str]) -> bool:
@@ -78,15 +80,15 @@ def holds(value: str, operator: str, text: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["rides", "plain", "quick"])
-def test_agrees_with_the_queries(name: str, spec: Spec) -> None:
+def test_agrees_with_the_queries(name: str, slos: Sequence[BoundSlo]) -> None:
     """Rules and ledger take the same runs for events, and the same ones for good, whatever their status and outcome."""
-    slo = of(spec, name)
+    slo = of(slos, name)
     assert isinstance(slo.sli, Success | Latency)
-    asked, judge = queries(slo, spec.temporal_namespace, timedelta(minutes=5)), good(slo.sli)
+    asked, judge = queries(slo, timedelta(minutes=5)), good(slo.sli)
     edges = (60_000, 90_000, 120_000, ABOVE_ALL)
     for status, outcome, edge in product(STATUSES, OUTCOMES, edges):
         labels = {
-            names.NAMESPACE: "shop", names.WORKFLOW_TYPE: slo.workflow[0], names.TASK_QUEUE: "q",
+            names.NAMESPACE: "shop", names.WORKFLOW_TYPE: slo.workflow_types[0], names.TASK_QUEUE: "q",
             names.STATUS: status, names.OUTCOME: outcome, "le": "90",
         }  # fmt: skip
         in_bucket = isinstance(slo.sli, Success) or 0 < edge <= 90_000
@@ -111,14 +113,14 @@ def fill(connection: Connection, *rows: dict[str, Any]) -> None:
     connection.execute(insert(schema.closed_minutes), list(rows))
 
 
-async def test_events(ledger_url: str, spec: Spec) -> None:
+async def test_events(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
     """Runs of the SLO's types and queue count, from the first minute to the last; nothing is known before a poll."""
     ledger, first = Ledger(ledger_url), LOWEST // MINUTE
-    rides, quick = of(spec, "rides"), of(spec, "quick")
+    rides, quick = of(slos, "rides"), of(slos, "quick")
 
-    async def found(slo: Slo, begin: int, end: int) -> Events | None:
+    async def found(slo: BoundSlo, begin: int, end: int) -> Events | None:
         return await ledger.transact(
-            lambda connection: slo_events.events(connection, "shop", slo, begin * MINUTE, end * MINUTE)
+            lambda connection: slo_events.events(connection, slo, begin * MINUTE, end * MINUTE)
         )
 
     assert await found(rides, first, first + 9) is None
@@ -140,7 +142,7 @@ async def test_events(ledger_url: str, spec: Spec) -> None:
     for since, events in ((LOWEST, Events(7, 21)), (LOWEST + MINUTE, Events(0, 5 + 13))):
         await ledger.transact(partial(note, since))
         assert await found(quick, first, first + 2) == events
-    assert await found(of(spec, "stuck"), first, first + 2) is None
+    assert await found(of(slos, "stuck"), first, first + 2) is None
     ledger.close()
 
 
@@ -150,10 +152,10 @@ def note(since: int, connection: Connection) -> None:
     connection.execute(insert(schema.measured).values(namespace="shop", edge=90_000, since=since))
 
 
-async def test_month(ledger_url: str, spec: Spec) -> None:
+async def test_month(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
     """The source tells the month so far, and begins anew with the next; minutes count by the hour."""
     ledger, source = Ledger(ledger_url), None
-    source = CalendarPeriods("shop", ledger, (spec,))
+    source = CalendarPeriods(ledger, slos)
     now = int(datetime(2026, 3, 31, 23, 59, tzinfo=UTC).timestamp()) * SECOND
     assert list(await source.read(now)) == []
     begin, end = month(now, "Africa/Accra") // MINUTE, now // MINUTE
@@ -171,7 +173,7 @@ async def test_month(ledger_url: str, spec: Spec) -> None:
         "stuck": (180 - overdue, overdue),
     }
     assert (await told(source, now + MINUTE))["rides"] == (0, 11)
-    source.specs = ()
+    source.slos = ()
     assert await told(source, now) == {}
     ledger.close()
 

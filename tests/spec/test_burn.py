@@ -61,14 +61,14 @@ def test_factors_are_exact() -> None:
 
 def test_tiers() -> None:
     """An SLO alerts by the tiers of its spec, but for those of a severity or name that it has switched off."""
-    shop, volteryde = load([GOOD])
-    paid, _, any_activity, *_, quick, _ = shop.slos
-    assert [tier.name for tier in tiers_of(shop, paid)] == ["fast"]
-    assert [tier.name for tier in tiers_of(shop, any_activity)] == ["fast"]
-    assert [tier.name for tier in tiers_of(shop, quick)] == ["slow"]
-    assert tiers_of(volteryde, volteryde.slos[0]) == DEFAULT_TIERS
+    specs = load([GOOD])
+    paid, _, any_activity, *_, quick, _ = specs.of_namespace("shop-test")
+    assert [tier.name for tier in paid.tiers] == ["fast"]
+    assert [tier.name for tier in any_activity.tiers] == ["fast"]
+    assert [tier.name for tier in quick.tiers] == ["slow"]
+    assert specs.of_namespace("volteryde-dev")[0].tiers == DEFAULT_TIERS
     off = slo(alerting={"ticket": "false", "tiers": {"page-slow": {"enabled": "false"}}})
-    assert [tier.name for tier in tiers_of(volteryde, off)] == ["page-quick"]
+    assert [tier.name for tier in tiers_of(specs[1], off)] == ["page-quick"]
 
 
 def test_tier_alerts() -> None:
@@ -86,7 +86,7 @@ def test_tier_alerts() -> None:
 def test_budget(objective: str, budget: str) -> None:
     """The budget is what the objective leaves, exact, whatever the precision of the caller's decimals."""
     with localcontext(prec=1):
-        assert f"{slo(objective=objective).budget:f}" == budget
+        assert f"{slo(objective=objective).error_budget:f}" == budget
 
 
 @pytest.mark.parametrize(

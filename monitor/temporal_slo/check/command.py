@@ -21,9 +21,9 @@ from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
 from temporal_slo.names import server
 from temporal_slo.promql import sli
+from temporal_slo.spec.bound import BoundSlo, LoadedSpecs
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.load import load
-from temporal_slo.spec.model import Spec
 from temporal_slo.temporal.connection import Connection
 
 PROMETHEUS: Final = "prometheus"
@@ -80,10 +80,10 @@ async def run(settings: CheckSettings, show: Print) -> bool:
     return report.well
 
 
-def _specs(settings: CheckSettings) -> tuple[Spec, ...]:
+def _specs(settings: CheckSettings) -> LoadedSpecs:
     specs = load(settings.paths)
     if settings.namespace is not None:
-        specs = tuple(spec for spec in specs if spec.temporal_namespace == settings.namespace)
+        specs = LoadedSpecs(spec for spec in specs if spec.temporal_namespace == settings.namespace)
         if not specs:
             what = f"no spec is of the Temporal namespace {settings.namespace!r}"
             raise UsageError("--temporal-namespace", what, "correct it, or leave it out to check all")
@@ -100,7 +100,7 @@ def _kept(rules: Sequence[Rule], ignored: Collection[str]) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules if rule.name not in ignored)
 
 
-async def _temporal(settings: CheckSettings, specs: Sequence[Spec]) -> list[Namespace]:
+async def _temporal(settings: CheckSettings, specs: LoadedSpecs) -> list[Namespace]:
     connection = await Connection.to(settings.connection)
     temporal = Temporal(connection.client, settings.timeout)
     found: list[Namespace] = []
@@ -108,7 +108,9 @@ async def _temporal(settings: CheckSettings, specs: Sequence[Spec]) -> list[Name
         # Where nobody answers, nobody need be asked again.
         away = next((other for other in found if other.away), None)
         found.append(
-            Namespace(name, trouble=away.trouble, away=True) if away else await temporal.namespace(specs, name)
+            Namespace(name, trouble=away.trouble, away=True)
+            if away
+            else await temporal.namespace(name, specs.of_namespace(name))
         )
     return found
 
@@ -117,7 +119,7 @@ def _away(namespaces: Sequence[Namespace]) -> str:
     return plain(f"Temporal: {next(found.trouble for found in namespaces if found.away)}")
 
 
-async def _prometheus(settings: CheckSettings, specs: Sequence[Spec], rules: Sequence[Rule], report: Report) -> None:
+async def _prometheus(settings: CheckSettings, specs: LoadedSpecs, rules: Sequence[Rule], report: Report) -> None:
     prometheus = Prometheus(settings.access)
     try:
         await _ask(prometheus, specs, rules, report)
@@ -131,17 +133,17 @@ async def _prometheus(settings: CheckSettings, specs: Sequence[Spec], rules: Seq
         await prometheus.close()
 
 
-async def _ask(prometheus: Prometheus, specs: Sequence[Spec], rules: Sequence[Rule], report: Report) -> None:
+async def _ask(prometheus: Prometheus, specs: LoadedSpecs, rules: Sequence[Rule], report: Report) -> None:
     loaded = await prometheus.rules()
     standing = {} if loaded is None else states(rules, loaded)
     targets = await prometheus.targets()
-    uses = uses_of(rules, specs)
+    uses = uses_of(rules, specs.slos)
     types = {(found.name, kind): facts for found in report.namespaces for kind, facts in found.types.items()}
-    report.verdicts = await Judge(prometheus, specs, uses, standing, targets, types).verdicts()
-    report.events = {about: await prometheus.value(query) for about, query in _events(specs)}
+    report.verdicts = await Judge(prometheus, specs.slos, uses, standing, targets, types).verdicts()
+    report.events = {about: await prometheus.value(query) for about, query in _events(specs.slos)}
     ours = await _ours(prometheus, uses, targets)
     told = await prometheus.retention()
-    report.findings += [*rule_findings(standing), *scrapes(ours, shortest(specs)), *retention(specs, told)]
+    report.findings += [*rule_findings(standing), *scrapes(ours, shortest(specs.slos)), *retention(specs, told)]
     if not any(target.interval for target in ours):
         what = "how often our metrics are scraped is not known"
         remedy = f"see to it that they are every {lasting(USUAL)} or more often; it may take {LATELY} to be seen"
@@ -152,12 +154,11 @@ async def _ask(prometheus: Prometheus, specs: Sequence[Spec], rules: Sequence[Ru
     report.facts.append(_looked(standing, ours, told, prometheus.requests))
 
 
-def _events(specs: Sequence[Spec]) -> Iterator[tuple[str, str]]:
+def _events(slos: Sequence[BoundSlo]) -> Iterator[tuple[str, str]]:
     """Yield what the rules of each SLO are about, and the query of its events in the last hour."""
-    for spec in specs:
-        for slo in spec.slos:
-            rate = sli(slo, spec.temporal_namespace, HOUR).events
-            yield slo_title(spec.service, slo.name, spec.temporal_namespace), f"{rate} * {HOUR.total_seconds():g}"
+    for slo in slos:
+        about = slo_title(slo.service, slo.name, slo.temporal_namespace)
+        yield about, f"{sli(slo, HOUR).events} * {HOUR.total_seconds():g}"
 
 
 async def _ours(prometheus: Prometheus, uses: Sequence[Uses], targets: Sequence[Target] | None) -> list[Target]:

@@ -8,7 +8,7 @@ from temporal_slo.check.selectors import Selector
 from temporal_slo.names import server
 from temporal_slo.names.values import NONE
 from temporal_slo.promql import Matcher
-from temporal_slo.spec.model import Spec, slos_of
+from temporal_slo.spec.bound import BoundSlo
 
 
 class Nature(NamedTuple):
@@ -90,18 +90,18 @@ NATURES: Final[tuple[tuple[str, Nature], ...]] = (
 """By metric, as it is queried; what is not here is there from the start, or with the first run of its workflow type."""
 
 
-def nature(selector: Selector, specs: Sequence[Spec]) -> Nature | None:
+def nature(selector: Selector, slos: Sequence[BoundSlo]) -> Nature | None:
     """Return why *selector* may match nothing though all is well; None if it may not."""
     for metric, own in NATURES:
         fits = metric == selector.metric and (own.matcher is None or own.matcher in selector.matchers)
-        if fits and not (own.kind and own.kind in _kinds(specs, selector)):
+        if fits and not (own.kind and own.kind in _kinds(slos, selector)):
             return own
     return None
 
 
-def _kinds(specs: Sequence[Spec], selector: Selector) -> Iterator[str]:
+def _kinds(slos: Sequence[BoundSlo], selector: Selector) -> Iterator[str]:
     namespace = selector.value(names.NAMESPACE)
-    return (slo.sli.kind for slo in slos_of(specs, namespace or ""))
+    return (slo.sli.kind for slo in slos if slo.temporal_namespace == namespace)
 
 
 def witness(own: Nature, selector: Selector) -> Selector:

@@ -12,7 +12,7 @@ from temporal_slo.check.expected_series import nature, source_of, witness
 from temporal_slo.check.loaded_rules import State
 from temporal_slo.check.prometheus import Prometheus, Target
 from temporal_slo.check.selectors import Rule, Selector, Uses
-from temporal_slo.spec.model import Spec
+from temporal_slo.spec.bound import BoundSlo
 
 CERTAIN: Final = frozenset(
     {"exported label", "other label", "sanitised value", "other name", "bucket edge", "misspelt", "no such type"}
@@ -50,7 +50,7 @@ class Judge:
 
     Args:
         prometheus: Is asked.
-        specs: What is promised.
+        slos: All SLOs of the specs.
         uses: All selectors of all rules.
         states: How each rule stands in Prometheus; empty if that is not known.
         targets: What is scraped; None if that is not known.
@@ -58,7 +58,7 @@ class Judge:
     """
 
     prometheus: Prometheus
-    specs: Sequence[Spec]
+    slos: Sequence[BoundSlo]
     uses: Sequence[Uses]
     states: Mapping[Rule, tuple[State, str]]
     targets: Sequence[Target] | None
@@ -111,7 +111,7 @@ class Judge:
             return Verdict(uses)
         if isinstance(found, Idle):
             return Verdict(uses, appears=found.what)
-        own = nature(selector, self.specs)
+        own = nature(selector, self.slos)
         if own is None or found.kind in CERTAIN or not await probe.alive(self.prometheus, witness(own, selector)):
             return Verdict(uses, found)
         source = source_of(own, selector)

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from temporal_slo.check.prometheus import Target
 from temporal_slo.durations import parse_duration
 from temporal_slo.generate.recording_rules import windows
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import tiers_of
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.model import Calendar, Spec
@@ -35,9 +36,9 @@ class Finding(NamedTuple):
     remedy: str
 
 
-def shortest(specs: Sequence[Spec]) -> timedelta:
+def shortest(slos: Sequence[BoundSlo]) -> timedelta:
     """Return the shortest window that any rule looks at."""
-    return min(windows(spec, slo)[0] for spec in specs for slo in spec.slos)
+    return min(windows(slo)[0] for slo in slos)
 
 
 def scrapes(targets: Sequence[Target], window: timedelta) -> Iterator[Finding]:

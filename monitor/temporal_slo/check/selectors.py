@@ -13,7 +13,8 @@ from temporal_slo.generate.artefacts import render
 from temporal_slo.generate.files import SUFFIX
 from temporal_slo.generate.links import Links
 from temporal_slo.promql import Matcher, one_of, selector
-from temporal_slo.spec.model import Spec, WorkerSli
+from temporal_slo.spec.bound import BoundSlo, LoadedSpecs
+from temporal_slo.spec.model import WorkerSli
 
 OPERATORS: Final = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
 ABSENCE: Final = frozenset({"absent", "absent_over_time"})
@@ -102,7 +103,7 @@ class Uses(NamedTuple):
     expected: bool
 
 
-def rules_of(specs: Sequence[Spec]) -> tuple[Rule, ...]:
+def rules_of(specs: LoadedSpecs) -> tuple[Rule, ...]:
     """Return every rule that `generate` makes of *specs*, in the order of its files."""
     files = {name: text for name, text in render(specs, NOWHERE).items() if name.endswith(SUFFIX)}
     return tuple(rule for name, text in files.items() for rule in _rules(name, yaml.safe_load(text)["groups"]))
@@ -123,13 +124,13 @@ def _rules(file: str, groups: list[dict[str, Any]]) -> Iterator[Rule]:
             )
 
 
-def uses_of(rules: Sequence[Rule], specs: Sequence[Spec]) -> tuple[Uses, ...]:
+def uses_of(rules: Sequence[Rule], slos: Sequence[BoundSlo]) -> tuple[Uses, ...]:
     """Return every selector of *rules*, each once, in the order of its first use.
 
     One that selects several workflow or activity types becomes one of each: beside a type that is there, another that
     is misspelt would not be missed.
     """
-    lists = _lists(specs)
+    lists = _lists(slos)
     found: dict[Selector, list[tuple[Rule, bool]]] = {}
     for rule in rules:
         for selected, expected in selectors(rule.expression):
@@ -141,9 +142,8 @@ def uses_of(rules: Sequence[Rule], specs: Sequence[Spec]) -> tuple[Uses, ...]:
     )
 
 
-def _lists(specs: Sequence[Spec]) -> dict[Matcher, tuple[Matcher, ...]]:
-    slos = [slo for spec in specs for slo in spec.slos]
-    types = {(names.WORKFLOW_TYPE, slo.workflow) for slo in slos}
+def _lists(slos: Sequence[BoundSlo]) -> dict[Matcher, tuple[Matcher, ...]]:
+    types = {(names.WORKFLOW_TYPE, slo.workflow_types) for slo in slos}
     types |= {
         (names.ACTIVITY_TYPE, slo.sli.activities)
         for slo in slos

@@ -18,7 +18,7 @@ from temporal_slo.check.diagnosis import TypeFacts
 from temporal_slo.check.scraping import Finding
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.settings import DEFAULT_VISIBILITY_RATE
-from temporal_slo.spec.model import Spec, slos_of, watched_types
+from temporal_slo.spec.bound import BoundSlo, task_queues, workflow_types
 from temporal_slo.temporal.rate_limit import Budget
 from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
 from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, QueueFacts, TemporalQueues
@@ -80,10 +80,10 @@ class Temporal:
             except TimeoutError as error:
                 raise TemporalRequestError("DEADLINE_EXCEEDED", f"{about}no answer in {self._timeout:g} s") from error
 
-    async def namespace(self, specs: Sequence[Spec], name: str) -> Namespace:
-        """Return what there is of all that *specs* name in the namespace *name*; trouble is part of it."""
-        found = Namespace(name, named=_named(specs, name))
-        types = watched_types(specs, name)
+    async def namespace(self, name: str, slos: Sequence[BoundSlo]) -> Namespace:
+        """Return what there is of all that *slos* name in the namespace *name*; trouble is part of it."""
+        found = Namespace(name, named=task_queues(slos))
+        types = workflow_types(slos)
         try:
             await self._describe(name)
             for kind in types[:TYPES_MAX]:
@@ -123,10 +123,6 @@ class Temporal:
             workflows = await asks.describe(queue, WORKFLOW)
         async with self._turn():
             return workflows, await asks.describe(queue, ACTIVITY)
-
-
-def _named(specs: Sequence[Spec], namespace: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(slo.task_queue for slo in slos_of(specs, namespace) if slo.task_queue))
 
 
 def _quoted(text: str) -> str:

@@ -28,6 +28,6 @@ def _history_export(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.spec.load import load  # noqa: PLC0415 as above
 
     given = {name: getattr(args, name) for name in ("openmetrics", "ledger", "temporal_namespace", "since", "step")}
-    specs = load([Path(path) for path in args.spec]) if args.spec else ()
-    print(command.write(given, args.label, context.environ, specs=specs), file=context.stdout)
+    slos = load([Path(path) for path in args.spec]).slos if args.spec else ()
+    print(command.write(given, args.label, context.environ, slos=slos), file=context.stdout)
     return OK

@@ -6,7 +6,6 @@ from pathlib import Path
 from temporal_slo.generate.command import generate, links
 from temporal_slo.reference.services.faults import Chaos
 from temporal_slo.servers.alertmanager import Webhook
-from temporal_slo.spec.burn import tiers_of
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Tier
 
@@ -79,6 +78,6 @@ def generated(specs: Path, folder: Path, web: str | None, webhook: Webhook | Non
 
 def outage(kind: Chaos, specs: Path, folder: Path, webhook: Webhook) -> Outage:
     """Return the outage of that kind, which has not begun."""
-    tiers = (tier for spec in load([specs]) for slo in spec.slos for tier in tiers_of(spec, slo))
+    tiers = (tier for slo in load([specs]).slos for tier in slo.tiers)
     soonest = min((tier for tier in tiers if tier.severity == "page"), key=lambda tier: tier.long)
     return Outage(kind, folder / "chaos", webhook, soonest)

@@ -7,9 +7,9 @@ from typing import Any, Final
 from temporal_slo import names
 from temporal_slo.generate.receivers import Email, Opsgenie, PagerDuty, Receiver, Receivers, Slack, Webhook
 from temporal_slo.generate.yaml_text import written
-from temporal_slo.spec.burn import tiers_of
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.figures import lasting
-from temporal_slo.spec.model import ActivitySuccess, ScheduleToStart, Spec
+from temporal_slo.spec.model import ActivitySuccess, ScheduleToStart
 
 BLIND: Final = ("TemporalSloExporterDown", "TemporalSloNamespaceUnreachable", "TemporalSloExporterStale")
 """Alerts beside which all others of the namespace tell nothing."""
@@ -23,7 +23,7 @@ BURNS: Final = f'alertname="{names.ALERT_BURN}"'
 SAME: Final = [names.SERVICE, names.SLO, names.NAMESPACE]
 
 
-def render(receivers: Receivers, specs: Sequence[Spec]) -> str:
+def render(receivers: Receivers, slos: Sequence[BoundSlo]) -> str:
     """Return the configuration; a function of its arguments."""
     grouped = [names.SERVICE, names.SLO, names.NAMESPACE, "alertname"]
     config = {
@@ -35,13 +35,13 @@ def render(receivers: Receivers, specs: Sequence[Spec]) -> str:
             "repeat_interval": "12h",
             "routes": [{"matchers": ['severity="page"'], "receiver": "page", "repeat_interval": "1h"}],
         },
-        "inhibit_rules": [*_inhibitions(specs)],
+        "inhibit_rules": [*_inhibitions(slos)],
         "receivers": [{"name": name, **_configs(getattr(receivers, name))} for name in SEVERITIES],
     }
     return written(config)
 
 
-def _inhibitions(specs: Sequence[Spec]) -> Iterator[dict[str, list[str]]]:
+def _inhibitions(slos: Sequence[BoundSlo]) -> Iterator[dict[str, list[str]]]:
     """Yield what is silent beside what: tickets beside pages, slower tiers beside faster, all beside blindness."""
     yield {
         "source_matchers": [BURNS, 'severity="page"'],
@@ -49,7 +49,7 @@ def _inhibitions(specs: Sequence[Spec]) -> Iterator[dict[str, list[str]]]:
         "equal": SAME,
     }
     for severity in SEVERITIES:
-        yield from _slower(severity, specs)
+        yield from _slower(severity, slos)
     blind = "|".join(BLIND)
     yield {
         "source_matchers": [f'alertname=~"{blind}"'],
@@ -58,12 +58,12 @@ def _inhibitions(specs: Sequence[Spec]) -> Iterator[dict[str, list[str]]]:
     }
 
 
-def _slower(severity: str, specs: Sequence[Spec]) -> Iterator[dict[str, list[str]]]:
+def _slower(severity: str, slos: Sequence[BoundSlo]) -> Iterator[dict[str, list[str]]]:
     """Yield what silences, beside the tiers of one window, those of longer ones.
 
     By windows and not by names, which mean something else in each spec: so no two can silence one another.
     """
-    tiers = (tier for spec in specs for slo in spec.slos for tier in tiers_of(spec, slo))
+    tiers = (tier for slo in slos for tier in slo.tiers)
     windows: set[timedelta] = {tier.long for tier in tiers if tier.severity == severity}
     ordered = [lasting(window) for window in sorted(windows)]
     own = f'{names.SEVERITY}="{severity}"'

@@ -11,12 +11,13 @@ from temporal_slo.generate import burn_alerts, cause_alerts, recording_rules, ru
 from temporal_slo.generate.files import MARK, README, SUFFIX, Files
 from temporal_slo.generate.links import Links
 from temporal_slo.generate.yaml_text import written
+from temporal_slo.spec.bound import BoundSlo, LoadedSpecs
 from temporal_slo.spec.model import Causes, Overdue, Spec
 
 LONGEST: Final = 60
 
 
-def render(specs: Sequence[Spec], links: Links, *, operator: bool = False) -> Files:
+def render(specs: LoadedSpecs, links: Links, *, operator: bool = False) -> Files:
     """Return the files of *specs* by name; a function of its arguments alone.
 
     Args:
@@ -30,14 +31,10 @@ def render(specs: Sequence[Spec], links: Links, *, operator: bool = False) -> Fi
     if not specs:
         raise UsageError("--spec", "names no spec", "give the files or folders of your specs")
     files: dict[str, list[recording_rules.Group]] = defaultdict(list)
-    for spec in specs:
-        for slo in spec.slos:
-            files[f"{spec.service}{SUFFIX}"] += [
-                *recording_rules.groups(spec, slo),
-                *burn_alerts.groups(spec, slo, links),
-            ]
+    for slo in specs.slos:
+        files[f"{slo.service}{SUFFIX}"] += [*recording_rules.groups(slo), *burn_alerts.groups(slo, links)]
     for namespace, told in _by_namespace(specs).items():
-        group = cause_alerts.group(namespace, told, links, _tolerated(specs, namespace))
+        group = cause_alerts.group(namespace, told, links, _tolerated(specs.of_namespace(namespace)))
         files[f"causes-{_file_name(namespace)}{SUFFIX}"].append(group)
     server = cause_alerts.strictest(spec.causes for spec in specs).server
     files[f"temporal-server{SUFFIX}"].append(server_alerts.group(server, links))
@@ -52,13 +49,12 @@ def _by_namespace(specs: Sequence[Spec]) -> dict[str, Causes]:
     return {namespace: cause_alerts.strictest(told) for namespace, told in grouped.items()}
 
 
-def _tolerated(specs: Sequence[Spec], namespace: str) -> dict[str, int]:
+def _tolerated(slos: Sequence[BoundSlo]) -> dict[str, int]:
     """Return how many overdue runs break no promise, by SLO; the least where several services have one of a name."""
     found = dict[str, int]()
-    for spec in specs:
-        for slo in spec.slos if spec.temporal_namespace == namespace else ():
-            if isinstance(slo.sli, Overdue):
-                found[slo.name] = min(slo.sli.tolerate, found.get(slo.name, slo.sli.tolerate))
+    for slo in slos:
+        if isinstance(slo.sli, Overdue):
+            found[slo.name] = min(slo.sli.tolerate, found.get(slo.name, slo.sli.tolerate))
     return found
 
 

@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 from temporal_slo import names
 from temporal_slo.generate.links import Links, literal
 from temporal_slo.generate.recording_rules import INTERVAL, Group, Rule, group_name, labels, number, over, recorded
-from temporal_slo.spec.burn import factor, length, tiers_of
+from temporal_slo.spec.bound import BoundSlo
+from temporal_slo.spec.burn import factor, length
 from temporal_slo.spec.figures import lasting, plain
-from temporal_slo.spec.model import Calendar, LowTraffic, Slo, Spec, Tier
+from temporal_slo.spec.model import Calendar, LowTraffic, Period, Tier
 
 HALF: Final = Decimal("0.5")
 """Rates are extrapolated: a window with two failures may tell of 1.9."""
@@ -27,20 +28,20 @@ MOST: Final = 300
 SOME_YEAR: Final = 2024
 
 
-def groups(spec: Spec, slo: Slo, links: Links) -> list[Group]:
+def groups(slo: BoundSlo, links: Links) -> list[Group]:
     """Return the group of alerts of *slo*; none if all are switched off."""
-    rules = [*(_burning(spec, slo, tier, links) for tier in tiers_of(spec, slo)), *_exhausted(spec, slo, links)]
-    name = f"{group_name(spec, slo)}/alerts"
+    rules = [*(_burning(slo, tier, links) for tier in slo.tiers), *_exhausted(slo, links)]
+    name = f"{group_name(slo)}/alerts"
     return [{"name": name, "interval": INTERVAL, "rules": rules}] if rules else []
 
 
-def _burning(spec: Spec, slo: Slo, tier: Tier, links: Links) -> Rule:
-    threshold = plain(factor(tier, spec.period) * slo.budget)
-    both = [_exceeded(spec, slo, window, threshold) for window in (tier.short, tier.long)]
-    guard = _guard(spec, slo, tier, threshold)
+def _burning(slo: BoundSlo, tier: Tier, links: Links) -> Rule:
+    threshold = plain(factor(tier, slo.period) * slo.error_budget)
+    both = [_exceeded(slo, window, threshold) for window in (tier.short, tier.long)]
+    guard = _guard(slo, tier, threshold)
     changed = slo.alerting.tiers.get(tier.name)
     about = {
-        **_labels(spec, slo),
+        **_labels(slo),
         names.SEVERITY: tier.severity,
         names.TIER: tier.name,
         names.LONG: lasting(tier.long),
@@ -52,46 +53,46 @@ def _burning(spec: Spec, slo: Slo, tier: Tier, links: Links) -> Rule:
         **({"for": lasting(changed.for_)} if changed and changed.for_ else {}),
         "labels": about,
         "annotations": {
-            "summary": f"{spec.service} {slo.name}: its error budget burns {_times(tier, spec)} too fast or faster",
-            "description": _burn_text(spec, slo, tier),
-            **links.of(spec, slo, names.ALERT_BURN),
+            "summary": f"{slo.service} {slo.name}: its error budget burns {_times(slo, tier)} too fast or faster",
+            "description": _burn_text(slo, tier),
+            **links.of(slo, names.ALERT_BURN),
         },
     }
 
 
-def _labels(spec: Spec, slo: Slo) -> dict[str, str]:
+def _labels(slo: BoundSlo) -> dict[str, str]:
     # Labels of alerts are templates, too.
-    about = {**labels(spec, slo), names.OWNER: spec.owner, names.SLI_LABEL: slo.sli.kind}
+    about = {**labels(slo), names.OWNER: slo.owner, names.SLI_LABEL: slo.sli.kind}
     return {name: literal(value) for name, value in about.items()}
 
 
-def _burn_text(spec: Spec, slo: Slo, tier: Tier) -> str:
-    gone = length(spec.period) / float(factor(tier, spec.period))
+def _burn_text(slo: BoundSlo, tier: Tier) -> str:
+    gone = length(slo.period) / float(factor(tier, slo.period))
     return (
         f"{literal(slo.description or slo.name)} The objective is {number(slo.objective)} %. "
         f"Over {lasting(tier.short)}, "
         "{{ $value | humanizePercentage }} of events were bad. Going on like this for "
-        f"{lasting(tier.long)} spends {number(tier.budget)} % of the budget of {_period(spec)}; "
+        f"{lasting(tier.long)} spends {number(tier.budget)} % of the budget of {_period(slo.period)}; "
         f"all of it is gone within {_rough(gone)}, or sooner."
     )
 
 
-def _exceeded(spec: Spec, slo: Slo, window: timedelta, threshold: Decimal) -> str:
-    return f"{recorded(spec, slo, over(names.ERROR_RATIO, window))} > {number(threshold)}"
+def _exceeded(slo: BoundSlo, window: timedelta, threshold: Decimal) -> str:
+    return f"{recorded(slo, over(names.ERROR_RATIO, window))} > {number(threshold)}"
 
 
-def _guard(spec: Spec, slo: Slo, tier: Tier, threshold: Decimal) -> Iterator[str]:
+def _guard(slo: BoundSlo, tier: Tier, threshold: Decimal) -> Iterator[str]:
     """Yield what keeps few failures among few events from being taken for a burning budget."""
-    low = slo.guard
+    low = slo.low_traffic
     if low.mode == "none":
         return
     seconds = tier.long // timedelta(seconds=1)
-    errors = f"({recorded(spec, slo, over(names.ERRORS_RATE, tier.long))} * {seconds})"
+    errors = f"({recorded(slo, over(names.ERRORS_RATE, tier.long))} * {seconds})"
     yield f"{errors} >= {number(Decimal(low.min_failures) - HALF)}"
     if low.mode == "confidence":
-        events = f"({recorded(spec, slo, over(names.EVENTS_RATE, tier.long))} * {seconds})"
+        events = f"({recorded(slo, over(names.EVENTS_RATE, tier.long))} * {seconds})"
         surely = f"{_surely(errors, low)} > {number(threshold)} * {events}"
-        enough = plenty(factor(tier, spec.period))
+        enough = plenty(factor(tier, slo.period))
         yield f"({errors} >= {number(enough - HALF)} or {surely})" if enough else surely
 
 
@@ -124,31 +125,31 @@ def _surely(errors: str, low: LowTraffic) -> str:
     return f"{errors} * (1 - 1 / (9 * {errors}) - {number(z)} / (3 * sqrt({errors}))) ^ 3"
 
 
-def _exhausted(spec: Spec, slo: Slo, links: Links) -> Iterator[Rule]:
+def _exhausted(slo: BoundSlo, links: Links) -> Iterator[Rule]:
     if not slo.alerting.ticket:
         return
     yield {
         "alert": names.ALERT_EXHAUSTED,
         # Spent to the last event is not broken, and its last digits are no events.
-        "expr": f"round({_left(spec, slo)}, 0.000001) < 0",
+        "expr": f"round({_left(slo)}, 0.000001) < 0",
         "for": "5m",
-        "labels": {**_labels(spec, slo), names.SEVERITY: "ticket"},
+        "labels": {**_labels(slo), names.SEVERITY: "ticket"},
         "annotations": {
-            "summary": f"{spec.service} {slo.name}: the error budget of {_period(spec)} is overspent",
+            "summary": f"{slo.service} {slo.name}: the error budget of {_period(slo.period)} is overspent",
             "description": f"{literal(slo.description or slo.name)} The objective is {number(slo.objective)} %. "
             "Of the budget, {{ $value | humanizePercentage }} is left.",
-            **links.of(spec, slo, names.ALERT_EXHAUSTED),
+            **links.of(slo, names.ALERT_EXHAUSTED),
         },
     }
 
 
-def _left(spec: Spec, slo: Slo) -> str:
-    if not isinstance(spec.period, Calendar):
-        return recorded(spec, slo, names.BUDGET_REMAINING)
+def _left(slo: BoundSlo) -> str:
+    if not isinstance(slo.period, Calendar):
+        return recorded(slo, names.BUDGET_REMAINING)
     # Of a month that has just begun, a few bad events are all that happened, and yet little of what it may bear.
-    local = f"vector(time() + {_ahead(spec.period.timezone)})"
+    local = f"vector(time() + {_ahead(slo.period.timezone)})"
     gone = f"(day_of_month({local}) - 1 + hour({local}) / 24) / days_in_month({local})"
-    return f"1 - {recorded(spec, slo, names.PERIOD_BURN)} * scalar({gone})"
+    return f"1 - {recorded(slo, names.PERIOD_BURN)} * scalar({gone})"
 
 
 def _ahead(timezone: str) -> int:
@@ -158,12 +159,12 @@ def _ahead(timezone: str) -> int:
     return max(offset // timedelta(seconds=1) for offset in offsets if offset is not None)
 
 
-def _times(tier: Tier, spec: Spec) -> str:
-    return f"{number(factor(tier, spec.period))} times"
+def _times(slo: BoundSlo, tier: Tier) -> str:
+    return f"{number(factor(tier, slo.period))} times"
 
 
-def _period(spec: Spec) -> str:
-    return "the month" if isinstance(spec.period, Calendar) else lasting(spec.period)
+def _period(period: Period) -> str:
+    return "the month" if isinstance(period, Calendar) else lasting(period)
 
 
 def _rough(span: timedelta) -> str:

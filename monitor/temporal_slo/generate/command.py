@@ -15,8 +15,8 @@ from temporal_slo.generate.artefacts import render
 from temporal_slo.generate.files import ALERTMANAGER, MARK, Drift, Files, drift, foreign, write_all
 from temporal_slo.generate.links import Links
 from temporal_slo.names.sdk import PLAIN, WHOLE, Profile
+from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.load import SpecError, read
-from temporal_slo.spec.model import Spec
 
 RUNBOOKS: Final = "alerts/README.md"
 GRAFANA: Final = "http://localhost:3000"
@@ -102,12 +102,12 @@ def generate(
     specs = _specs(paths)
     files = dict(render(specs, links, operator=operator))
     if receivers:
-        files[ALERTMANAGER] = MARK + alertmanager.render(receivers_file.load(Path(receivers)), specs)
+        files[ALERTMANAGER] = MARK + alertmanager.render(receivers_file.load(Path(receivers)), specs.slos)
     folders: dict[Path, Files] = {out: files}
     if dashboards:
         if dashboards.resolve() == out.resolve():
             raise UsageError("--dashboards", "is the folder of the alerts", "give it a folder of its own")
-        folders[dashboards] = dashboard_files.files(specs, links, profile, operator=operator)
+        folders[dashboards] = dashboard_files.files(specs.slos, links, profile, operator=operator)
     for option, folder in {"--out": out, "--dashboards": dashboards}.items():
         _is_apart(option, folder, paths)
     # All is made by now: a fault leaves what was there.
@@ -123,7 +123,7 @@ def generate(
     return True
 
 
-def _specs(paths: Sequence[str]) -> tuple[Spec, ...]:
+def _specs(paths: Sequence[str]) -> LoadedSpecs:
     found = read([Path(path) for path in paths])
     if found.problems:
         raise SpecError(found.problems)

@@ -11,7 +11,7 @@ from temporal_slo.generate.files import MARK, README, Files
 from temporal_slo.generate.kit import Board, render
 from temporal_slo.generate.links import Links
 from temporal_slo.names.sdk import WHOLE, Profile
-from temporal_slo.spec.model import Spec
+from temporal_slo.spec.bound import BoundSlo
 
 SIDECAR_LABEL: Final = "grafana_dashboard"
 """What Grafana's Helm chart has its sidecar look for, unless it is told otherwise."""
@@ -38,16 +38,16 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def files(specs: Sequence[Spec], links: Links, profile: Profile = WHOLE, *, operator: bool = False) -> Files:
+def files(slos: Sequence[BoundSlo], links: Links, profile: Profile = WHOLE, *, operator: bool = False) -> Files:
     """Return the files of the dashboards by name; a function of its arguments alone.
 
     Args:
-        specs: Their burn tiers are the lines of the dashboards.
+        slos: Their burn tiers are the lines of the dashboards.
         links: Where readers look next.
         profile: How workers' own metrics are named.
         operator: Make ConfigMaps.
     """
-    setting = Setting.of(specs, links, profile)
+    setting = Setting.of(slos, links, profile)
     boards = [make(setting) for make in BOARDS]
     if operator:
         made = {f"{board.uid}{SUFFIX}": _config_map(board) for board in boards}

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, urlencode
 
 from temporal_slo import names
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import BAD_STATUSES
 from temporal_slo.spec.figures import seconds
-from temporal_slo.spec.model import Latency, Overdue, Slo, Spec, Success
+from temporal_slo.spec.model import Latency, Overdue, Success
 
 TITLES = {
     "failed": "Failed",
@@ -35,9 +36,9 @@ class Links:
     web: str
     status: str | None = None
 
-    def of(self, spec: Spec, slo: Slo, alert: str) -> dict[str, str]:
+    def of(self, slo: BoundSlo, alert: str) -> dict[str, str]:
         """Return the annotations that lead on from an alert of *slo*."""
-        query, namespace = visibility_query(slo), spec.temporal_namespace
+        query, namespace = visibility_query(slo), slo.temporal_namespace
         page = {"status_url": f"{self.status}/slos/{quote(namespace, safe='')}/{slo.name}"} if self.status else {}
         return {
             "runbook_url": self.runbook(alert),
@@ -63,16 +64,16 @@ class Links:
         return f"{self.web}/namespaces/{quote(namespace, safe='')}/workflows?query={query}"
 
 
-def visibility_query(slo: Slo) -> str:
+def visibility_query(slo: BoundSlo) -> str:
     """Return the query of visibility for the runs that spent the budget of *slo*, as far as it can tell."""
-    types = ", ".join(map(_quoted, slo.workflow))
+    types = ", ".join(map(_quoted, slo.workflow_types))
     conditions = [f"WorkflowType IN ({types})"]
     if slo.task_queue:
         conditions.append(f"TaskQueue = {_quoted(slo.task_queue)}")
     return " AND ".join([*conditions, *_bad(slo)])
 
 
-def _bad(slo: Slo) -> list[str]:
+def _bad(slo: BoundSlo) -> list[str]:
     if isinstance(slo.sli, Success):
         return [f"ExecutionStatus IN ({', '.join(_quoted(TITLES[status]) for status in slo.sli.bad)})"]
     if isinstance(slo.sli, Latency):

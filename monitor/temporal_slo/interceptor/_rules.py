@@ -18,7 +18,7 @@ from temporal_slo.interceptor._outcomes import (
 )
 
 if TYPE_CHECKING:
-    from temporal_slo.spec.model import Slo, Spec
+    from temporal_slo.spec.bound import BoundSlo
 
 SpecPath = str | Path | Sequence[str | Path]
 
@@ -125,24 +125,24 @@ def rules(
         UsageError: Something of it is not what it must be.
     """
     listed = _objectives(objectives)
-    specs = load_specs(spec)
-    chosen = _chosen(specs, slos)
+    loaded = load_slos(spec)
+    chosen = _chosen(loaded, slos)
     scoped = [_Scoped(objective) for objective in listed]
     # Both would count in one series, and mix their thresholds.
     taken = {(objective.slo, objective.workflow) for objective in listed}
-    of_specs = [s for spec_, slo in chosen for s in _latency(spec_, slo)]
+    of_specs = [s for slo in chosen for s in _latency(slo)]
     scoped += [s for s in of_specs if (s.objective.slo, s.objective.workflow) not in taken]
     read: dict[tuple[str | None, str], Rule] = {}
-    for spec_, slo in chosen:
+    for slo in chosen:
         if slo.outcome:
             given = OutcomeExpression(
                 expression=slo.outcome.from_, good=slo.outcome.good, bad=slo.outcome.bad, excluded=slo.outcome.excluded
             )
-            read |= {(spec_.temporal_namespace, type_): Rule(expression_reader(given)) for type_ in slo.workflow}
+            read |= {(slo.temporal_namespace, type_): Rule(expression_reader(given)) for type_ in slo.workflow_types}
     given_outcomes = {(None, type_): _outcome(type_, given) for type_, given in outcomes.items()}
     named = {*outcomes, *(objective.workflow for objective in listed)}
-    for slo in (slo for spec_ in specs for slo in spec_.slos):
-        named |= {*slo.workflow, *(getattr(slo.sli, "activities", None) or ())}
+    for slo in loaded:
+        named |= {*slo.workflow_types, *(getattr(slo.sli, "activities", None) or ())}
     return Rules(tuple(scoped), read | given_outcomes, frozenset(named))
 
 
@@ -173,8 +173,8 @@ def _outcome(workflow_type: str, given: object) -> Rule:
     return Rule(function=given)
 
 
-def load_specs(spec: SpecPath | None) -> "tuple[Spec, ...]":
-    """Return the specs in files and folders.
+def load_slos(spec: SpecPath | None) -> "tuple[BoundSlo, ...]":
+    """Return the SLOs in files and folders.
 
     Raises:
         UsageError: One cannot be read, or the `spec` extra is not installed.
@@ -188,22 +188,21 @@ def load_specs(spec: SpecPath | None) -> "tuple[Spec, ...]":
         from temporal_slo.spec.load import load  # noqa: PLC0415 needs the spec extra, which most workers lack
     except ModuleNotFoundError as error:
         raise UsageError("spec", f"needs the package {error.name}", INSTALL) from error
-    return load([Path(path) for path in paths])
+    return load([Path(path) for path in paths]).slos
 
 
-def _chosen(specs: "Sequence[Spec]", slos: Sequence[str] | None) -> "list[tuple[Spec, Slo]]":
-    every = [(spec, slo) for spec in specs for slo in spec.slos]
+def _chosen(every: "Sequence[BoundSlo]", slos: Sequence[str] | None) -> "Sequence[BoundSlo]":
     if slos is None:
         return every
-    known = sorted({slo.name for _, slo in every})
+    known = sorted({slo.name for slo in every})
     for name in [slos] if isinstance(slos, str) else slos:
         if name not in known or isinstance(slos, str):
             listed = ", ".join(known) or "none, for there is no spec"
             raise UsageError("slos", f"{name!r} is not a list of SLOs of the spec", f"it has {listed}")
-    return [(spec, slo) for spec, slo in every if slo.name in slos]
+    return [slo for slo in every if slo.name in slos]
 
 
-def _latency(spec: "Spec", slo: "Slo") -> list[_Scoped]:
+def _latency(slo: "BoundSlo") -> list[_Scoped]:
     from temporal_slo.spec.slis import Latency  # noqa: PLC0415 needs the spec extra, which is there if there is a spec
 
     # Not whatever has a threshold: waits for a worker have one too.
@@ -211,6 +210,6 @@ def _latency(spec: "Spec", slo: "Slo") -> list[_Scoped]:
         return []
     threshold = slo.sli.threshold
     return [
-        _Scoped(Objective(slo=slo.name, workflow=type_, threshold=threshold), spec.temporal_namespace, slo.task_queue)
-        for type_ in slo.workflow
+        _Scoped(Objective(slo=slo.name, workflow=type_, threshold=threshold), slo.temporal_namespace, slo.task_queue)
+        for type_ in slo.workflow_types
     ]

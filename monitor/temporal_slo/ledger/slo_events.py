@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.change import CLOSED
 from temporal_slo.runs.microseconds import HOUR, MINUTE
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import good
-from temporal_slo.spec.model import Latency, Overdue, Slo, Success
+from temporal_slo.spec.model import Latency, Overdue, Success
 
 Runs = Success | Latency
 """SLIs whose events are closed runs."""
@@ -26,13 +27,12 @@ class Events(NamedTuple):
 NONE = Events(0, 0)
 
 
-def events(connection: Connection, namespace: str, slo: Slo, begin: int, end: int) -> Events | None:
+def events(connection: Connection, slo: BoundSlo, begin: int, end: int) -> Events | None:
     """Return the events of *slo* from *begin* until *end*.
 
     Args:
         connection: To the ledger.
-        namespace: Temporal namespace.
-        slo: What was promised.
+        slo: The SLO.
         begin: Microseconds of Unix time, a whole minute; for an SLI of minutes the hour counts that it is in.
         end: The moment after the last.
 
@@ -40,26 +40,24 @@ def events(connection: Connection, namespace: str, slo: Slo, begin: int, end: in
         None for an SLI whose events only workers measure, and where nothing was read yet: that is not zero.
     """
     if isinstance(slo.sli, Overdue):
-        return _minutes(connection, namespace, slo, begin, end)
-    if not isinstance(slo.sli, Success | Latency) or not _begun(connection, namespace):
+        return _minutes(connection, slo, begin, end)
+    if not isinstance(slo.sli, Success | Latency) or not _begun(connection, slo.temporal_namespace):
         return None
-    begin = max(begin, measured_since(connection, namespace, slo.sli))
+    begin = max(begin, measured_since(connection, slo.temporal_namespace, slo.sli))
     table = schema.closed_minutes
     some = table.c.minute >= begin // MINUTE, table.c.minute < -(-end // MINUTE)
     keys = table.c.status, table.c.outcome, table.c.bucket
     rows = connection.execute(
-        select(*keys, func.sum(table.c.count).label("runs"))
-        .where(*of_slo(table, namespace, slo), *some)
-        .group_by(*keys)
+        select(*keys, func.sum(table.c.count).label("runs")).where(*of_slo(table, slo), *some).group_by(*keys)
     )
     return judged(slo.sli, rows)
 
 
-def of_slo(table: Table, namespace: str, slo: Slo) -> tuple[ColumnElement[bool], ...]:
+def of_slo(table: Table, slo: BoundSlo) -> tuple[ColumnElement[bool], ...]:
     """Return what selects the rows of the runs that *slo* is about."""
     # Durations tell no task queue in Prometheus: here they must be of the same runs.
     queue = (table.c.task_queue == slo.task_queue,) if slo.task_queue and isinstance(slo.sli, Success) else ()
-    return (table.c.namespace == namespace, table.c.workflow_type.in_(slo.workflow), *queue)
+    return (table.c.namespace == slo.temporal_namespace, table.c.workflow_type.in_(slo.workflow_types), *queue)
 
 
 def judged(sli: Runs, rows: Iterable[Any]) -> Events:
@@ -98,11 +96,11 @@ def _begun(connection: Connection, namespace: str) -> bool:
     return connection.scalar(query) is not None
 
 
-def _minutes(connection: Connection, namespace: str, slo: Slo, begin: int, end: int) -> Events | None:
+def _minutes(connection: Connection, slo: BoundSlo, begin: int, end: int) -> Events | None:
     table = schema.minute_hours
     rows = connection.execute(
         select(func.sum(table.c.observed), func.sum(table.c.overdue)).where(
-            table.c.namespace == namespace,
+            table.c.namespace == slo.temporal_namespace,
             table.c.slo == slo.name,
             table.c.hour >= begin // HOUR,
             table.c.hour < -(-end // HOUR),

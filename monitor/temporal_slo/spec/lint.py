@@ -158,11 +158,11 @@ def _ends_in_time(place: Place, slo: Slo, period: Period) -> Iterator[Lint]:
 
 
 def _can_fire(place: Place, slo: Slo, tiers: tuple[Tier, ...], period: Period) -> Iterator[Lint]:
-    never = [tier for tier in tiers if factor(tier, period) * slo.budget >= 1]
+    never = [tier for tier in tiers if factor(tier, period) * slo.error_budget >= 1]
     for tier in never:
         text = (
             f"the tier {tier.name} can never fire, for {figure(Fraction(factor(tier, period)))} times a budget of "
-            f"{figure(Fraction(slo.budget * 100))} % is not less than all events; write alerting: "
+            f"{figure(Fraction(slo.error_budget * 100))} % is not less than all events; write alerting: "
             f"{{tiers: {{{tier.name}: {{enabled: false}}}}}}, or a higher objective"
         )
         # It is a mistake if nothing at all wakes somebody who expects to be woken.

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from temporal_slo.errors import UsageError
+from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.lint import lint
 from temporal_slo.spec.model import Outcome, Spec
 from temporal_slo.spec.problems import explain
@@ -65,13 +66,13 @@ class Reading:
         warnings: What may be meant so, in the same form.
     """
 
-    specs: tuple[Spec, ...]
+    specs: LoadedSpecs
     files: int
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def load(paths: Sequence[Path]) -> tuple[Spec, ...]:
+def load(paths: Sequence[Path]) -> LoadedSpecs:
     """Read specs; a file that is named twice is read once.
 
     Args:
@@ -93,7 +94,7 @@ def read(paths: Sequence[Path]) -> Reading:
     for file in files:
         across.check(file)
     problems, warnings = (tuple(line for file in files for line in file.told(warnings=w)) for w in (False, True))
-    fine = tuple(file.spec for file in files if file.spec and not any(file.told(warnings=False)))
+    fine = LoadedSpecs(file.spec for file in files if file.spec and not any(file.told(warnings=False)))
     return Reading(fine, len(files), problems, warnings)
 
 

@@ -178,12 +178,12 @@ class Slo(Part):
     alerting: Alerting = Field(default=Alerting(), examples=["{page: true, ticket: true}"])
 
     @property
-    def budget(self) -> Decimal:
+    def error_budget(self) -> Decimal:
         """The share of events that may be bad, exact: 0.005 for an objective of 99.5."""
         return EXACT.divide(EXACT.subtract(Decimal(WHOLE), self.objective), Decimal(WHOLE))
 
     @property
-    def guard(self) -> LowTraffic:
+    def low_traffic(self) -> LowTraffic:
         """What guards from alerts on one failure; minutes, which come at a fixed pace, need nothing."""
         default = LowTraffic(mode="none" if isinstance(self.sli, Overdue) else "confidence")
         return self.alerting.low_traffic or default

@@ -26,7 +26,7 @@ def lint(slo: Slo, tiers: tuple[Tier, ...], period: Period) -> Iterator[Found]:
     if rate is None:
         return
     yield from _budget(slo, rate, period)
-    if Fraction(slo.budget) * _events(rate, length(period)) < 1:
+    if Fraction(slo.error_budget) * _events(rate, length(period)) < 1:
         # No window helps that one.
         return
     for tier in tiers:
@@ -42,7 +42,7 @@ def _events(rate: Fraction, window: timedelta) -> Fraction:
 
 def _budget(slo: Slo, rate: Fraction, period: Period) -> Iterator[Found]:
     events = _events(rate, length(period))
-    allowed = Fraction(slo.budget) * events
+    allowed = Fraction(slo.error_budget) * events
     if allowed >= FAILURES_MIN:
         return
     kind = "minutes" if isinstance(slo.sli, Overdue) else "expected events"
@@ -69,7 +69,7 @@ def _starves(slo: Slo, tier: Tier, rate: Fraction) -> Iterator[Found]:
 
 
 def _needs_too_many(slo: Slo, tier: Tier, rate: Fraction) -> Iterator[Found]:
-    guard = slo.guard
+    guard = slo.low_traffic
     events = _events(rate, tier.long)
     if guard.mode != "none" and events < guard.min_failures:
         text = (
@@ -80,10 +80,10 @@ def _needs_too_many(slo: Slo, tier: Tier, rate: Fraction) -> Iterator[Found]:
 
 
 def _one_failure(slo: Slo, tiers: tuple[Tier, ...], rate: Fraction, period: Period) -> Iterator[Found]:
-    if slo.guard.mode != "none":
+    if slo.low_traffic.mode != "none":
         return
     for tier in tiers:
-        needed = _events(rate, tier.long) * Fraction(factor(tier, period)) * Fraction(slo.budget)
+        needed = _events(rate, tier.long) * Fraction(factor(tier, period)) * Fraction(slo.error_budget)
         if tier.severity == "page" and needed < 1:
             text = (
                 f"one failure among the {figure(_events(rate, tier.long))} events of {lasting(tier.long)} "

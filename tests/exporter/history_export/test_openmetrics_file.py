@@ -182,9 +182,9 @@ def test_specs_of_other_namespaces(site: Site, tmp_path: Path) -> None:
     given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": None}
     options = {"since": None, "step": "5m", **given}
     with pytest.raises(UsageError, match=r"^--spec: no spec is of a Temporal namespace that is written \('shop'\); "):
-        write(options, [], {}, specs=load([tmp_path / "fleet.yaml"]))
+        write(options, [], {}, slos=load([tmp_path / "fleet.yaml"]).slos)
     assert not target.exists()
-    told = write(options, [], {}, specs=load([tmp_path / "fleet.yaml", tmp_path / "shop.yaml"]))
+    told = write(options, [], {}, slos=load([tmp_path / "fleet.yaml", tmp_path / "shop.yaml"]).slos)
     assert "not in it, for their Temporal namespaces are not: fleet (fleet)" in told.splitlines()
 
 

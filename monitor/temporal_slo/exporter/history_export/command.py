@@ -22,7 +22,7 @@ from temporal_slo.exporter.history_export.openmetrics_file import BLOCKS, OPTION
 from temporal_slo.exporter.history_export.openmetrics_file import write as write_families
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.opening import PROGRAM, open_engine, told
-from temporal_slo.spec.model import Spec
+from temporal_slo.spec.bound import BoundSlo
 
 LABEL: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 OURS: Final = frozenset({*names.WORKFLOWS_CLOSED.labels, *names.WORKFLOW_DURATION.labels, "le"})
@@ -36,7 +36,7 @@ def write(
     environ: Mapping[str, str],
     *,
     clock: Callable[[], float] = time.time,
-    specs: Sequence[Spec] = (),
+    slos: Sequence[BoundSlo] = (),
 ) -> str:
     """Write the file, and return what is to be told of it.
 
@@ -45,7 +45,7 @@ def write(
         labels: Of the target, as `name=value`.
         environ: The process's environment.
         clock: Unix time in seconds.
-        specs: Of whose SLOs the file has the series, too, that recording rules would have made.
+        slos: Of which the file has the series, too, that recording rules would have made.
 
     Raises:
         UsageError: An option is wrong, the file is there or cannot be written, or there is no past to write.
@@ -59,12 +59,12 @@ def write(
     begin = 0 if since is None else int((clock() - since.total_seconds()) * 1000)
     with reading(url) as connection, replaced(path) as file:
         parts = list(_parts(connection, given["temporal_namespace"], target, begin, step // MILLISECOND))
-        _refuse_strange(specs, parts)
-        recorded = recorded_series.families(connection, parts, specs) if specs else ()
+        _refuse_strange(slos, parts)
+        recorded = recorded_series.families(connection, parts, slos) if slos else ()
         tally = write_families(file, chain(counters.families(connection, parts), recorded))
         if not tally.samples:
             raise UsageError(OPTION, "the ledger has no past to write", "run temporal-slo exporter with --backfill")
-        return _told(connection, parts, specs, path, tally)
+        return _told(connection, parts, slos, path, tally)
 
 
 @contextmanager
@@ -108,9 +108,9 @@ def _refuse_missing(url: str, remedy: str) -> None:
         raise UsageError("--ledger", f"{path!r} is empty", remedy)
 
 
-def _refuse_strange(specs: Sequence[Spec], parts: Sequence[Part]) -> None:
+def _refuse_strange(slos: Sequence[BoundSlo], parts: Sequence[Part]) -> None:
     """Refuse specs none of which is of a namespace that is written: the file would lack all that they are given for."""
-    if specs and len(recorded_series.elsewhere(specs, (part.namespace for part in parts))) == len(specs):
+    if slos and len(recorded_series.elsewhere(slos, (part.namespace for part in parts))) == len(slos):
         there = ", ".join(repr(part.namespace) for part in parts) or "none"
         what = f"no spec is of a Temporal namespace that is written ({there})"
         raise UsageError("--spec", what, "correct temporal_namespace in the spec, or leave the option out")
@@ -149,7 +149,7 @@ def _parts(
             yield Part(name, lowest, Window(begin, lowest // 1000, step), labels, counters.edges(connection, name))
 
 
-def _told(connection: Connection, parts: Sequence[Part], specs: Sequence[Spec], path: Path, tally: Tally) -> str:
+def _told(connection: Connection, parts: Sequence[Part], slos: Sequence[BoundSlo], path: Path, tally: Tally) -> str:
     lines = [f"{path}: {tally.series} series, {tally.samples} samples"]
     for part in parts:
         waiting, reached = counters.unfinished(connection, part.namespace)
@@ -159,9 +159,9 @@ def _told(connection: Connection, parts: Sequence[Part], specs: Sequence[Spec], 
         back = f"{datetime.fromtimestamp(reached / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
         lines.append(f"{part.namespace}: read back to {back}" + (f", {waiting} runs still wait" if waiting else ""))
     written = [part.namespace for part in parts]
-    if missing := recorded_series.unknown(specs, written):
+    if missing := recorded_series.unknown(slos, written):
         lines.append(f"not in it, for nobody knows their past: {', '.join(missing)}")
-    if others := recorded_series.elsewhere(specs, written):
-        own = ", ".join(f"{spec.service} ({spec.temporal_namespace})" for spec in others)
+    if others := recorded_series.elsewhere(slos, written):
+        own = ", ".join(dict.fromkeys(f"{slo.service} ({slo.temporal_namespace})" for slo in others))
         lines.append(f"not in it, for their Temporal namespaces are not: {own}")
     return "\n".join([*lines, f"next: promtool tsdb create-blocks-from {BLOCKS} openmetrics {path} DATA-FOLDER"])

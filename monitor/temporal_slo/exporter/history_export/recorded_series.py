@@ -13,9 +13,10 @@ from temporal_slo.exporter.history_export.openmetrics_file import HEARTBEAT, Pas
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.slo_events import Events, by_minute, measured_since, of_slo
 from temporal_slo.runs.microseconds import MINUTE
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import BASE, EVERY
 from temporal_slo.spec.figures import lasting
-from temporal_slo.spec.model import Latency, Slo, Spec, Success
+from temporal_slo.spec.model import Latency, Success
 
 STEP: Final = EVERY // timedelta(milliseconds=1)
 """Of the samples, as of the rules: a period's sum weighs samples, not time."""
@@ -25,43 +26,38 @@ MINUTE_MS: Final = 60_000
 Pick = Callable[[Events], int]
 
 
-def families(connection: Connection, parts: Sequence[Part], specs: Sequence[Spec]) -> Iterator[PastFamily]:
+def families(connection: Connection, parts: Sequence[Part], slos: Sequence[BoundSlo]) -> Iterator[PastFamily]:
     """Yield the rates of events and of errors, each family to be read before the next."""
     picks: dict[str, Pick] = {names.EVENTS_RATE: sum, names.ERRORS_RATE: lambda events: events.bad}
     for series, pick in picks.items():
         family = names.Family(f"{series}{lasting(BASE)}", "gauge", "As a recording rule has it.", ())
-        yield PastFamily(family, _series(connection, parts, specs, pick))
+        yield PastFamily(family, _series(connection, parts, slos, pick))
 
 
-def unknown(specs: Iterable[Spec], namespaces: Iterable[str]) -> list[str]:
+def unknown(slos: Iterable[BoundSlo], namespaces: Iterable[str]) -> list[str]:
     """Return the SLOs of *namespaces* whose past the ledger does not know."""
     watched = set(namespaces)
     return [
-        slo.name
-        for spec in specs
-        if spec.temporal_namespace in watched
-        for slo in spec.slos
-        if not isinstance(slo.sli, Success | Latency)
+        slo.name for slo in slos if slo.temporal_namespace in watched and not isinstance(slo.sli, Success | Latency)
     ]
 
 
-def elsewhere(specs: Iterable[Spec], namespaces: Iterable[str]) -> list[Spec]:
-    """Return the specs that are of none of *namespaces*."""
+def elsewhere(slos: Iterable[BoundSlo], namespaces: Iterable[str]) -> list[BoundSlo]:
+    """Return the SLOs that are of none of *namespaces*."""
     watched = set(namespaces)
-    return [spec for spec in specs if spec.temporal_namespace not in watched]
+    return [slo for slo in slos if slo.temporal_namespace not in watched]
 
 
-def _series(connection: Connection, parts: Sequence[Part], specs: Sequence[Spec], pick: Pick) -> Iterator[PastSeries]:
+def _series(
+    connection: Connection, parts: Sequence[Part], slos: Sequence[BoundSlo], pick: Pick
+) -> Iterator[PastSeries]:
     for part in parts:
-        for spec in specs:
-            if spec.temporal_namespace != part.namespace:
-                continue
-            for slo in spec.slos:
-                if isinstance(slo.sli, Success | Latency):
-                    minutes = ((minute, pick(events)) for minute, events in _minutes(connection, part, slo, slo.sli))
-                    labels = {names.SLO: slo.name, names.SERVICE: spec.service, names.NAMESPACE: part.namespace}
-                    pairs = sorted((name, escaped(value)) for name, value in labels.items())
-                    yield PastSeries([braced(pairs)], _lines(minutes, part.window))
+        for slo in slos:
+            if slo.temporal_namespace == part.namespace and isinstance(slo.sli, Success | Latency):
+                minutes = ((minute, pick(events)) for minute, events in _minutes(connection, part, slo, slo.sli))
+                labels = {names.SLO: slo.name, names.SERVICE: slo.service, names.NAMESPACE: part.namespace}
+                pairs = sorted((name, escaped(value)) for name, value in labels.items())
+                yield PastSeries([braced(pairs)], _lines(minutes, part.window))
 
 
 def _lines(minutes: Iterable[tuple[int, int]], window: Window) -> Iterator[tuple[int, tuple[float]]]:
@@ -69,16 +65,16 @@ def _lines(minutes: Iterable[tuple[int, int]], window: Window) -> Iterator[tuple
         yield moment, (rate,)
 
 
-def _minutes(connection: Connection, part: Part, slo: Slo, sli: Success | Latency) -> Iterator[tuple[int, Events]]:
+def _minutes(connection: Connection, part: Part, slo: BoundSlo, sli: Success | Latency) -> Iterator[tuple[int, Events]]:
     table, last = schema.closed_minutes, schema.past_last_minute
     minute, since = part.lowest // MINUTE, measured_since(connection, part.namespace, sli)
     keys = names.STATUS, names.OUTCOME, "bucket"
     begin = max(part.window.begin // MINUTE_MS, since // MINUTE)
     whole = select(table.c.minute, *(table.c[key] for key in keys), table.c.count).where(
-        *of_slo(table, part.namespace, slo), table.c.minute >= begin, table.c.minute < minute
+        *of_slo(table, slo), table.c.minute >= begin, table.c.minute < minute
     )
     rest = select(literal(minute).label("minute"), *(last.c[key] for key in keys), last.c.count).where(
-        *of_slo(last, part.namespace, slo)
+        *of_slo(last, slo)
     )
     both = union_all(whole, rest).subquery()
     order = [both.c.minute, *(both.c[key] for key in keys)]

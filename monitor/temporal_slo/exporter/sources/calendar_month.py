@@ -1,6 +1,6 @@
 """The source of calendar periods: no range of PromQL is a month, so the ledger tells what each was so far."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -12,7 +12,8 @@ from temporal_slo.ledger import slo_events
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.microseconds import HOUR, SECOND
-from temporal_slo.spec.model import Calendar, Slo, Spec
+from temporal_slo.spec.bound import BoundSlo
+from temporal_slo.spec.model import Calendar
 
 
 def month(now: int, timezone: str) -> int:
@@ -25,32 +26,29 @@ class CalendarPeriods:
     """Tells the events of the period so far, for each SLO whose period goes by the calendar.
 
     Args:
-        namespace: Temporal namespace.
         ledger: Has them.
-        specs: May be replaced: what is read next goes by it.
+        slos: Of one Temporal namespace. May be replaced: what is read next goes by it.
     """
 
     name = "calendar"
 
-    def __init__(self, namespace: str, ledger: Ledger, specs: tuple[Spec, ...]) -> None:
-        self._namespace = namespace
+    def __init__(self, ledger: Ledger, slos: Sequence[BoundSlo]) -> None:
         self._ledger = ledger
-        self.specs = specs
+        self.slos = slos
 
     async def read(self, now: int) -> Iterable[Sample]:
         """See base class."""
         samples: list[Sample] = []
-        for spec in self.specs:
-            if spec.temporal_namespace == self._namespace and isinstance(spec.period, Calendar):
-                begin = month(now, spec.period.timezone)
-                for slo in spec.slos:
-                    # One at a time: a month of a busy namespace takes a while, and polls wait for the ledger.
-                    samples += await self._ledger.transact(partial(self._samples, slo, begin, now))
+        for slo in self.slos:
+            if isinstance(slo.period, Calendar):
+                begin = month(now, slo.period.timezone)
+                # One at a time: a month of a busy namespace takes a while, and polls wait for the ledger.
+                samples += await self._ledger.transact(partial(self._samples, slo, begin, now))
         return samples
 
-    def _samples(self, slo: Slo, begin: int, now: int, connection: Connection) -> list[Sample]:
+    def _samples(self, slo: BoundSlo, begin: int, now: int, connection: Connection) -> list[Sample]:
         # An hour more: close times are the server's, whose clock may be ahead of ours.
-        found = slo_events.events(connection, self._namespace, slo, begin, now + HOUR)
+        found = slo_events.events(connection, slo, begin, now + HOUR)
         if found is None:
             return []
         labels = {names.SLO: slo.name}

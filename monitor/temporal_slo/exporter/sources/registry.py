@@ -16,7 +16,8 @@ from temporal_slo.exporter.sources.task_queues import TaskQueues
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.settings import ExporterSettings
-from temporal_slo.spec.model import Spec, slos_of
+from temporal_slo.spec.bound import BoundSlo, LoadedSpecs, task_queues
+from temporal_slo.spec.model import Spec
 from temporal_slo.temporal.pending_activities import TemporalRuns
 from temporal_slo.temporal.rate_limit import Budget
 from temporal_slo.temporal.rate_limited import PacedProblems, PacedQueues, PacedRuns, PacedSchedules, Requests
@@ -42,6 +43,11 @@ class Site:
     budgets: Mapping[str, Budget]
     requests: Requests
 
+    @property
+    def slos(self) -> tuple[BoundSlo, ...]:
+        """The SLOs of the namespace."""
+        return LoadedSpecs(self.specs).of_namespace(self.namespace)
+
 
 def budgets(settings: ExporterSettings, history_concurrency: int) -> dict[str, Budget]:
     """Return the budgets of one namespace."""
@@ -52,14 +58,9 @@ def budgets(settings: ExporterSettings, history_concurrency: int) -> dict[str, B
     }
 
 
-def queues_of(specs: tuple[Spec, ...], namespace: str) -> tuple[str, ...]:
-    """Return the task queues that the SLOs of *namespace* name."""
-    return tuple(dict.fromkeys(slo.task_queue for slo in slos_of(specs, namespace) if slo.task_queue))
-
-
 def _task_queues(site: Site) -> Source:
     paced = PacedQueues(TemporalQueues(site.client, site.namespace), site.budgets["task_queues"], site.requests)
-    return TaskQueues(paced, site.state, queues_of(site.specs, site.namespace))
+    return TaskQueues(paced, site.state, task_queues(site.slos))
 
 
 def _task_problems(site: Site) -> Source:
@@ -78,7 +79,7 @@ def _retry_storms(site: Site) -> Source:
 
 
 def _calendar(site: Site) -> Source:
-    return CalendarPeriods(site.namespace, site.ledger, site.specs)
+    return CalendarPeriods(site.ledger, site.slos)
 
 
 SOURCES: Final[Mapping[str, Callable[[Site], Source]]] = {
@@ -98,8 +99,9 @@ def watches(settings: ExporterSettings, site: Site) -> tuple[Watch, ...]:
 
 def adopt(readers: tuple[Watch, ...], specs: tuple[Spec, ...], namespace: str) -> None:
     """Have the sources go by *specs* from now on."""
+    slos = LoadedSpecs(specs).of_namespace(namespace)
     for watch in readers:
         if isinstance(watch.source, TaskQueues):
-            watch.source.spec = queues_of(specs, namespace)
+            watch.source.spec = task_queues(slos)
         if isinstance(watch.source, CalendarPeriods):
-            watch.source.specs = specs
+            watch.source.slos = slos

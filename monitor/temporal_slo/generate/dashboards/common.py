@@ -12,8 +12,9 @@ from temporal_slo.generate.links import Links
 from temporal_slo.names import Family
 from temporal_slo.names.sdk import WHOLE, Profile
 from temporal_slo.promql import REPLICA_LABELS, Matcher, selector
-from temporal_slo.spec.burn import BASE, DEFAULT_TIERS, factor, tiers_of
-from temporal_slo.spec.model import Period, Spec, Tier
+from temporal_slo.spec.bound import BoundSlo
+from temporal_slo.spec.burn import BASE, DEFAULT_TIERS, factor
+from temporal_slo.spec.model import Period, Tier
 
 INTERVAL: Final = "$__rate_interval"
 RANGE: Final = "$__range"
@@ -57,14 +58,12 @@ class Setting:
     profile: Profile = WHOLE
 
     @classmethod
-    def of(cls, specs: Sequence[Spec], links: Links, profile: Profile = WHOLE) -> Self:
-        """Return the setting of *specs*: windows and factors of all their tiers."""
-        tiers = {
-            (tier, factor(tier, spec.period)) for spec in specs for slo in spec.slos for tier in tiers_of(spec, slo)
-        }
+    def of(cls, slos: Sequence[BoundSlo], links: Links, profile: Profile = WHOLE) -> Self:
+        """Return the setting of *slos*: windows and factors of all their tiers."""
+        tiers = {(tier, factor(tier, slo.period)) for slo in slos for tier in slo.tiers}
         windows = {BASE, *_windows(tier for tier, _ in tiers)}
         factors = {(tier.severity, times) for tier, times in tiers}
-        periods = {str(spec.period): spec.period for spec in specs}
+        periods = {str(slo.period): slo.period for slo in slos}
         ordered = tuple(sorted(factors, key=lambda pair: -pair[1]))
         return cls(tuple(sorted(windows)), ordered, tuple(periods[key] for key in sorted(periods)), links, profile)
 
