@@ -13,6 +13,7 @@ import pytest
 
 import temporal_slo
 from temporal_slo import names
+from temporal_slo.cli import main
 from temporal_slo.metrics_page import page
 
 ROOT = Path(__file__).parents[1]
@@ -21,18 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 README = (ROOT / "README.md").read_text()
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 
-COMMANDS = (
-    "exporter",
-    "history-export",
-    "check",
-    "generate",
-    "preview",
-    "validate",
-    "schema",
-    "demo",
-    "worker",
-    "load",
-)
+COMMANDS = tuple(command.name for command in main.COMMANDS)
 LEAVES = {"names", "errors", "durations", "runs"}
 """Modules that import nothing of ours but one another."""
 SIBLINGS = {"exporter", "generate", "interceptor", "reference"}
@@ -83,7 +73,16 @@ def test_base_install_is_temporalio_alone() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["names", "errors", "durations", "settings", "interceptor", "reference.workflows.booking", "reference.command"],
+    [
+        "names",
+        "errors",
+        "durations",
+        "settings",
+        "interceptor",
+        "reference.workflows.booking",
+        "reference.command",
+        "cli.main",
+    ],
 )
 def test_light_modules(name: str) -> None:
     """What workers and their starters import loads nothing but the standard library and the SDK's own packages."""

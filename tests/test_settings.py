@@ -18,20 +18,20 @@ address = "other:2222"
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """An environment that points at a configuration file with two profiles."""
+    """Environment variables that point to a configuration file with two profiles."""
     file = tmp_path / "temporal.toml"
     file.write_text(PROFILE)
     return {"TEMPORAL_CONFIG_FILE": str(file)}
 
 
 def test_defaults() -> None:
-    """With nothing given, Temporal is at its own default address and namespace."""
+    """The default is Temporal's own default address and namespace."""
     config = settings.connection(None, None, None, {"HOME": "/nowhere"})
     assert (config["target_host"], config["namespace"]) == ("localhost:7233", "default")
 
 
 def test_precedence(environ: dict[str, str]) -> None:
-    """An option beats the variable, which beats the profile."""
+    """Options override variables, which override the profile."""
     assert settings.connection(None, None, None, environ)["target_host"] == "from-file:1111"
     environ["TEMPORAL_ADDRESS"] = "from-env:3333"
     assert settings.connection(None, None, None, environ)["target_host"] == "from-env:3333"
@@ -40,7 +40,7 @@ def test_precedence(environ: dict[str, str]) -> None:
 
 
 def test_profile(environ: dict[str, str]) -> None:
-    """A profile is chosen by option or by TEMPORAL_PROFILE."""
+    """The profile is selected by option or by TEMPORAL_PROFILE."""
     assert settings.connection(None, None, "other", environ)["target_host"] == "other:2222"
     assert (
         settings.connection(None, None, None, {**environ, "TEMPORAL_PROFILE": "other"})["target_host"] == "other:2222"
@@ -48,7 +48,7 @@ def test_profile(environ: dict[str, str]) -> None:
 
 
 def test_api_key(environ: dict[str, str]) -> None:
-    """An API key turns TLS on, and is not shown by the settings that hold it."""
+    """An API key enables TLS, and is not in the repr of the settings."""
     config = settings.connection(None, None, None, environ)
     assert (config["api_key"], config["tls"]) == ("file-secret", True)
     chosen = settings.exporter(config, {}, {})
@@ -56,7 +56,7 @@ def test_api_key(environ: dict[str, str]) -> None:
 
 
 def test_exporter() -> None:
-    """The exporter's options have defaults, and variables of their own."""
+    """Exporter options override TEMPORAL_SLO_* variables, which override defaults."""
     config = settings.connection(None, None, None, {})
     chosen = settings.exporter(config, {}, {})
     assert (chosen.listen, chosen.poll_interval) == (("127.0.0.1", 9464), timedelta(seconds=15))
@@ -66,7 +66,7 @@ def test_exporter() -> None:
 
 
 def test_sources() -> None:
-    """Each source has its interval, and can be switched off."""
+    """Each source has an interval and can be disabled."""
     config = settings.connection(None, None, None, {})
     assert settings.exporter(config, {}, {}).sources["task_queues"] == timedelta(seconds=30)
     chosen = settings.exporter(config, {"sources": "schedules=off,task_queues=5s"}, {})
@@ -74,7 +74,15 @@ def test_sources() -> None:
 
 
 def test_namespaces() -> None:
-    """Several namespaces are divided by commas; the connection gets the first."""
+    """Namespaces are comma-separated, without duplicates; the connection uses the first."""
     config = settings.connection(None, "shop, fleet,shop", None, {})
     chosen = settings.exporter(config, {}, {})
     assert (chosen.namespaces, chosen.connection["namespace"]) == (("shop", "fleet"), "shop")
+
+
+def test_backfill() -> None:
+    """Backfill is off by default, and takes a duration or the server's retention."""
+    config = settings.connection(None, None, None, {})
+    texts: list[str | None] = [None, "30d", "retention"]
+    found = [settings.exporter(config, {"backfill": text}, {}).backfill for text in texts]
+    assert found == [None, timedelta(days=30), settings.RETENTION]

@@ -1,4 +1,4 @@
-"""Durations as people write them: `90s`, `2m`, `1h30m`, `30d`."""
+"""Durations in Prometheus notation: `90s`, `2m`, `1h30m`, `30d`."""
 
 import re
 from datetime import timedelta
@@ -16,13 +16,13 @@ _WHOLE = re.compile(rf"(?:{_TERM.pattern})+")
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration in Prometheus's notation: whole numbers with a unit, several in a row are added.
+    """Parse a duration in Prometheus notation: whole numbers with units, which are added up.
 
     Args:
         text: For example `90s`, `2m`, `1h30m` or `30d`.
 
     Raises:
-        ValueError: *text* is not a duration, or is zero, or is longer than 100 years.
+        ValueError: *text* is malformed, zero, or longer than 100 years.
     """
     if not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration such as 90s, 2m or 1h30m")
@@ -36,13 +36,13 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write *duration* in the notation that `parse_duration` reads; whole milliseconds, `0s` for none.
+    """Format *duration* for `parse_duration`, in whole milliseconds; zero is `0s`.
 
     Raises:
-        ValueError: *duration* is negative, which that notation cannot say.
+        ValueError: *duration* is negative, which the notation cannot express.
     """
     if duration < timedelta():
-        raise ValueError(f"{duration.total_seconds():g} seconds are no duration")
+        raise ValueError(f"{duration.total_seconds():g} seconds is not a duration")
     rest = duration // _UNITS["ms"]
     parts = []
     for unit, size in _UNITS.items():

@@ -84,7 +84,9 @@ async def watching(folder: Path, environ: dict[str, str]) -> AsyncIterator[tuple
     load = partial(settings.connection, None, None, None, environ)
     config = load()
     url = f"sqlite:///{folder / 'ledger.db'}"
-    made = ExporterSettings(config, url, ("127.0.0.1", 0), timedelta(seconds=1), visibility_rate=1000, reconnect=load)
+    made = ExporterSettings(
+        config, url, ("127.0.0.1", 0), timedelta(seconds=1), visibility_rate=1000, reload_connection=load
+    )
     ledger = Ledger(url)
     try:
         common = await Common.of(made, ledger)

@@ -1,36 +1,32 @@
-"""The options of `temporal-slo check`, and how they become its settings."""
+"""The command `temporal-slo check`."""
 
 import argparse
-from collections.abc import Coroutine
 from functools import partial
-from typing import TextIO
-
-from temporalio.envconfig import ClientConnectConfig
+from typing import Final
 
 from temporal_slo import settings
+from temporal_slo.cli.common import (
+    CONNECTION_EPILOG,
+    FAILED,
+    OK,
+    SPEC_PATHS,
+    Command,
+    Context,
+    Option,
+    connection_of,
+    connection_options,
+    run_until_signal,
+)
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options that are its own."""
-    parser.add_argument("--prometheus", metavar="URL", default="http://localhost:9090", help="default %(default)s")
-    parser.add_argument("--prometheus-token-file", metavar="FILE", help="holds a bearer token, or 'Basic …'")
-    parser.add_argument("--timeout", metavar="DURATION", default="10s", help="for each request; default %(default)s")
-    parser.add_argument("--ignore", metavar="NAME", action="append", default=[], help="alert to leave out; several")
-    parser.add_argument("--only", choices=("prometheus", "temporal"), help="whom to ask; default: both")
-
-
-def run(args: argparse.Namespace, connection: ClientConnectConfig, out: TextIO) -> Coroutine[None, None, bool]:
-    """Return what checks and prints to *out*; its result is whether all is well.
-
-    Raises:
-        UsageError: An option is malformed.
-    """
+def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.check import command  # noqa: PLC0415 needs the monitor extra, which workers lack
     from temporal_slo.check.prometheus import Access  # noqa: PLC0415 as above
 
+    connection = connection_of(args, context)
     timeout = settings.duration(args.timeout, "--timeout")
     chosen = command.CheckSettings(
-        paths=args.paths,
+        paths=args.specs,
         access=Access.of(args.prometheus, args.prometheus_token_file, timeout),
         connection=connection,
         timeout=timeout,
@@ -38,4 +34,23 @@ def run(args: argparse.Namespace, connection: ClientConnectConfig, out: TextIO) 
         ignored=args.ignore,
         asked=(args.only,) if args.only else command.BOTH,
     )
-    return command.run(chosen, partial(print, file=out))
+    return OK if run_until_signal(command.run(chosen, partial(print, file=context.stdout))) else FAILED
+
+
+COMMAND: Final = Command(
+    "check",
+    "verify against a live Prometheus and Temporal that every alert selector matches a series",
+    _run,
+    (
+        *connection_options("Temporal namespace; as an option, checks only the specs of this namespace"),
+        SPEC_PATHS,
+        Option("--prometheus", "URL", "base URL of Prometheus", "http://localhost:9090"),
+        Option(
+            "--prometheus-token-file", "FILE", "file with a bearer token or a 'Basic ...' credential", if_unset="none"
+        ),
+        Option("--timeout", "DURATION", "timeout of each request", "10s"),
+        Option("--ignore", "NAME", "alert or recorded series to skip", if_unset="none", repeatable=True),
+        Option("--only", None, "check only one of them", if_unset="both", choices=("prometheus", "temporal")),
+    ),
+    CONNECTION_EPILOG,
+)

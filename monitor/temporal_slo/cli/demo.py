@@ -1,16 +1,17 @@
-"""The command `demo`."""
+"""The command `temporal-slo demo`."""
 
 import argparse
 import asyncio
 from pathlib import Path
+from typing import Final
 
 from temporal_slo import settings
-from temporal_slo.cli.common import OK, Context
+from temporal_slo.cli.common import OK, Command, Context, Option
 
 
-def _demo(args: argparse.Namespace, context: Context) -> int:
+def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo import demo  # noqa: PLC0415 needs the demo extra, which workers lack
-    from temporal_slo.reference.services import faults  # noqa: PLC0415 the other commands do without
+    from temporal_slo.reference.services import faults  # noqa: PLC0415 other commands do not need it
 
     if args.temporal_address is not None:
         settings.host_and_port(args.temporal_address, "--temporal-address")
@@ -26,11 +27,14 @@ def _demo(args: argparse.Namespace, context: Context) -> int:
     return OK
 
 
-def add_demo(parser: argparse.ArgumentParser) -> None:
-    """Give *parser* the options of `temporal-slo demo`."""
-    parser.add_argument("--duration", metavar="DURATION", help="end by itself after that time; default: never")
-    parser.add_argument("--temporal-address", metavar="HOST:PORT", help="use this server instead of starting one")
-    parser.add_argument("--rate", metavar="NUMBER", default="4", help="bookings started a second; default %(default)s")
-    parser.add_argument(
-        "--chaos", metavar="KIND", help="what goes wrong until somebody is paged: payments-down; default: nothing"
-    )
+COMMAND: Final = Command(
+    "demo",
+    "run Temporal, worker, load, exporter and Prometheus together on this machine",
+    _run,
+    (
+        Option("--duration", "DURATION", "stop after this time", if_unset="run until interrupted"),
+        Option("--temporal-address", "HOST:PORT", "use this Temporal server", if_unset="start one"),
+        Option("--rate", "NUMBER", "bookings started per second", "4"),
+        Option("--chaos", "KIND", "inject this fault until it has paged, then recover: payments-down", if_unset="none"),
+    ),
+)

@@ -1,17 +1,18 @@
-"""The command `generate`."""
+"""The command `temporal-slo generate`."""
 
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Final
 
-from temporal_slo.cli.common import FAILED, OK, Context
+from temporal_slo.cli.common import FAILED, OK, SPEC_PATHS, Command, Context, Option
 
 
-def _generate(args: argparse.Namespace, context: Context) -> int:
+def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.generate import command  # noqa: PLC0415 needs the spec extra, which workers lack
 
     links = command.links(args.runbooks, args.grafana, args.web, args.status)
-    well = command.generate(
+    up_to_date = command.generate(
         args.specs,
         Path(args.out),
         links,
@@ -23,36 +24,45 @@ def _generate(args: argparse.Namespace, context: Context) -> int:
         dashboards=Path(args.dashboards or Path(args.out).parent / "dashboards"),
         profile=command.profile(args.sdk_names, args.namespace_label),
     )
-    return OK if well else FAILED
+    return OK if up_to_date else FAILED
 
 
-def add_generate(parser: argparse.ArgumentParser) -> None:
-    """Give *parser* the options of `temporal-slo generate`."""
-    parser.add_argument("specs", nargs="+", metavar="PATH", help="SLO specs: files or folders")
-    parser.add_argument("--out", metavar="FOLDER", default="alerts", help="where they belong; default %(default)s")
-    parser.add_argument(
-        "--dashboards", metavar="FOLDER", help="where dashboards belong; default: dashboards beside --out"
-    )
-    parser.add_argument("--check", action="store_true", help="only tell which files are missing, stale or orphaned")
-    parser.add_argument("--prune", action="store_true", help="remove files that were made by specs that are no more")
-    parser.add_argument(
-        "--format", choices=("prometheus", "operator"), default="prometheus", help="default %(default)s"
-    )
-    parser.add_argument("--receivers", metavar="FILE", help="who is told: makes Alertmanager's configuration, too")
-    parser.add_argument("--runbooks", metavar="URL", help="page of the runbooks; default: the path of the README")
-    parser.add_argument("--grafana", metavar="URL", help="where the dashboards are; default: on this machine")
-    parser.add_argument("--web", metavar="URL", help="Temporal's Web UI; default: on this machine")
-    parser.add_argument("--status", metavar="URL", help="your status page; default: alerts lead to none")
-    parser.add_argument(
-        "--sdk-names",
-        choices=("whole", "plain"),
-        default="whole",
-        help="how workers name the SDK's metrics: whole with _total and _seconds, as prometheus_runtime does; plain as "
-        "the SDK does by itself; default %(default)s",
-    )
-    parser.add_argument(
-        "--namespace-label",
-        choices=("namespace", "exported_namespace"),
-        default="namespace",
-        help="what the scrape of workers made of their label; exported_namespace on Kubernetes; default %(default)s",
-    )
+COMMAND: Final = Command(
+    "generate",
+    "generate recording rules, alerts and dashboards from SLO specs",
+    _run,
+    (
+        SPEC_PATHS,
+        Option("--out", "DIRECTORY", "output directory of rules and alerts", "alerts"),
+        Option("--dashboards", "DIRECTORY", "output directory of dashboards", if_unset="dashboards, next to --out"),
+        Option("--check", None, "write nothing; report missing, stale and orphaned files, and exit 1 if there are any"),
+        Option("--prune", None, "remove files generated from specs that no longer exist"),
+        Option(
+            "--format",
+            None,
+            "rule files for Prometheus, or Kubernetes objects for the Prometheus Operator",
+            "prometheus",
+            choices=("prometheus", "operator"),
+        ),
+        Option("--receivers", "FILE", "receivers file; also generates Alertmanager configuration", if_unset="none"),
+        Option("--runbooks", "URL", "URL of the runbooks, for links in alerts", if_unset="alerts/README.md"),
+        Option("--grafana", "URL", "base URL of Grafana, for links in alerts", if_unset="http://localhost:3000"),
+        Option("--web", "URL", "base URL of Temporal's Web UI, for links in alerts", if_unset="http://localhost:8233"),
+        Option("--status", "URL", "base URL of your status page, for links in alerts", if_unset="no links"),
+        Option(
+            "--sdk-names",
+            None,
+            "SDK metric names of your workers: whole with _total and _seconds, as prometheus_runtime exports them; "
+            "plain as the SDK exports them by default",
+            "whole",
+            choices=("whole", "plain"),
+        ),
+        Option(
+            "--namespace-label",
+            None,
+            "label that holds the Temporal namespace in scraped worker metrics; exported_namespace on Kubernetes",
+            "namespace",
+            choices=("namespace", "exported_namespace"),
+        ),
+    ),
+)

@@ -1,29 +1,13 @@
-"""The command that exports history from the ledger."""
+"""The command `temporal-slo history-export`."""
 
 import argparse
 from pathlib import Path
+from typing import Final
 
-from temporal_slo import settings
-from temporal_slo.cli.common import OK, Context
-
-
-def _add_history_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--openmetrics", metavar="FILE", required=True, help="the file to write, which is not there yet"
-    )
-    parser.add_argument("--ledger", metavar="URL", help=f"as the exporter has it; default {settings.DEFAULT_LEDGER}")
-    parser.add_argument("--temporal-namespace", metavar="NAME", help="the only one to write; default: all there are")
-    parser.add_argument(
-        "--label", metavar="NAME=VALUE", action="append", default=[], help="label of the target; several"
-    )
-    parser.add_argument("--since", metavar="DURATION", help="how far back, for example 30d; default: all there is")
-    parser.add_argument(
-        "--spec", metavar="PATH", action="append", default=[], help="also write what rules would have recorded; several"
-    )
-    parser.add_argument("--step", metavar="DURATION", default="1m", help="between two samples; default %(default)s")
+from temporal_slo.cli.common import LEDGER, OK, Command, Context, Option
 
 
-def _history_export(args: argparse.Namespace, context: Context) -> int:
+def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.exporter.history_export import command  # noqa: PLC0415 needs the monitor extra, which workers lack
     from temporal_slo.spec.load import load  # noqa: PLC0415 as above
 
@@ -31,3 +15,27 @@ def _history_export(args: argparse.Namespace, context: Context) -> int:
     slos = load([Path(path) for path in args.spec]).slos if args.spec else ()
     print(command.write(given, args.label, context.environ, slos=slos), file=context.stdout)
     return OK
+
+
+COMMAND: Final = Command(
+    "history-export",
+    "export history from the ledger as an OpenMetrics file for promtool",
+    _run,
+    (
+        Option("--openmetrics", "FILE", "output file, which must not exist yet", required=True),
+        LEDGER,
+        Option("--temporal-namespace", "NAME", "export only this Temporal namespace", if_unset="all in the ledger"),
+        Option(
+            "--label",
+            "NAME=VALUE",
+            "label of the scrape target, e.g. instance=host:9464",
+            if_unset="none",
+            repeatable=True,
+        ),
+        Option("--since", "DURATION", "how far back to export, e.g. 30d", if_unset="all history in the ledger"),
+        Option(
+            "--spec", "PATH", "also export the recorded series of these SLO specs", if_unset="none", repeatable=True
+        ),
+        Option("--step", "DURATION", "interval between samples, in whole minutes", "1m"),
+    ),
+)

@@ -1,22 +1,25 @@
-"""What becomes of output that cannot be written."""
+"""Handling of write errors on standard output."""
 
 import errno
 from typing import Final, TextIO
 
-GONE: Final = frozenset({errno.EPIPE})
-"""Whoever read it has ended: there is nobody left to tell."""
+from temporal_slo.cli.common import PROGRAM
 
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+READER_GONE: Final = frozenset({errno.EPIPE})
+"""The reader of the pipe has exited: nobody needs an error message."""
+
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
-def unwritten(error: OSError, stderr: TextIO) -> None:
-    """Tell in one line why output could not be written.
+def report_write_error(error: OSError, stderr: TextIO) -> None:
+    """Print one line about a failed write to standard output.
 
     Raises:
-        OSError: It is *error*, which is about something else.
+        OSError: *error*, if it is about something else.
     """
-    if error.errno in GONE:
+    if error.errno in READER_GONE:
         return
-    if error.errno not in FULL or error.filename is not None:
+    if error.errno not in NO_SPACE or error.filename is not None:
         raise error
-    print(f"temporal-slo: output: cannot be written: {error.strerror}; make room, or write elsewhere", file=stderr)
+    what = f"output: write failed: {error.strerror}"
+    print(f"{PROGRAM}: {what}; free disk space, or write to another disk", file=stderr)

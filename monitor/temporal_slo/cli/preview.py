@@ -1,32 +1,17 @@
-"""The options of `temporal-slo preview`, and how they become its settings."""
+"""The command `temporal-slo preview`."""
 
 import argparse
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Final
 
 from temporal_slo import settings
+from temporal_slo.cli.common import OK, Command, Context, Option, run_until_signal
 from temporal_slo.errors import UsageError
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options that are its own."""
-    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="dashboards as classic JSON")
-    parser.add_argument("--prometheus", metavar="URL", default="http://localhost:9090", help="default %(default)s")
-    parser.add_argument("--out", metavar="FOLDER", default="dashboards/pictures", help="default %(default)s")
-    parser.add_argument("--range", metavar="DURATION", default="1h", help="how far back; default %(default)s")
-    parser.add_argument("--rate", metavar="DURATION", default="1m", help="range of rates; default %(default)s")
-    parser.add_argument("--width", metavar="PIXELS", default="1400", help="default %(default)s")
-    parser.add_argument("--var", metavar="NAME=VALUE", action="append", default=[], help="of a variable; several")
-
-
-def run(args: argparse.Namespace, out: TextIO) -> Coroutine[None, None, None]:
-    """Return what draws, and prints to *out* what was drawn.
-
-    Raises:
-        UsageError: An option is malformed.
-    """
+def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.preview import command  # noqa: PLC0415 needs the monitor extra, which workers lack
 
     chosen = command.Preview(
@@ -34,16 +19,33 @@ def run(args: argparse.Namespace, out: TextIO) -> Coroutine[None, None, None]:
         prometheus=args.prometheus,
         out=Path(args.out),
         span=settings.duration(args.range, "--range"),
-        given=_given(args.var),
+        given=_variables(args.var),
         rate=settings.duration(args.rate, "--rate"),
-        width=settings.whole(args.width, "--width"),
+        width=settings.whole_number(args.width, "--width"),
         tools=Path(".tools"),
     )
-    return command.preview(chosen, partial(print, file=out, flush=True))
+    run_until_signal(command.preview(chosen, partial(print, file=context.stdout, flush=True)))
+    return OK
 
 
-def _given(texts: Sequence[str]) -> Mapping[str, str]:
+def _variables(texts: Sequence[str]) -> Mapping[str, str]:
     for text in texts:
         if "=" not in text:
-            raise UsageError("--var", f"{text!r} gives no value", "write for example slo=booking-success")
+            raise UsageError("--var", f"{text!r} has no value", "write for example slo=booking-success")
     return dict(text.split("=", 1) for text in texts)
+
+
+COMMAND: Final = Command(
+    "preview",
+    "render dashboards to PNG files, without Grafana",
+    _run,
+    (
+        Option("files", "FILE", "dashboard JSON files", type=Path),
+        Option("--prometheus", "URL", "base URL of Prometheus", "http://localhost:9090"),
+        Option("--out", "DIRECTORY", "output directory", "dashboards/pictures"),
+        Option("--range", "DURATION", "time range of the panels, up to now", "1h"),
+        Option("--rate", "DURATION", "value of $__rate_interval", "1m"),
+        Option("--width", "PIXELS", "image width", "1400"),
+        Option("--var", "NAME=VALUE", "value of a dashboard variable", if_unset="none", repeatable=True),
+    ),
+)

@@ -56,7 +56,7 @@ class Common:
     @classmethod
     async def of(cls, settings: ExporterSettings, ledger: Ledger, own: Own = tuple) -> Self:
         """Return it with a client that connects at its first request, and a board that also tells what *own* does."""
-        connection = await Connection.to(settings.connection, settings.reconnect)
+        connection = await Connection.to(settings.connection, settings.reload_connection)
         board = Board(ledger, lambda: (*own(), *connection.samples()))
         return cls(settings, ledger, board, connection.client, connection, Bar(sys.stderr))
 
