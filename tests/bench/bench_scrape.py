@@ -29,7 +29,7 @@ from temporal_slo.exporter.exposition.publisher import Board
 from temporal_slo.exporter.exposition.renderer import Renderer
 from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, Snapshot
 from temporal_slo.exporter.http import create_app
-from temporal_slo.names.samples import Durations, Exemplified, Histogram, Labels, Rows, Value
+from temporal_slo.names.samples import Observations, ValueWithExemplar, Histogram, Labels, FamilySeries, Value
 from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, RunningKey
 
 STATUSES: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
@@ -58,7 +58,7 @@ class Load:
             counts, total = self._durations[labels].observed
             more = self._random.randrange(len(counts))
             counts = (*counts[:more], counts[more] + 1, *counts[more + 1 :])
-            self._durations[labels] = Histogram(Durations(counts, total + self._random.random()), BUCKET_BOUNDS_SECONDS)
+            self._durations[labels] = Histogram(Observations(counts, total + self._random.random()), BUCKET_BOUNDS_SECONDS)
 
     def snapshot(self) -> Snapshot:
         """Return what to publish."""
@@ -75,7 +75,7 @@ class Load:
         )
         return Snapshot("shop", figures, poll_duration=0.125, last_success=1_700_000_000.5)
 
-    def families(self) -> list[Rows]:
+    def families(self) -> list[FamilySeries]:
         """Return what to render."""
         return collect([self.snapshot()])
 
@@ -86,10 +86,10 @@ class Load:
 
     def _histogram(self) -> Histogram:
         counts = tuple(self._random.randrange(300) for _ in range(len(BUCKET_BOUNDS_SECONDS) + 1))
-        return Histogram(Durations(counts, self._random.random() * 1e4), BUCKET_BOUNDS_SECONDS)
+        return Histogram(Observations(counts, self._random.random() * 1e4), BUCKET_BOUNDS_SECONDS)
 
 
-def by_library(rows: list[Rows]) -> bytes:
+def by_library(rows: list[FamilySeries]) -> bytes:
     """Return what prometheus_client makes of *rows* as text."""
     registry = CollectorRegistry()
     metrics = [_metric(family, list(series)) for family, series in rows]
@@ -104,14 +104,14 @@ def _metric(
         histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
         for labels, value in series:
             assert isinstance(value, Histogram)
-            edges = [*map(str, value.edges), "+Inf"]
+            edges = [*map(str, value.bounds), "+Inf"]
             counts = accumulate(value.observed.counts)
             histogram.add_metric(labels, list(zip(edges, counts, strict=True)), value.observed.total)
         return histogram
     cls = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
     number = cls(family.name, family.help, labels=family.labels)
     for labels, value in series:
-        assert not isinstance(value, Histogram | Exemplified)
+        assert not isinstance(value, Histogram | ValueWithExemplar)
         number.add_metric(labels, value)
     return number
 

@@ -47,7 +47,7 @@ def test_links() -> None:
     assert lint.links([loaded(uid) for uid in boards()]) == []
     alerts = [path.read_text() for path in (ROOT / "alerts").glob("*.yaml")]
     led = {match for path in alerts for match in re.findall(r"/d/([\w-]+)(?:\?(\S*))?", path)}
-    assert {uid for uid, _ in led} > {names.BOARD_SLO, names.BOARD_EXPORTER}
+    assert {uid for uid, _ in led} > {names.DASHBOARD_DETAIL, names.DASHBOARD_EXPORTER}
     for uid, query in led:
         assert set(re.findall(r"var-(\w+)=", query)) <= set(lint.variables(loaded(uid)))
 
@@ -69,7 +69,7 @@ def test_every_exception_is_needed() -> None:
 
 def test_profile() -> None:
     """How workers name their metrics, and what a scrape calls the namespace, is chosen in one place."""
-    whole, plain, scraped = (boards(profile)[names.BOARD_WORKERS] for profile in (WHOLE, PLAIN, SCRAPED))
+    whole, plain, scraped = (boards(profile)[names.DASHBOARD_WORKERS] for profile in (WHOLE, PLAIN, SCRAPED))
     assert "temporal_request_total{" in whole
     assert "temporal_workflow_task_replay_latency_seconds_bucket" in whole
     assert "temporal_request{" in plain
@@ -130,4 +130,4 @@ def test_other_specs(path: Path) -> None:
         board = json.loads(content)
         assert typed.problems(board) == []
         assert lint.lint(board) == []
-    assert "http://status/slos/$temporal_namespace/$slo" in made[f"{names.BOARD_SLO}.json"]
+    assert "http://status/slos/$temporal_namespace/$slo" in made[f"{names.DASHBOARD_DETAIL}.json"]

@@ -195,7 +195,7 @@ LINTED: Final[dict[str, tuple[str, Plant]]] = {
 @pytest.mark.parametrize("name", TYPED)
 def test_types_find(name: str) -> None:
     """Grafana's own types find it."""
-    board = loaded(names.BOARD_WORKFLOWS)
+    board = loaded(names.DASHBOARD_WORKFLOWS)
     TYPED[name](board)
     assert typed.problems(board)
 
@@ -204,7 +204,7 @@ def test_types_find(name: str) -> None:
 def test_rules_find(name: str) -> None:
     """The rule that is meant finds it."""
     rule, plant = LINTED[name]
-    board = loaded(names.BOARD_WORKFLOWS)
+    board = loaded(names.DASHBOARD_WORKFLOWS)
     plant(board)
     assert [found for found in lint.lint(board) if found.startswith(f"{rule}: ")]
 

@@ -168,7 +168,7 @@ MONTH = SPEC.replace("period: 30d", "period: {calendar: month, timezone: Africa/
 
 def so_far(good: str, bad: str, instance: str = "a") -> dict[str, str]:
     """What an exporter tells of the month so far."""
-    values = {names.PERIOD_GOOD: good, names.PERIOD_BAD: bad}
+    values = {names.PERIOD_GOOD_EVENTS: good, names.PERIOD_BAD_EVENTS: bad}
     labels = f'temporal_namespace="shop-prod", slo="rides", instance="{instance}"'
     return {f"{family.sample}{{{labels}}}": value for family, value in values.items()}
 

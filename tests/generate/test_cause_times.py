@@ -77,7 +77,7 @@ def test_counters_begin_anew(programs: dict[str, Path], tmp_path: Path) -> None:
         one(names.EXPORTER_UP): "1x240",
         one(names.WORKFLOWS_CLOSED, **RIDE, status="completed", outcome="unknown"): "31x120 0x120",
         one(names.WORKFLOWS_CLOSED, **RIDE, status="completed", outcome="good"): "9000+3x120 0+3x120",
-        one(names.SCHEDULE_MISSED, schedule_id="nightly"): "17x120 0x120",
+        one(names.SCHEDULE_MISSED_CATCHUP, schedule_id="nightly"): "17x120 0x120",
         of_server(server.SERVICE_REQUESTS, **FRONTEND, **operation): "5000+10x120 0+10x120",
         of_server(server.SERVICE_ERRORS, **FRONTEND, **operation): "4900x120 0x120",
     }

@@ -78,7 +78,7 @@ FIRES: dict[str, dict[str, str]] = {
     },
     "TemporalSloRetryStorm": {one(names.ACTIVITIES_RETRYING, **RIDE, activity_type="pay"): "0x60 3x60 0x120"},
     "TemporalSloScheduleOverdue": {one(names.SCHEDULE_OVERDUE, schedule_id="nightly"): "0x60 350x60 0x120"},
-    "TemporalSloScheduleMissed": {one(names.SCHEDULE_MISSED, schedule_id="nightly"): "4x60 6x180"},
+    "TemporalSloScheduleMissed": {one(names.SCHEDULE_MISSED_CATCHUP, schedule_id="nightly"): "4x60 6x180"},
     "TemporalSloServerErrors": {
         of_server(server.SERVICE_REQUESTS, **FRONTEND, operation="StartWorkflowExecution"): "0+310x240",
         of_server(server.SERVICE_REQUESTS, **FRONTEND, operation="PollWorkflowTaskQueue"): "0+90000x240",

@@ -250,7 +250,9 @@ async def test_close_events(temporal: Temporal, tmp_path: Path) -> None:
 
         await until(complete, deadline=60, what="the end of the backfill")
         assert counted(tmp_path / "polling.db") == {(int(time.time()) // DAY, "terminated"): 3}
-        assert {sample.family: sample.value for sample in await backfill.read(0)}[names.BACKFILL_GONE] == 0
+        assert {sample.family: sample.value for sample in await backfill.read(0)}[
+            names.BACKFILL_MISSING_CLOSE_EVENTS
+        ] == 0
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

@@ -151,7 +151,7 @@ async def goes_on(exporter: Exporter) -> None:
 
     await until(two_run, deadline=30, what="two open runs")
     assert sum((await exporter.series(names.WORKFLOWS_STARTED)).values()) == 60
-    health = (names.EXPORTER_UP, names.EXPORTER_PENDING, names.EXPORTER_GAP, names.EXPORTER_GONE)
+    health = (names.EXPORTER_UP, names.EXPORTER_PENDING_RUNS, names.EXPORTER_GAP, names.EXPORTER_MISSING_CLOSE_EVENTS)
     assert [await exporter.value(family) for family in health] == [1, 0, 0, 0]
     assert (await exporter.http.get("/readyz")).status_code == 200
 

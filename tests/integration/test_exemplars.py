@@ -14,7 +14,7 @@ from temporalio.client import WorkflowFailureError
 from temporal_slo import names
 from temporal_slo.exporter.exposition.escaping import escaped
 from temporal_slo.exporter.exposition.renderer import OPENMETRICS, Renderer
-from temporal_slo.names.samples import Exemplar, Exemplified, Labels, Value
+from temporal_slo.names.samples import Exemplar, Labels, Value, ValueWithExemplar
 from temporal_slo.servers.process import LOOPBACK, until
 from temporal_slo.servers.prometheus import Prometheus
 from tests.conftest import Temporal
@@ -92,7 +92,8 @@ async def test_hostile_ids_in_prometheus(programs: dict[str, Path], tmp_path: Pa
     """Ids that try to break the exposition arrive as they are, but for those that cannot be written."""
     began = time.time()
     rows: list[tuple[Labels, Value]] = [
-        ((str(place),), Exemplified(place, Exemplar(text, f"run-{place}", began))) for place, text in enumerate(IDS)
+        ((str(place),), ValueWithExemplar(place, Exemplar(text, f"run-{place}", began)))
+        for place, text in enumerate(IDS)
     ]
     body = Renderer().render([(COUNTER, rows)]).openmetrics
     with ThreadingHTTPServer((LOOPBACK, 0), handler(body)) as server:

@@ -265,7 +265,7 @@ async def all_counted(exporter: Exporter, total: int) -> None:
     await until(done, deadline=180, what=f"{total} counted runs")
 
 
-HEALTH = (names.EXPORTER_UP, names.EXPORTER_GAP, names.EXPORTER_PENDING)
+HEALTH = (names.EXPORTER_UP, names.EXPORTER_GAP, names.EXPORTER_PENDING_RUNS)
 
 
 async def counted(exporter: Exporter) -> Counter[tuple[str, str, str]]:

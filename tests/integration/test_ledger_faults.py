@@ -25,7 +25,7 @@ from .test_exporter import becomes_unready, close_one, exporting
 LEDGER: Final = "kept.db"
 DISK: Final = "1m"
 FIGURES: Final = (names.WORKFLOWS_CLOSED, names.WORKFLOWS_STARTED, names.WORKFLOWS_RUNNING, names.WORKFLOW_FAILURES)
-HEALTH: Final = (names.EXPORTER_UP, names.EXPORTER_GAP, names.EXPORTER_PENDING)
+HEALTH: Final = (names.EXPORTER_UP, names.EXPORTER_GAP, names.EXPORTER_PENDING_RUNS)
 
 Fault = Callable[[Path, int], AbstractContextManager[None]]
 """Keeps the process of that id from writing the ledger of that path."""

@@ -128,16 +128,16 @@ async def test_schedules(watched: Watched) -> None:
     never = datetime(2020, 1, 1, 0, 0, 1, tzinfo=UTC)
     await daily.backfill(*[ScheduleBackfill(start_at=never, end_at=never)] * (BUFFER + 17))
 
-    await watched.show("17 dropped actions", shown_as(17, names.SCHEDULE_DROPPED, "daily"))
+    await watched.show("17 dropped actions", shown_as(17, names.SCHEDULE_BUFFER_DROPPED, "daily"))
     await watched.show("an action of the exhausted one", above(0, names.SCHEDULE_LAST_ACTION, "exhausted"))
-    figures = await watched.show("skipped actions", above(1, names.SCHEDULE_SKIPPED, "overlapping"))
+    figures = await watched.show("skipped actions", above(1, names.SCHEDULE_OVERLAP_SKIPPED, "overlapping"))
     assert [figures[names.SCHEDULE_PAUSED, name] for name in ("paused", "overlapping", "daily")] == [1, 0, 0]
     assert abs(figures[names.SCHEDULE_LAST_ACTION, "overlapping"] - time.time()) < 60
     assert (names.SCHEDULE_LAST_ACTION, "paused") not in figures
     # The row of a paused schedule, and the time of the only action, lie in the past by now.
     for name in ("paused", "overlapping", "exhausted", "daily"):
         assert figures[names.SCHEDULE_OVERDUE, name] == 0
-        assert figures[names.SCHEDULE_MISSED, name] == 0
+        assert figures[names.SCHEDULE_MISSED_CATCHUP, name] == 0
 
     await daily.delete()
     figures = await watched.show("a deletion", lambda figures: (names.SCHEDULE_PAUSED, "daily") not in figures)
@@ -177,11 +177,11 @@ async def test_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert figures[names.SCHEDULE_OVERDUE, "frequent"] <= time.time() - stopped + 5
         assert figures[names.SCHEDULE_OVERDUE, "paused"] == 0
         assert figures[names.EXPORTER_SCHEDULES_UNDESCRIBED, ""] == 2
-        assert (names.SCHEDULE_MISSED, "frequent") not in figures
+        assert (names.SCHEDULE_MISSED_CATCHUP, "frequent") not in figures
     async with server(tmp_path) as watched:
-        figures = await watched.show("missed actions", above(0, names.SCHEDULE_MISSED, "frequent"))
+        figures = await watched.show("missed actions", above(0, names.SCHEDULE_MISSED_CATCHUP, "frequent"))
         figures = await watched.show("a schedule on time", shown_as(0, names.SCHEDULE_OVERDUE, "frequent"))
-        assert figures[names.SCHEDULE_MISSED, "paused"] == 0
+        assert figures[names.SCHEDULE_MISSED_CATCHUP, "paused"] == 0
 
 
 async def test_other_scheduler(tmp_path: Path) -> None:
@@ -193,8 +193,8 @@ async def test_other_scheduler(tmp_path: Path) -> None:
         await watched.create("paused", 1, state=ScheduleState(paused=True))
         await watched.create("overlapping", 1)
         await watched.create("buffering", 1, ScheduleOverlapPolicy.BUFFER_ALL)
-        await watched.show("dropped actions", above(0, names.SCHEDULE_DROPPED, "buffering"))
-        figures = await watched.show("skipped actions", above(0, names.SCHEDULE_SKIPPED, "overlapping"))
+        await watched.show("dropped actions", above(0, names.SCHEDULE_BUFFER_DROPPED, "buffering"))
+        figures = await watched.show("skipped actions", above(0, names.SCHEDULE_OVERLAP_SKIPPED, "overlapping"))
         assert figures[names.SCHEDULE_PAUSED, "paused"] == 1
         assert figures[names.SCHEDULE_BUFFERED, "buffering"] > 0
         behind = "TemporalNamespaceDivision = 'TemporalScheduler' AND WorkflowType = 'temporal-sys-scheduler-workflow'"

@@ -86,7 +86,7 @@ class Watched:
             if family is names.ACTIVITIES_RETRYING:
                 assert labels[names.WORKFLOW_TYPE] == "Charging"
                 retrying[labels[names.ACTIVITY_TYPE]] = value
-            if family is names.EXPORTER_RETRY_SAMPLED:
+            if family is names.EXPORTER_RETRY_SAMPLED_RUNS:
                 sampled = value
         return retrying, sampled
 

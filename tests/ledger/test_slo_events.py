@@ -181,7 +181,7 @@ async def test_month(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
 async def told(source: CalendarPeriods, now: int) -> dict[str, tuple[Value, Value]]:
     """Good and bad events by SLO."""
     values = {(sample.labels[names.SLO], sample.family): sample.value for sample in await source.read(now)}
-    return {slo: (values[slo, names.PERIOD_GOOD], values[slo, names.PERIOD_BAD]) for slo, _ in values}
+    return {slo: (values[slo, names.PERIOD_GOOD_EVENTS], values[slo, names.PERIOD_BAD_EVENTS]) for slo, _ in values}
 
 
 @pytest.mark.parametrize("zone", ["Africa/Accra", "Europe/London", "Asia/Kolkata", "America/Sao_Paulo"])

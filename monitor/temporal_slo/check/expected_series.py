@@ -69,7 +69,7 @@ NATURES: Final[tuple[tuple[str, Nature], ...]] = (
         Nature("the first activity that is retried over and over", _EXPORTER, source="retry_storms"),
     ),
     (names.SCHEDULE_OVERDUE.sample, _SCHEDULES),
-    (names.SCHEDULE_MISSED.sample, _SCHEDULES),
+    (names.SCHEDULE_MISSED_CATCHUP.sample, _SCHEDULES),
     (names.ACTIVITY_ENDS.sample, _ENDS),
     (f"{names.ACTIVITY_SCHEDULE_TO_START.name}_count", _STARTS),
     (f"{names.ACTIVITY_SCHEDULE_TO_START.name}_bucket", _STARTS),

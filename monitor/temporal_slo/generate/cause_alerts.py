@@ -37,7 +37,7 @@ class Cause(NamedTuple):
     summary: str
     condition: Condition
     wait: Callable[[Causes], timedelta] = lambda _: timedelta(minutes=5)
-    board: str = names.BOARD_EXPORTER
+    board: str = names.DASHBOARD_EXPORTER
     runs: str = ""
 
 
@@ -119,7 +119,7 @@ CAUSES: Final = (
         "the outcome of {{ $value | humanizePercentage }} of completed runs of {{ $labels.workflow_type }} is unknown",
         lambda causes, of: _share_unknown(of) + f" > {number(causes.unknown_outcomes / 100)}",
         lambda _: timedelta(minutes=15),
-        board=names.BOARD_WORKFLOWS,
+        board=names.DASHBOARD_WORKFLOWS,
         runs="WorkflowType = 'TYPE' AND ExecutionStatus = 'Completed'",
     ),
     Cause(
@@ -131,7 +131,7 @@ CAUSES: Final = (
             f"{_peak(of(names.TASK_QUEUE_BACKLOG), names.TASK_QUEUE, names.TASK_TYPE)} > 0"
         ),
         lambda causes: causes.no_pollers_for,
-        board=names.BOARD_WORKERS,
+        board=names.DASHBOARD_WORKERS,
     ),
     Cause(
         "TemporalSloBacklogAge",
@@ -141,14 +141,14 @@ CAUSES: Final = (
             f"{_peak(of(names.TASK_QUEUE_BACKLOG_AGE), names.TASK_QUEUE, names.TASK_TYPE)} > "
             f"{seconds(causes.backlog_age)}"
         ),
-        board=names.BOARD_WORKERS,
+        board=names.DASHBOARD_WORKERS,
     ),
     Cause(
         "TemporalSloRunsOverdue",
         "ticket",
         "{{ $value }} runs of {{ $labels.workflow_type }} are open for longer than {{ $labels.slo }} allows",
         lambda _, of: f"{_peak(of(names.WORKFLOWS_OVERDUE), names.WORKFLOW_TYPE, names.SLO)} > 0",
-        board=names.BOARD_WORKFLOWS,
+        board=names.DASHBOARD_WORKFLOWS,
         runs=OPEN,
     ),
     Cause(
@@ -159,7 +159,7 @@ CAUSES: Final = (
             f"{_peak(of(names.WORKFLOWS_WITH_TASK_PROBLEMS), names.WORKFLOW_TYPE, names.CATEGORY, names.CAUSE)} > 0"
         ),
         lambda causes: causes.stuck,
-        board=names.BOARD_WORKFLOWS,
+        board=names.DASHBOARD_WORKFLOWS,
         runs=f"{OPEN} AND TemporalReportedProblems IS NOT NULL",
     ),
     Cause(
@@ -170,7 +170,7 @@ CAUSES: Final = (
             f"{_peak(of(names.ACTIVITIES_RETRYING), names.WORKFLOW_TYPE, names.ACTIVITY_TYPE)} "
             f">= {causes.retrying_activities}"
         ),
-        board=names.BOARD_WORKFLOWS,
+        board=names.DASHBOARD_WORKFLOWS,
         runs=OPEN,
     ),
     Cause(
@@ -181,17 +181,17 @@ CAUSES: Final = (
             f"{_peak(of(names.SCHEDULE_OVERDUE), names.SCHEDULE_ID)} > {seconds(causes.schedule_overdue)}"
         ),
         lambda _: timedelta(minutes=1),
-        board=names.BOARD_WORKFLOWS,
+        board=names.DASHBOARD_WORKFLOWS,
     ),
     Cause(
         "TemporalSloScheduleMissed",
         "ticket",
         "schedule {{ $labels.schedule_id }} has missed actions for good",
         lambda _, of: (
-            f"max by ({names.NAMESPACE}, {names.SCHEDULE_ID}) (increase({of(names.SCHEDULE_MISSED)}[1h])) > 0"
+            f"max by ({names.NAMESPACE}, {names.SCHEDULE_ID}) (increase({of(names.SCHEDULE_MISSED_CATCHUP)}[1h])) > 0"
         ),
         lambda _: timedelta(0),
-        board=names.BOARD_WORKFLOWS,
+        board=names.DASHBOARD_WORKFLOWS,
     ),
 )
 """What is watched beside budgets, in the order of the runbooks."""

@@ -43,7 +43,7 @@ class Links:
         return {
             "runbook_url": self.runbook(alert),
             **page,
-            "dashboard_url": self.board(names.BOARD_SLO, {names.SLO: slo.name, names.NAMESPACE: namespace}),
+            "dashboard_url": self.board(names.DASHBOARD_DETAIL, {names.SLO: slo.name, names.NAMESPACE: namespace}),
             "executions_url": self.executions(namespace, quote_plus(query)),
             "executions_command": literal(
                 f"temporal workflow list --namespace {shell(namespace)} --query {shell(query)}"

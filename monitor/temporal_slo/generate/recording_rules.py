@@ -105,7 +105,7 @@ def _month(slo: BoundSlo) -> str:
         f"sum(max without ({REPLICA_LABELS}) ({selected}))"
         for selected in (
             selector(family.sample, *(one_of(label, (labels(slo)[label],)) for label in family.labels))
-            for family in (names.PERIOD_GOOD, names.PERIOD_BAD)
+            for family in (names.PERIOD_GOOD_EVENTS, names.PERIOD_BAD_EVENTS)
         )
     )
     return f"{bad} / ({good} + {bad} > 0)"

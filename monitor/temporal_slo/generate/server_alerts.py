@@ -87,6 +87,6 @@ def _rule(cause: ServerCause, causes: ServerCauses, links: Links) -> Rule:
     annotations = {
         "summary": cause.summary,
         **explained(cause.name, links),
-        "dashboard_url": links.board(names.BOARD_SERVER, {}),
+        "dashboard_url": links.board(names.DASHBOARD_SERVER, {}),
     }
     return alert(cause.name, cause.condition(causes), WAIT, {names.SEVERITY: cause.severity}, annotations)

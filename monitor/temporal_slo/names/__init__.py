@@ -1,4 +1,4 @@
-"""Every metric and label: name, type, unit, help. Whoever exposes, queries or documents one reads it here."""
+"""Declarations of every metric and label: name, type, unit and help text."""
 
 from types import ModuleType
 from typing import Final
@@ -19,10 +19,10 @@ def _declared(*parts: ModuleType) -> tuple[Family, ...]:
 
 
 EXPORTER_FAMILIES: Final = _declared(workflows, queues, schedules, backfill, exporter)
-"""All that the exporter exposes, in the order of the exposition."""
+"""Metrics of the exporter, in the order of the exposition."""
 
 INTERCEPTOR_FAMILIES: Final = _declared(worker)
-"""All that workers expose through the SDK's own meter."""
+"""Metrics of the worker library, exposed through the SDK's own meter."""
 
 SERVER_METRICS: Final = server.SERVER_METRICS
-"""What is used of the Temporal server's own."""
+"""Metrics of the Temporal server that alerts and dashboards query."""

@@ -18,19 +18,19 @@ BACKFILL_RUNS: Final = Family(
     "they are in no other counter.",
     (NAMESPACE,),
 )
-BACKFILL_PENDING: Final = Family(
+BACKFILL_PENDING_RUNS: Final = Family(
     f"{PREFIX}_exporter_backfill_pending_runs",
     "gauge",
     "Those of them that wait for their close event; reading goes on when they have become fewer.",
     (NAMESPACE,),
 )
-BACKFILL_GONE: Final = Family(
+BACKFILL_MISSING_CLOSE_EVENTS: Final = Family(
     f"{PREFIX}_exporter_backfill_missing_close_events",
     "counter",
     "Those of them that were counted without their close event, because it was gone or did not come in time.",
     (NAMESPACE,),
 )
-BACKFILL_UNKNOWN_STATUS: Final = Family(
+BACKFILL_UNKNOWN_STATUS_ROWS: Final = Family(
     f"{PREFIX}_exporter_backfill_unknown_status_rows",
     "counter",
     "Rows of visibility that were left out of the backfill because their status is none that this version knows.",

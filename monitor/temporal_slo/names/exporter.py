@@ -53,13 +53,13 @@ EXPORTER_LATE_ROWS: Final = Family(
     "Closed workflow runs that became visible only after later ones had been read.",
     (NAMESPACE,),
 )
-EXPORTER_VANISHED: Final = Family(
+EXPORTER_VANISHED_RUNS: Final = Family(
     f"{PREFIX}_exporter_vanished_runs",
     "counter",
     "Open workflow runs that are no longer listed and were never seen closed: they were deleted.",
     (NAMESPACE,),
 )
-EXPORTER_RECONCILED: Final = Family(
+EXPORTER_RECONCILED_RUNS: Final = Family(
     f"{PREFIX}_exporter_reconciled_runs",
     "counter",
     "Open workflow runs that no poll had found before all were listed, as happens every ten minutes.",
@@ -79,7 +79,7 @@ EXPORTER_AUDIT_DRIFT: Final = Family(
     "Below 0 if runs were deleted. Absent before the first audit.",
     (NAMESPACE,),
 )
-EXPORTER_REPAIRED: Final = Family(
+EXPORTER_AUDIT_REPAIRED_RUNS: Final = Family(
     f"{PREFIX}_exporter_audit_repaired_runs",
     "counter",
     "Closed workflow runs that only an audit found missing, and that were then read and counted.",
@@ -110,19 +110,19 @@ EXPORTER_RATE_LIMIT_WAIT: Final = Family(
     (NAMESPACE, LIMITER),
     "seconds",
 )
-EXPORTER_PENDING: Final = Family(
+EXPORTER_PENDING_RUNS: Final = Family(
     f"{PREFIX}_exporter_pending_runs",
     "gauge",
     "Closed workflow runs that are read but not yet counted, because they wait for their close event.",
     (NAMESPACE,),
 )
-EXPORTER_GONE: Final = Family(
+EXPORTER_MISSING_CLOSE_EVENTS: Final = Family(
     f"{PREFIX}_exporter_missing_close_events",
     "counter",
     "Closed workflow runs that were counted without their close event, because it was gone or did not come in time.",
     (NAMESPACE,),
 )
-EXPORTER_OTHER_FAILURES: Final = Family(
+EXPORTER_BOUNDED_FAILURE_TYPES: Final = Family(
     f"{PREFIX}_exporter_bounded_failure_types",
     "counter",
     "Failures that were counted as failure type `other`, because their workflow type had too many.",
@@ -134,7 +134,7 @@ EXPORTER_OUTCOMES_STOPPED: Final = Family(
     "1 if business outcomes are no longer read, because too many results in a row could not be decoded.",
     (NAMESPACE,),
 )
-EXPORTER_UNKNOWN_STATUS: Final = Family(
+EXPORTER_UNKNOWN_STATUS_ROWS: Final = Family(
     f"{PREFIX}_exporter_unknown_status_rows",
     "counter",
     "Rows of visibility that were left out because their status is none that this version knows; "

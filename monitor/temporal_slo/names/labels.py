@@ -1,4 +1,4 @@
-"""The labels, and what a metric family is."""
+"""Label names, and the declaration of a metric family."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -28,17 +28,17 @@ LABEL: Final = "label"
 SOURCE: Final = "source"
 WORKFLOW_ID: Final = "workflow_id"
 RUN_ID: Final = "run_id"
-"""Of exemplars only: as labels of series they would have no end."""
+"""Labels of exemplars only: as labels of series their cardinality would be unbounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric family as it is declared once and read by all.
+    """Declaration of a metric family: the exposition, the queries and METRICS.md read it.
 
     Attributes:
-        name: Without the `_total` that a counter gets in the exposition.
-        type: Its Prometheus type.
-        help: One sentence, as `# HELP` says it.
+        name: The name without the `_total` suffix that a counter gets in the exposition.
+        type: The Prometheus type.
+        help: The `# HELP` text: a noun phrase that ends with a full stop.
         labels: Label names in the order of the exposition.
         unit: The base unit, or empty for a count.
     """
@@ -51,5 +51,5 @@ class Family:
 
     @property
     def sample(self) -> str:
-        """The name to query: with `_total` for a counter."""
+        """The series name to query: with `_total` for a counter."""
         return f"{self.name}_total" if self.type == "counter" else self.name

@@ -1,4 +1,4 @@
-"""Names of recorded series and of alerts."""
+"""Names of recorded series, alerts, their labels, and dashboards."""
 
 from typing import Final
 
@@ -7,10 +7,10 @@ from temporal_slo.names.labels import PREFIX
 EVENTS_RATE: Final = "slo:events:rate"
 ERRORS_RATE: Final = "slo:errors:rate"
 ERROR_RATIO: Final = "slo:sli_error:ratio_rate"
-"""These three are followed by their window, such as 5m."""
+"""Prefixes of recorded series; the window follows, as in `slo:errors:rate5m`."""
 
 MONTH_ERROR_RATIO: Final = "slo:sli_error:ratio_month"
-"""Of the calendar month so far."""
+"""Error ratio of the calendar month to date."""
 
 OBJECTIVE: Final = "slo:objective:ratio"
 ERROR_BUDGET: Final = "slo:error_budget:ratio"
@@ -32,10 +32,10 @@ SHORT: Final = "short"
 ALERT_BURN: Final = "TemporalSloBudgetBurns"
 ALERT_EXHAUSTED: Final = "TemporalSloBudgetExhausted"
 
-BOARD_OVERVIEW: Final = "temporal-slo-overview"
-BOARD_SLO: Final = "temporal-slo-detail"
-BOARD_WORKFLOWS: Final = "temporal-slo-workflows"
-BOARD_WORKERS: Final = "temporal-slo-workers"
-BOARD_EXPORTER: Final = "temporal-slo-exporter"
-BOARD_SERVER: Final = "temporal-slo-server"
-"""Uids of dashboards, which alerts lead to."""
+DASHBOARD_OVERVIEW: Final = "temporal-slo-overview"
+DASHBOARD_DETAIL: Final = "temporal-slo-detail"
+DASHBOARD_WORKFLOWS: Final = "temporal-slo-workflows"
+DASHBOARD_WORKERS: Final = "temporal-slo-workers"
+DASHBOARD_EXPORTER: Final = "temporal-slo-exporter"
+DASHBOARD_SERVER: Final = "temporal-slo-server"
+"""UIDs of the dashboards, which alert annotations link to."""

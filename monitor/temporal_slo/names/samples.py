@@ -1,4 +1,4 @@
-"""What the exposition is made of: families, their series, and the values of these."""
+"""Metric families, their series, and the values of these, as the exposition renders them."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 from temporal_slo.names import Family
 
 
-class Durations(NamedTuple):
-    """A histogram of durations.
+class Observations(NamedTuple):
+    """What a histogram has observed.
 
     Attributes:
-        counts: Observations in each bucket, not cumulative; the last one is above every edge.
+        counts: Observations per bucket, not cumulative; the last bucket is `+Inf`.
         total: Sum of the observations, in seconds.
     """
 
@@ -19,24 +19,24 @@ class Durations(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """A histogram's value.
+    """The value of a histogram series.
 
     Attributes:
-        observed: A count for each edge, and one above them all.
-        edges: Upper edges of the buckets in seconds, positive and ascending, without the infinite one.
+        observed: One count per bucket bound, and one for `+Inf`.
+        bounds: Upper bounds of the buckets in seconds, positive and ascending, without `+Inf`.
     """
 
-    observed: Durations
-    edges: tuple[float, ...]
+    observed: Observations
+    bounds: tuple[float, ...]
 
 
 class Exemplar(NamedTuple):
-    """The run that a counter counted last.
+    """The workflow run that last incremented a counter.
 
     Attributes:
-        workflow_id: As its application named it: anything.
-        run_id: As the server named it.
-        timestamp: When the run closed, Unix time in seconds.
+        workflow_id: Chosen by the application: any string.
+        run_id: Assigned by the server.
+        timestamp: Close time of the run, Unix time in seconds.
     """
 
     workflow_id: str
@@ -44,21 +44,21 @@ class Exemplar(NamedTuple):
     timestamp: float
 
 
-class Exemplified(NamedTuple):
-    """A counter's value with an exemplar, for the format that has them."""
+class ValueWithExemplar(NamedTuple):
+    """A counter's value with an exemplar; only the OpenMetrics format exposes the exemplar."""
 
     value: float
     exemplar: Exemplar
 
 
-Value = float | Histogram | Exemplified
+Value = float | Histogram | ValueWithExemplar
 Labels = tuple[str, ...]
-Rows = tuple[Family, Iterable[tuple[Labels, Value]]]
+FamilySeries = tuple[Family, Iterable[tuple[Labels, Value]]]
 """A family and its series: label values in the order of `Family.labels`, and the value."""
 
 
 class Sample(NamedTuple):
-    """One labelled value of a family."""
+    """One value of a family, with its labels by name."""
 
     family: Family
     labels: Mapping[str, str]

@@ -34,21 +34,21 @@ SCHEDULE_BUFFERED: Final = Family(
     "Actions of the schedule that were due and wait for the workflow before them to end.",
     (NAMESPACE, SCHEDULE_ID),
 )
-SCHEDULE_MISSED: Final = Family(
+SCHEDULE_MISSED_CATCHUP: Final = Family(
     f"{PREFIX}_schedule_missed_catchup",
     "counter",
     "Actions that the schedule never took because they were due longer ago than its catch-up window, "
     "as the server counts them since the schedule was created.",
     (NAMESPACE, SCHEDULE_ID),
 )
-SCHEDULE_SKIPPED: Final = Family(
+SCHEDULE_OVERLAP_SKIPPED: Final = Family(
     f"{PREFIX}_schedule_overlap_skipped",
     "counter",
     "Actions that the schedule never took because the workflow before them still ran, "
     "as the server counts them since the schedule was created.",
     (NAMESPACE, SCHEDULE_ID),
 )
-SCHEDULE_DROPPED: Final = Family(
+SCHEDULE_BUFFER_DROPPED: Final = Family(
     f"{PREFIX}_schedule_buffer_dropped",
     "counter",
     "Actions that the schedule never took because too many were waiting already, "
@@ -74,19 +74,19 @@ EXPORTER_SCHEDULES_UNDESCRIBED: Final = Family(
     "Watched schedules whose counts are older than they should be, because the server did not describe them.",
     (NAMESPACE,),
 )
-EXPORTER_RETRY_CANDIDATES: Final = Family(
+EXPORTER_RETRY_CANDIDATE_RUNS: Final = Family(
     f"{PREFIX}_exporter_retry_candidate_runs",
     "gauge",
     "Open workflow runs whose activities may be retried over and over: all that were due to execute.",
     (NAMESPACE,),
 )
-EXPORTER_RETRY_SAMPLED: Final = Family(
+EXPORTER_RETRY_SAMPLED_RUNS: Final = Family(
     f"{PREFIX}_exporter_retry_sampled_runs",
     "gauge",
     "Those of the candidates whose activities were looked at: overdue and old ones, in turn.",
     (NAMESPACE,),
 )
-EXPORTER_BOUNDED_RETRIES: Final = Family(
+EXPORTER_BOUNDED_RETRYING_ACTIVITIES: Final = Family(
     f"{PREFIX}_exporter_bounded_retrying_activities",
     "gauge",
     "Activities that are counted with `other` as workflow type or activity type, because there are too many of these.",

@@ -81,13 +81,13 @@ OVERDUE_MINUTES: Final = Family(
     "Those of the observed minutes in which more runs than the SLO tolerates were open for longer than its max_age.",
     (NAMESPACE, SLO),
 )
-PERIOD_GOOD: Final = Family(
+PERIOD_GOOD_EVENTS: Final = Family(
     f"{PREFIX}_period_good_events",
     "gauge",
     "Good events of the calendar month so far, for an SLO whose period is that; read from the ledger once a minute.",
     (NAMESPACE, SLO),
 )
-PERIOD_BAD: Final = Family(
+PERIOD_BAD_EVENTS: Final = Family(
     f"{PREFIX}_period_bad_events",
     "gauge",
     "Bad events of the calendar month so far, beside the good ones.",

@@ -177,7 +177,7 @@ async def test_counts_the_past(site: Site) -> None:
     told = {sample.family: sample.value for sample in await backfill.read(0)}
     assert told[names.BACKFILL_COMPLETE] == 1
     assert told[names.BACKFILL_RUNS] == 59
-    assert told[names.BACKFILL_PENDING] == 0
+    assert told[names.BACKFILL_PENDING_RUNS] == 0
 
 
 async def test_live_runs_are_not_the_past(site: Site) -> None:
@@ -299,7 +299,7 @@ async def test_close_event_gone(site: Site) -> None:
     kinds = site.rows("SELECT failure_type, count(*) FROM bad_runs GROUP BY 1 ORDER BY 1")
     assert kinds == [("Refused", 3), ("unknown", 2)]
     told = {sample.family: sample.value for sample in await backfill.read(0)}
-    assert told[names.BACKFILL_GONE] == 2
+    assert told[names.BACKFILL_MISSING_CLOSE_EVENTS] == 2
 
 
 async def test_trouble(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,14 +8,14 @@ from temporal_slo.exporter.exposition.collector import collect
 from temporal_slo.exporter.exposition.renderer import Exposition, Renderer
 from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, OverdueKey, Snapshot
 from temporal_slo.ledger.change import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
-from temporal_slo.names.samples import Durations, Sample
+from temporal_slo.names.samples import Observations, Sample
 from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, FailureKey, RunningKey
 
 COUNTS = (3, *[0] * (len(BUCKET_BOUNDS_SECONDS) - 1), 4)
 FIGURES = Figures(
     started={RunningKey("Ride", "rides"): 29},
     closed={ClosedKey("Ride", "rides", "failed", "none"): 7},
-    durations={DurationKey("Ride", "failed", "none"): Durations(COUNTS, 12.5)},
+    durations={DurationKey("Ride", "failed", "none"): Observations(COUNTS, 12.5)},
     running={RunningKey("Ride", "rides"): 11},
     oldest_running_age={"Ride": 13.25},
     others={UNKNOWN_STATUS: 19, LATE: 23, VANISHED: 31, GONE: 41, OTHER_FAILURES: 43, RECONCILED: 83, REPAIRED: 89},

@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
 from temporal_slo.exporter.exposition.renderer import OPENMETRICS, TEXT, WANTED_FOR, Exposition, Renderer, Variant
-from temporal_slo.names.samples import Durations, Exemplar, Exemplified, Histogram, Labels, Value
+from temporal_slo.names.samples import Observations, Exemplar, ValueWithExemplar, Histogram, Labels, Value
 from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS
 
 PROMETHEUS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -57,7 +57,7 @@ def metric(family: names.Family, series: Mapping[Labels, Value]) -> Metric:
     number = cls(family.name, family.help, labels=family.labels, unit=family.unit)
     for labels, value in series.items():
         assert not isinstance(value, Histogram)
-        if isinstance(value, Exemplified):
+        if isinstance(value, ValueWithExemplar):
             assert isinstance(number, CounterMetricFamily)
             number.add_metric(labels, value.value, exemplar=by_the_librarys_name(value.exemplar))
         else:
@@ -72,7 +72,7 @@ def by_the_librarys_name(exemplar: Exemplar) -> samples.Exemplar:
 
 def buckets(value: Histogram) -> list[tuple[str, float]]:
     """The cumulative buckets, as the library wants them."""
-    counts, edges = value.observed.counts, [*map(go_float, value.edges), "+Inf"]
+    counts, edges = value.observed.counts, [*map(go_float, value.bounds), "+Inf"]
     return [(edge, sum(counts[: index + 1])) for index, edge in enumerate(edges)]
 
 
@@ -108,7 +108,7 @@ def histograms(draw: st.DrawFn) -> Histogram:
     """A histogram of any shape."""
     edges = draw(st.lists(st.floats(min_value=0.001, max_value=1e12), unique=True, max_size=4).map(sorted))
     counts = draw(st.lists(st.integers(0, 2_000_000), min_size=len(edges) + 1, max_size=len(edges) + 1))
-    return Histogram(Durations(tuple(counts), draw(numbers)), tuple(edges))
+    return Histogram(Observations(tuple(counts), draw(numbers)), tuple(edges))
 
 
 # Of those that the library writes too: whole, and with both ids.
@@ -116,7 +116,7 @@ ids = st.one_of(st.sampled_from(["ride", 'a"b\\c\nd{e}=,# ', "ü 漢", "\r"]), s
     lambda value: "\0" not in value
 )
 exemplified = st.builds(
-    Exemplified, numbers, st.builds(Exemplar, ids, ids, st.floats(0, 4e9, allow_nan=False, allow_infinity=False))
+    ValueWithExemplar, numbers, st.builds(Exemplar, ids, ids, st.floats(0, 4e9, allow_nan=False, allow_infinity=False))
 )
 
 
@@ -144,10 +144,10 @@ def test_same_bytes_as_the_library(rounds: Sequence[Data]) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (Histogram(Durations((1, 0), 0.0), (1.0,)), Histogram(Durations((1, 0), -0.0), (1.0,))),
-        (Histogram(Durations((1, 3), 5.0), (1.0,)), Histogram(Durations((1, 3), 5.0), (2.0,))),
-        (Histogram(Durations((1, 3), 5.0), (1.0,)), Histogram(Durations((1, 3, 0), 5.0), (1.0, 2.0))),
-        (Histogram(Durations((1, 3), float("nan")), (1.0,)), Histogram(Durations((1, 3), 7.0), (1.0,))),
+        (Histogram(Observations((1, 0), 0.0), (1.0,)), Histogram(Observations((1, 0), -0.0), (1.0,))),
+        (Histogram(Observations((1, 3), 5.0), (1.0,)), Histogram(Observations((1, 3), 5.0), (2.0,))),
+        (Histogram(Observations((1, 3), 5.0), (1.0,)), Histogram(Observations((1, 3, 0), 5.0), (1.0, 2.0))),
+        (Histogram(Observations((1, 3), float("nan")), (1.0,)), Histogram(Observations((1, 3), 7.0), (1.0,))),
     ],
 )
 def test_changed_histograms(before: Histogram, after: Histogram) -> None:
@@ -160,7 +160,7 @@ def test_changed_histograms(before: Histogram, after: Histogram) -> None:
 
 def test_whole_text() -> None:
     """A counter and a histogram read as the text format says: labels by name, `le` among them, buckets cumulative."""
-    wait = Histogram(Durations((3, 0, 4), 12.5), (0.5, 3600.0))
+    wait = Histogram(Observations((3, 0, 4), 12.5), (0.5, 3600.0))
     text = render({COUNTER: {('a"b', "x\ny"): 7}, HISTOGRAM: {("z", "d", "k"): wait}}).text.decode()
     assert text == (
         '# HELP t_rides_total Says "so" \\\\ and\\nmore: ü.\n# TYPE t_rides_total counter\n'
@@ -176,7 +176,7 @@ def test_whole_text() -> None:
 
 def test_declared_families_parse() -> None:
     """Every family of names.py, its unit included, passes the library's strict OpenMetrics parser."""
-    example = Histogram(Durations((1,) * (len(BUCKET_BOUNDS_SECONDS) + 1), 2.5), BUCKET_BOUNDS_SECONDS)
+    example = Histogram(Observations((1,) * (len(BUCKET_BOUNDS_SECONDS) + 1), 2.5), BUCKET_BOUNDS_SECONDS)
     data = {
         family: {("x",) * len(family.labels): example if family.type == "histogram" else 3}
         for family in names.EXPORTER_FAMILIES
@@ -192,9 +192,9 @@ def test_declared_families_parse() -> None:
         (COUNTER, ("x",), 1, r"t_rides: 1 label values \('x',\) for \('zone', 'driver'\)"),
         (COUNTER, ("x", "y", "z"), 1, "t_rides: 3 label values"),
         (BARE, ("x",), 1, "t_up: 1 label values"),
-        (COUNTER, ("x", "y"), Histogram(Durations((1,), 1), ()), "t_rides: .* does not fit a counter"),
+        (COUNTER, ("x", "y"), Histogram(Observations((1,), 1), ()), "t_rides: .* does not fit a counter"),
         (LATE, ("x", "y"), 3, "t_late_seconds: 3 does not fit a histogram"),
-        (LATE, ("x", "y"), Histogram(Durations((1,), 1), (5.0,)), "1 counts for 1 edges and one above"),
+        (LATE, ("x", "y"), Histogram(Observations((1,), 1), (5.0,)), "1 counts for 1 bounds and one above"),
     ],
 )
 def test_refused(family: names.Family, labels: Labels, value: Value, error: str) -> None:
@@ -205,11 +205,11 @@ def test_refused(family: names.Family, labels: Labels, value: Value, error: str)
 
 def test_refused_leaves_no_trace() -> None:
     """After a histogram that was refused, the one before it is rendered as before."""
-    renderer, good = Renderer(), Histogram(Durations((1, 2), 3.0), (5.0,))
+    renderer, good = Renderer(), Histogram(Observations((1, 2), 3.0), (5.0,))
     before = render({LATE: {("x", "y"): good}}, renderer).text
-    with pytest.raises(ValueError, match="2 counts for 2 edges"):
-        render({LATE: {("x", "y"): good._replace(edges=(7.0, 11.0))}}, renderer)
-    after = good._replace(observed=Durations((1, 2), 13.0))
+    with pytest.raises(ValueError, match="2 counts for 2 bounds"):
+        render({LATE: {("x", "y"): good._replace(bounds=(7.0, 11.0))}}, renderer)
+    after = good._replace(observed=Observations((1, 2), 13.0))
     assert render({LATE: {("x", "y"): after}}, renderer).text == before.replace(b" 3.0\n", b" 13.0\n").replace(
         b'le="+Inf"} 13.0', b'le="+Inf"} 3.0'
     ).replace(b'_count{a="x",b="y"} 13.0', b'_count{a="x",b="y"} 3.0')

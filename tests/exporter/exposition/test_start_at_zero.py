@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temporal_slo.exporter.exposition.start_at_zero import HOLD, ZeroFirst, zero_of
-from temporal_slo.names.samples import Durations, Histogram
+from temporal_slo.names.samples import Histogram, Observations
 
 
 @dataclass
@@ -66,7 +66,7 @@ def test_known_series_begin_where_they_were() -> None:
 
 def test_other_buckets() -> None:
     """A histogram whose buckets have become others is shown as it is: it has no start that would fit."""
-    before, after = (Histogram(Durations((1,) * (len(edges) + 1), 3.5), edges) for edges in ((5.0,), (5.0, 9.0)))
+    before, after = (Histogram(Observations((1,) * (len(edges) + 1), 3.5), edges) for edges in ((5.0,), (5.0, 9.0)))
     counters: ZeroFirst[str, Histogram] = ZeroFirst(Clock(), known=["a"])
     assert counters.expose({"a": before}) == {"a": before}
     assert counters.expose({"a": after}) == {"a": after}
@@ -133,9 +133,9 @@ def test_gone_scraper_does_not_count() -> None:
 
 def test_one_publish_one_release() -> None:
     """A counter and a histogram that first appear in one publish are let go in one publish."""
-    mixed: ZeroFirst[str, float | Durations] = ZeroFirst(Clock())
-    durations = Durations((0, 3, 1), 12.5)
-    assert mixed.expose({"closed": 4, "duration": durations}) == {"closed": 0, "duration": Durations((0, 0, 0), 0.0)}
+    mixed: ZeroFirst[str, float | Observations] = ZeroFirst(Clock())
+    durations = Observations((0, 3, 1), 12.5)
+    assert mixed.expose({"closed": 4, "duration": durations}) == {"closed": 0, "duration": Observations((0, 0, 0), 0.0)}
     mixed.served(1)
     assert mixed.expose({"closed": 4, "duration": durations}) == {"closed": 4, "duration": durations}
 
@@ -181,8 +181,8 @@ def test_values_are_not_touched() -> None:
     [
         (7, 0),
         (2.5, 0.0),
-        (Durations((1, 2), 3.5), Durations((0, 0), 0.0)),
-        (Histogram(Durations((1, 2), 3.5), (5.0,)), Histogram(Durations((0, 0), 0.0), (5.0,))),
+        (Observations((1, 2), 3.5), Observations((0, 0), 0.0)),
+        (Histogram(Observations((1, 2), 3.5), (5.0,)), Histogram(Observations((0, 0), 0.0), (5.0,))),
     ],
 )
 def test_zero_of(value: object, zero: object) -> None:

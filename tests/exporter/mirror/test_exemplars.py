@@ -13,7 +13,7 @@ from temporal_slo.exporter.exposition.renderer import Renderer
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.state import State
-from temporal_slo.names.samples import Exemplar, Exemplified, Labels, Value
+from temporal_slo.names.samples import Exemplar, ValueWithExemplar, Labels, Value
 from temporal_slo.runs.counted import Classification, ClosedKey, FailureKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.testing import FixedClock
@@ -71,7 +71,7 @@ ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 @given(hostile, hostile)
 def test_hostile_ids(workflow_id: str, run_id: str) -> None:
     """Whatever the ids, they stay on their line, and what it has of them is true and short enough."""
-    value = Exemplified(3, Exemplar(workflow_id, run_id, 7.5))
+    value = ValueWithExemplar(3, Exemplar(workflow_id, run_id, 7.5))
     exposition = Renderer().render([(COUNTER, [(("a",), value), (("b",), 5)])])
     _, _, line, other, end, rest = exposition.openmetrics.decode().split("\n")
     assert (other, end, rest) == ('t_rides_total{zone="b"} 5.0', "# EOF", "")
@@ -88,7 +88,7 @@ def test_only_in_openmetrics() -> None:
     """Plain text has no exemplars; OpenMetrics has them on the lines of their counters alone, whatever was before."""
     renderer = Renderer()
     for last in ("one", "two", "two"):
-        rows: list[tuple[Labels, Value]] = [(("a",), Exemplified(3, Exemplar(last, RUN_ID, 7.5))), (("b",), 5)]
+        rows: list[tuple[Labels, Value]] = [(("a",), ValueWithExemplar(3, Exemplar(last, RUN_ID, 7.5))), (("b",), 5)]
         exposition = renderer.render([(COUNTER, rows), (GAUGE, [(("a",), 7)])])
         assert exposition.text == renderer.render([(COUNTER, [(("a",), 3), (("b",), 5)]), (GAUGE, [(("a",), 7)])]).text
         assert exposition.openmetrics.decode().splitlines() == [
@@ -106,7 +106,7 @@ def test_only_in_openmetrics() -> None:
 def test_no_counter() -> None:
     """A gauge has no exemplars."""
     with pytest.raises(TypeError, match="t_open"):
-        Renderer().render([(GAUGE, [(("a",), Exemplified(3, Exemplar("w", RUN_ID, 7.5)))])])
+        Renderer().render([(GAUGE, [(("a",), ValueWithExemplar(3, Exemplar("w", RUN_ID, 7.5)))])])
 
 
 def test_newest() -> None:

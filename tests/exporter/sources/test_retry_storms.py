@@ -80,7 +80,7 @@ async def read(storms: RetryStorms) -> tuple[dict[tuple[str, str], float], dict[
 
 def of(values: Mapping[str, float]) -> tuple[float, float]:
     """Return how many runs were looked at, of how many."""
-    return values[names.EXPORTER_RETRY_SAMPLED.name], values[names.EXPORTER_RETRY_CANDIDATES.name]
+    return values[names.EXPORTER_RETRY_SAMPLED_RUNS.name], values[names.EXPORTER_RETRY_CANDIDATE_RUNS.name]
 
 
 async def test_counts() -> None:
@@ -94,7 +94,7 @@ async def test_counts() -> None:
     retrying, others = await read(runs.storms())
     assert retrying == {("Ride", "Charge"): 3, ("TopUp", "Refund"): 1}
     assert of(others) == (4, 4)
-    assert others[names.EXPORTER_BOUNDED_RETRIES.name] == 0
+    assert others[names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES.name] == 0
 
 
 async def test_healed() -> None:
@@ -220,7 +220,7 @@ async def test_bounded() -> None:
         assert retrying["Ride", "other"] == 2
         assert retrying["other", "Charge"] == 8
         assert len(retrying) == ACTIVITY_TYPES_MAX + WORKFLOW_TYPES_MAX + 1
-        assert others[names.EXPORTER_BOUNDED_RETRIES.name] == 10
+        assert others[names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES.name] == 10
 
 
 async def test_ledger_away() -> None:

@@ -134,11 +134,11 @@ async def test_row_tells_where_nobody_describes() -> None:
     source = Schedules(requests)
     figures = await read(source)
     assert figures[names.SCHEDULE_PAUSED.sample] == {"s": 0, "new": 0}
-    assert figures[names.SCHEDULE_MISSED.sample] == {"s": 3}
+    assert figures[names.SCHEDULE_MISSED_CATCHUP.sample] == {"s": 3}
     requests.failing = {"new", "s"}
     figures = await read(source, NOW + 31 * SECOND)
     assert figures[names.SCHEDULE_OVERDUE.sample] == {"s": 30, "new": 0}
-    assert figures[names.SCHEDULE_MISSED.sample] == {"s": 3}
+    assert figures[names.SCHEDULE_MISSED_CATCHUP.sample] == {"s": 3}
     assert figures[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": 2}
 
 
@@ -193,7 +193,7 @@ async def test_gone() -> None:
     requests.rows["a"] = row("a")
     requests.failing = {"a"}
     figures = await read(source, NOW + 2 * SECOND)
-    assert figures[names.SCHEDULE_MISSED.sample] == {"c": 3}
+    assert figures[names.SCHEDULE_MISSED_CATCHUP.sample] == {"c": 3}
 
 
 async def test_failures_hold_up_nobody() -> None:
@@ -207,7 +207,7 @@ async def test_failures_hold_up_nobody() -> None:
     assert figures[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": len(ids)}
     figures = await read(source, NOW + SECOND)
     assert requests.asked() == [*ids[FAILURES_MAX:], *ids[:FAILURES_MAX]]
-    assert set(figures[names.SCHEDULE_MISSED.sample]) == set(ids[FAILURES_MAX:])
+    assert set(figures[names.SCHEDULE_MISSED_CATCHUP.sample]) == set(ids[FAILURES_MAX:])
 
 
 async def test_failures_apart() -> None:
@@ -217,7 +217,7 @@ async def test_failures_apart() -> None:
     requests.failing = set(ids[::2])
     figures = await read(Schedules(requests))
     assert requests.asked() == ids
-    assert set(figures[names.SCHEDULE_MISSED.sample]) == set(ids[1::2])
+    assert set(figures[names.SCHEDULE_MISSED_CATCHUP.sample]) == set(ids[1::2])
 
 
 async def test_no_list() -> None:
@@ -266,9 +266,9 @@ async def test_history_is_no_increase() -> None:
     await board.put(Snapshot("default", readings={Schedules.name: Reading(samples)}))
     families = parse_text(board.answer("text/plain", "")[0].body.decode())
     shown = {sample.name: sample.value for family in families for sample in family.samples}
-    assert shown[names.SCHEDULE_MISSED.sample] == 3
-    assert shown[names.SCHEDULE_SKIPPED.sample] == 5
-    assert shown[names.SCHEDULE_DROPPED.sample] == 7
+    assert shown[names.SCHEDULE_MISSED_CATCHUP.sample] == 3
+    assert shown[names.SCHEDULE_OVERLAP_SKIPPED.sample] == 5
+    assert shown[names.SCHEDULE_BUFFER_DROPPED.sample] == 7
 
 
 async def test_paced() -> None:

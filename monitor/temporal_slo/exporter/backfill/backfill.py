@@ -214,9 +214,9 @@ def _samples(done: Done) -> Iterator[Sample]:
     progress = done.progress
     yield Sample(names.BACKFILL_REACHED, {}, progress.position / SECOND)
     yield Sample(names.BACKFILL_RUNS, {}, progress.runs)
-    yield Sample(names.BACKFILL_PENDING, {}, progress.waiting)
-    yield Sample(names.BACKFILL_GONE, {}, progress.gone)
-    yield Sample(names.BACKFILL_UNKNOWN_STATUS, {}, progress.unknown)
+    yield Sample(names.BACKFILL_PENDING_RUNS, {}, progress.waiting)
+    yield Sample(names.BACKFILL_MISSING_CLOSE_EVENTS, {}, progress.gone)
+    yield Sample(names.BACKFILL_UNKNOWN_STATUS_ROWS, {}, progress.unknown)
     yield Sample(names.BACKFILL_COMPLETE, {}, int(done.complete))
 
 

@@ -7,7 +7,7 @@ from temporal_slo import names
 from temporal_slo.exporter.exposition.snapshot import Figures, Snapshot
 from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.ledger.change import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
-from temporal_slo.names.samples import Exemplar, Exemplified, Histogram, Labels, Rows, Sample, Value
+from temporal_slo.names.samples import Exemplar, FamilySeries, Histogram, Labels, Sample, Value, ValueWithExemplar
 from temporal_slo.temporal.close_events import GET_HISTORY
 from temporal_slo.temporal.pending_activities import DESCRIBE_WORKFLOW
 from temporal_slo.temporal.schedules import DESCRIBE_SCHEDULE
@@ -25,12 +25,12 @@ COUNTERS = (
 
 OTHERS = {
     LATE: names.EXPORTER_LATE_ROWS,
-    VANISHED: names.EXPORTER_VANISHED,
-    RECONCILED: names.EXPORTER_RECONCILED,
-    REPAIRED: names.EXPORTER_REPAIRED,
-    GONE: names.EXPORTER_GONE,
-    OTHER_FAILURES: names.EXPORTER_OTHER_FAILURES,
-    UNKNOWN_STATUS: names.EXPORTER_UNKNOWN_STATUS,
+    VANISHED: names.EXPORTER_VANISHED_RUNS,
+    RECONCILED: names.EXPORTER_RECONCILED_RUNS,
+    REPAIRED: names.EXPORTER_AUDIT_REPAIRED_RUNS,
+    GONE: names.EXPORTER_MISSING_CLOSE_EVENTS,
+    OTHER_FAILURES: names.EXPORTER_BOUNDED_FAILURE_TYPES,
+    UNKNOWN_STATUS: names.EXPORTER_UNKNOWN_STATUS_ROWS,
 }
 """Counters of the exporter itself, by what the state calls them."""
 
@@ -44,7 +44,7 @@ REQUESTS = {
 """What counts requests that are not of visibility, by API."""
 
 
-def collect(snapshots: Sequence[Snapshot], own: Sequence[Sample] = ()) -> list[Rows]:
+def collect(snapshots: Sequence[Snapshot], own: Sequence[Sample] = ()) -> list[FamilySeries]:
     """Return every family of `names.EXPORTER_FAMILIES` with its series in all *snapshots*; pure.
 
     Args:
@@ -92,7 +92,7 @@ def _counts(figures: Figures) -> Iterator[Sample]:
 
 
 def _exemplified(count: int, exemplar: Exemplar | None) -> Value:
-    return Exemplified(count, exemplar) if exemplar else count
+    return ValueWithExemplar(count, exemplar) if exemplar else count
 
 
 def _state(figures: Figures) -> Iterator[Sample]:
@@ -111,7 +111,7 @@ def _state(figures: Figures) -> Iterator[Sample]:
     if figures.audit_drift is not None:
         yield Sample(names.EXPORTER_AUDIT_DRIFT, {}, figures.audit_drift)
     yield Sample(names.EXPORTER_GAP, {}, figures.uncovered)
-    yield Sample(names.EXPORTER_PENDING, {}, figures.waiting)
+    yield Sample(names.EXPORTER_PENDING_RUNS, {}, figures.waiting)
     for name, family in OTHERS.items():
         yield Sample(family, {}, figures.others.get(name, 0))
 
@@ -148,7 +148,7 @@ def _build_info() -> Sample:
     return Sample(names.EXPORTER_BUILD_INFO, {names.VERSION: version("temporal-slo")}, 1)
 
 
-def zeroed(families: Iterable[Rows], values: Mapping[tuple[str, Labels], Value]) -> list[Rows]:
+def zeroed(families: Iterable[FamilySeries], values: Mapping[tuple[str, Labels], Value]) -> list[FamilySeries]:
     """Return *families* with the values of some series, by family name and labels, replaced."""
     return [
         (family, [(labels, values.get((family.name, labels), value)) for labels, value in rows])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, OverdueKey
 from temporal_slo.ledger.change import AUDIT, CLOSED
 from temporal_slo.ledger.state import Histogram, Minutes, State
-from temporal_slo.names.samples import Durations
+from temporal_slo.names.samples import Observations
 from temporal_slo.names.values import NONE
 from temporal_slo.runs.counted import ClosedKey, RunningKey, bucket_counts
 from temporal_slo.runs.microseconds import SECOND
@@ -93,10 +93,10 @@ def _overdue(state: State, now: int) -> dict[OverdueKey, int]:
     return counts
 
 
-def _durations(closed: dict[ClosedKey, Histogram], edges: tuple[int, ...]) -> dict[DurationKey, Durations]:
+def _durations(closed: dict[ClosedKey, Histogram], edges: tuple[int, ...]) -> dict[DurationKey, Observations]:
     merged: dict[DurationKey, Histogram] = {}
     for key, histogram in closed.items():
         whole = merged.setdefault(DurationKey(key.workflow_type, key.status, key.outcome), Histogram())
         whole.counts.update(histogram.counts)
         whole.duration += histogram.duration
-    return {key: Durations(bucket_counts(h.counts, edges), h.duration / SECOND) for key, h in merged.items()}
+    return {key: Observations(bucket_counts(h.counts, edges), h.duration / SECOND) for key, h in merged.items()}

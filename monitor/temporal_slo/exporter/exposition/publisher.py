@@ -11,7 +11,7 @@ from temporal_slo.exporter.exposition.collector import COUNTERS, collect, zeroed
 from temporal_slo.exporter.exposition.renderer import Answer, Exposition, Renderer
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.exposition.start_at_zero import ZeroFirst, zero_of
-from temporal_slo.names.samples import Labels, Rows, Sample, Value
+from temporal_slo.names.samples import FamilySeries, Labels, Sample, Value
 
 Series = tuple[str, Labels]
 Own = Callable[[], Iterable[Sample]]
@@ -115,7 +115,7 @@ class Board:
         self._first.served(generation, scraper)
 
 
-def _counters(families: Iterable[Rows]) -> Mapping[Series, Value]:
+def _counters(families: Iterable[FamilySeries]) -> Mapping[Series, Value]:
     return {(family.name, labels): value for family, rows in families if family in COUNTERS for labels, value in rows}
 
 

@@ -13,7 +13,7 @@ from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
 from temporal_slo.exporter.exposition.escaping import braced, escaped, exemplar_text
-from temporal_slo.names.samples import Exemplar, Exemplified, Histogram, Labels, Rows, Value
+from temporal_slo.names.samples import Exemplar, FamilySeries, Histogram, Labels, Value, ValueWithExemplar
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -161,7 +161,7 @@ class Renderer:
         self._demand = Demand(clock)
         self._kept: dict[names.Family, dict[Labels, _Series]] = {}
 
-    def render(self, families: Iterable[Rows], generation: int = 0) -> Exposition:
+    def render(self, families: Iterable[FamilySeries], generation: int = 0) -> Exposition:
         """Render *families* in their order, and prepare the variants that are wanted.
 
         Args:
@@ -189,7 +189,7 @@ class Renderer:
         for labels, value in rows:
             series = kept.get(labels) or kind(family, labels)
             fresh[labels] = series
-            if isinstance(value, Exemplified):
+            if isinstance(value, ValueWithExemplar):
                 exemplars.append((len(chunks), series.exemplar(value.exemplar)))
                 chunks.append(series.render(value.value))
             else:
@@ -237,7 +237,7 @@ class _NumberSeries(_Series):
     __slots__ = ()
 
     def render(self, value: Value) -> bytes:
-        if isinstance(value, Histogram | Exemplified):
+        if isinstance(value, Histogram | ValueWithExemplar):
             raise TypeError(f"{self._family.name}: {value!r} does not fit a {self._family.type}")
         self._template = self._template or f"{self._family.sample}{braced(self._pairs())} "
         return encoded(f"{self._template}{number(value)}\n")
@@ -250,8 +250,8 @@ class _HistogramSeries(_Series):
         if not isinstance(value, Histogram):
             raise TypeError(f"{self._family.name}: {value!r} does not fit a histogram")
         last, template = self._last, self._template
-        if last is None or last.edges != value.edges:
-            template = self._lines(value.edges)
+        if last is None or last.bounds != value.bounds:
+            template = self._lines(value.bounds)
         elif last == value and _same_sign(last.observed.total, value.observed.total):
             return self._rendered
         # Nothing is kept of a value that is refused.
@@ -270,8 +270,8 @@ class _HistogramSeries(_Series):
 
     def _figures(self, value: Histogram) -> tuple[str, ...]:
         counts = value.observed.counts
-        if len(counts) != len(value.edges) + 1:
-            raise ValueError(f"{self._family.name}: {len(counts)} counts for {len(value.edges)} edges and one above")
+        if len(counts) != len(value.bounds) + 1:
+            raise ValueError(f"{self._family.name}: {len(counts)} counts for {len(value.bounds)} bounds and one above")
         cumulative = [*map(number, accumulate(counts))]
         return (*cumulative, cumulative[-1], _float(value.observed.total))
 

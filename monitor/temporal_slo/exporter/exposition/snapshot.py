@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from temporal_slo.exporter.sources.source import Reading
-from temporal_slo.names.samples import Durations, Exemplar
+from temporal_slo.names.samples import Observations, Exemplar
 from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, FailureKey, RunningKey
 
 
@@ -45,7 +45,7 @@ class Figures:
     """
 
     closed: Mapping[ClosedKey, int] = field(default_factory=dict)
-    durations: Mapping[DurationKey, Durations] = field(default_factory=dict)
+    durations: Mapping[DurationKey, Observations] = field(default_factory=dict)
     running: Mapping[RunningKey, int] = field(default_factory=dict)
     oldest_running_age: Mapping[str, float] = field(default_factory=dict)
     edges: tuple[float, ...] = BUCKET_BOUNDS_SECONDS

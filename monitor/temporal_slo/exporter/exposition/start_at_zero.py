@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from temporal_slo.names.samples import Durations, Exemplified, Histogram
+from temporal_slo.names.samples import Histogram, Observations, ValueWithExemplar
 
 HOLD: Final = 120.0
 """Seconds after which a series is let go though no scrape has served its zero."""
@@ -126,13 +126,13 @@ class ZeroFirst(Generic[K, V]):
 
 
 def _alike(start: object, value: object) -> bool:
-    if isinstance(start, Exemplified):
+    if isinstance(start, ValueWithExemplar):
         start = start.value
-    if isinstance(value, Exemplified):
+    if isinstance(value, ValueWithExemplar):
         value = value.value
     if isinstance(start, Histogram) and isinstance(value, Histogram):
-        return start.edges == value.edges
-    if isinstance(start, Durations) and isinstance(value, Durations):
+        return start.bounds == value.bounds
+    if isinstance(start, Observations) and isinstance(value, Observations):
         return len(start.counts) == len(value.counts)
     return isinstance(start, int | float) == isinstance(value, int | float)
 
@@ -143,13 +143,13 @@ def zero_of(value: V) -> V:
     Raises:
         TypeError: It is neither.
     """
-    if isinstance(value, Exemplified):
+    if isinstance(value, ValueWithExemplar):
         # An exemplar that is there before its increment would be of nothing.
         return zero_of(value.value)  # type: ignore[return-value] # where V has exemplars it has plain numbers too
     if isinstance(value, Histogram):
         return value._replace(observed=zero_of(value.observed))
-    if isinstance(value, Durations):
-        return Durations((0,) * len(value.counts), 0.0)  # type: ignore[return-value] # V is Durations here
+    if isinstance(value, Observations):
+        return Observations((0,) * len(value.counts), 0.0)  # type: ignore[return-value] # V is Observations here
     if isinstance(value, int | float):
         return type(value)(0)
     raise TypeError(f"{value!r} is neither a number nor a histogram, so it has no known zero")

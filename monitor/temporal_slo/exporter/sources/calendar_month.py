@@ -52,4 +52,7 @@ class CalendarPeriods:
         if found is None:
             return []
         labels = {names.SLO: slo.name}
-        return [Sample(names.PERIOD_GOOD, labels, found.good), Sample(names.PERIOD_BAD, labels, found.bad)]
+        return [
+            Sample(names.PERIOD_GOOD_EVENTS, labels, found.good),
+            Sample(names.PERIOD_BAD_EVENTS, labels, found.bad),
+        ]

@@ -93,9 +93,9 @@ class RetryStorms:
         self._forget(self._state.open)
         retrying, replaced = self._count()
         return [
-            Sample(names.EXPORTER_RETRY_CANDIDATES, {}, self._candidates),
-            Sample(names.EXPORTER_RETRY_SAMPLED, {}, len(self._seen)),
-            Sample(names.EXPORTER_BOUNDED_RETRIES, {}, replaced),
+            Sample(names.EXPORTER_RETRY_CANDIDATE_RUNS, {}, self._candidates),
+            Sample(names.EXPORTER_RETRY_SAMPLED_RUNS, {}, len(self._seen)),
+            Sample(names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES, {}, replaced),
             *(Sample(names.ACTIVITIES_RETRYING, key._asdict(), count) for key, count in retrying.items()),
         ]
 

@@ -139,9 +139,9 @@ def _samples(row: Listed, known: _Known, now: int) -> Iterator[Sample]:
 
 
 def _counts(labels: Mapping[str, str], facts: Described) -> Iterator[Sample]:
-    yield Sample(names.SCHEDULE_MISSED, labels, facts.missed)
-    yield Sample(names.SCHEDULE_SKIPPED, labels, facts.skipped)
-    yield Sample(names.SCHEDULE_DROPPED, labels, facts.dropped)
+    yield Sample(names.SCHEDULE_MISSED_CATCHUP, labels, facts.missed)
+    yield Sample(names.SCHEDULE_OVERLAP_SKIPPED, labels, facts.skipped)
+    yield Sample(names.SCHEDULE_BUFFER_DROPPED, labels, facts.dropped)
     yield Sample(names.SCHEDULE_BUFFERED, labels, facts.buffered)
 
 

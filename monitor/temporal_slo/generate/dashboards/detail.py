@@ -67,7 +67,7 @@ def board(setting: Setting) -> Board:
         Row("Causes", (_next(setting), _ends(), _changed(setting))),
     )
     return Board(
-        names.BOARD_SLO,
+        names.DASHBOARD_DETAIL,
         "Temporal SLO / Detail",
         "One SLO: what is left of its budget and for how long, how fast it burns, which events were bad, what changed.",
         rows,
@@ -164,7 +164,10 @@ def left_over(setting: Setting) -> str:
     # Months first: what records them has days, too.
     for period in sorted(setting.periods, key=lambda period: not isinstance(period, Calendar)):
         if isinstance(period, Calendar):
-            month = (f"max by ({KEYS}) ({of(family, THIS)})" for family in (names.PERIOD_GOOD, names.PERIOD_BAD))
+            month = (
+                f"max by ({KEYS}) ({of(family, THIS)})"
+                for family in (names.PERIOD_GOOD_EVENTS, names.PERIOD_BAD_EVENTS)
+            )
             counted.append(" + ".join(month))
         else:
             rates = selector(over(names.EVENTS_RATE, BASE), OF_NAMESPACE, THIS)
@@ -272,9 +275,9 @@ def _next(setting: Setting) -> Panel:
     page = f"{setting.links.status}/slos/${names.NAMESPACE}/${names.SLO}"
     status = f"- [Executions that spent the budget]({page}) (status page)\n" if setting.links.status else ""
     web = f"{setting.links.web}/namespaces/${names.NAMESPACE}/workflows"
-    workflows = to_board("", names.BOARD_WORKFLOWS, **{names.NAMESPACE: f"${names.NAMESPACE}"}).url
-    workers = to_board("", names.BOARD_WORKERS).url
-    exporter = to_board("", names.BOARD_EXPORTER, **{names.NAMESPACE: f"${names.NAMESPACE}"}).url
+    workflows = to_board("", names.DASHBOARD_WORKFLOWS, **{names.NAMESPACE: f"${names.NAMESPACE}"}).url
+    workers = to_board("", names.DASHBOARD_WORKERS).url
+    exporter = to_board("", names.DASHBOARD_EXPORTER, **{names.NAMESPACE: f"${names.NAMESPACE}"}).url
     markdown = (
         f"{status}"
         f"- [Failed executions]({web}?query=ExecutionStatus%3D%27Failed%27) (Temporal Web UI)\n"

@@ -35,16 +35,16 @@ NS: Final = names.NAMESPACE
 LEGEND: Final = by_legend(NS)
 LOST: Final = (
     (names.EXPORTER_LATE_ROWS, "late"),
-    (names.EXPORTER_VANISHED, "vanished"),
-    (names.EXPORTER_RECONCILED, "found by listing"),
-    (names.EXPORTER_REPAIRED, "found by audit"),
-    (names.EXPORTER_GONE, "without close event"),
-    (names.EXPORTER_UNKNOWN_STATUS, "of unknown status"),
+    (names.EXPORTER_VANISHED_RUNS, "vanished"),
+    (names.EXPORTER_RECONCILED_RUNS, "found by listing"),
+    (names.EXPORTER_AUDIT_REPAIRED_RUNS, "found by audit"),
+    (names.EXPORTER_MISSING_CLOSE_EVENTS, "without close event"),
+    (names.EXPORTER_UNKNOWN_STATUS_ROWS, "of unknown status"),
 )
 BOUNDED: Final = (
-    (names.EXPORTER_OTHER_FAILURES, "failure types"),
+    (names.EXPORTER_BOUNDED_FAILURE_TYPES, "failure types"),
     (names.EXPORTER_BOUNDED_TASK_PROBLEMS, "task problems"),
-    (names.EXPORTER_BOUNDED_RETRIES, "retrying activities"),
+    (names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES, "retrying activities"),
     (names.EXPORTER_TASK_QUEUES_OVER_LIMIT, "task queues left out"),
     (names.EXPORTER_SCHEDULES_OVER_LIMIT, "schedules left out"),
     (names.EXPORTER_NAMESPACES_OVER_LIMIT, "namespaces left out"),
@@ -62,7 +62,7 @@ def board(_: Setting) -> Board:
         Row("Cost", (_scrape(), _samples(), _process())),
     )
     return Board(
-        names.BOARD_EXPORTER,
+        names.DASHBOARD_EXPORTER,
         "Temporal SLO / Exporter",
         "Whether the monitor itself is well: is it up, how far behind, does it agree with Temporal, what does it cost.",
         rows,
@@ -131,7 +131,7 @@ def _table() -> Panel:
         peak(names.EXPORTER_UP, NS),
         f"time() - {peak(names.EXPORTER_LAST_SUCCESS, NS)}",
         f"min by ({NS}) ({of(names.EXPORTER_GAP)})",
-        f"min by ({NS}) ({of(names.EXPORTER_PENDING)})",
+        f"min by ({NS}) ({of(names.EXPORTER_PENDING_RUNS)})",
         f"min by ({NS}) ({of(names.EXPORTER_AUDIT_DRIFT)})",
         peak(names.EXPORTER_POLL_DURATION, NS),
         increase(names.EXPORTER_VISIBILITY_REQUESTS, NS, window=RANGE),
@@ -182,7 +182,7 @@ def _pending() -> Panel:
     return timeseries(
         "Waiting for close events",
         "Runs that are read and not yet counted.",
-        Query(f"min by ({NS}) ({of(names.EXPORTER_PENDING)})", LEGEND),
+        Query(f"min by ({NS}) ({of(names.EXPORTER_PENDING_RUNS)})", LEGEND),
         unit="short",
         size=(8, 7),
     )

@@ -49,7 +49,7 @@ def board(setting: Setting) -> Board:
         Row("History", (_states(), _events())),
     )
     return Board(
-        names.BOARD_OVERVIEW,
+        names.DASHBOARD_OVERVIEW,
         "Temporal SLO / Overview",
         "Every SLO with its state, budget and burn rates, the most urgent first. Click one for its details.",
         rows,
@@ -108,7 +108,7 @@ def _table(setting: Setting) -> Panel:
     ]
     detail = to_board(
         "Details of ${__value.text}",
-        names.BOARD_SLO,
+        names.DASHBOARD_DETAIL,
         **{names.NAMESPACE: field("Temporal namespace"), names.SLO: field("SLO")},
     )
     burn = [

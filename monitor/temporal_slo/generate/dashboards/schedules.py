@@ -36,9 +36,9 @@ def schedules() -> Panel:
 def skipped() -> Panel:
     """Return what they left out."""
     kinds = (
-        (names.SCHEDULE_MISSED, "missed"),
-        (names.SCHEDULE_SKIPPED, "skipped"),
-        (names.SCHEDULE_DROPPED, "dropped"),
+        (names.SCHEDULE_MISSED_CATCHUP, "missed"),
+        (names.SCHEDULE_OVERLAP_SKIPPED, "skipped"),
+        (names.SCHEDULE_BUFFER_DROPPED, "dropped"),
     )
     # The server's counts: each replica tells the same.
     queries = (

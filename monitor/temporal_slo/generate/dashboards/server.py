@@ -41,7 +41,7 @@ def board(_: Setting) -> Board:
         Row("Hosts", (_memory(), _restarts(), _cache())),
     )
     return Board(
-        names.BOARD_SERVER,
+        names.DASHBOARD_SERVER,
         "Temporal SLO / Temporal server",
         "What an SLO needs of the cluster: does it answer, how fast, does its database keep up, how late does it show "
         "closed runs. From the server's own metrics; all its services are to be scraped.",

@@ -64,7 +64,7 @@ def board(setting: Setting) -> Board:
         ),
     )
     return Board(
-        names.BOARD_WORKERS,
+        names.DASHBOARD_WORKERS,
         "Temporal SLO / Workers",
         "What workers and their SDK say: activities and their attempts, waiting times, slots, pollers, cache; and the "
         "backlog of task queues as the server sees it.",

@@ -76,7 +76,7 @@ def board(setting: Setting) -> Board:
         Row("Schedules", (schedules(), skipped())),
     )
     return Board(
-        names.BOARD_WORKFLOWS,
+        names.DASHBOARD_WORKFLOWS,
         "Temporal SLO / Workflows",
         "What Temporal itself says of workflow runs: starts, ends and why, durations, and what is stuck.",
         rows,
@@ -270,7 +270,7 @@ def _types(setting: Setting) -> Panel:
     key = names.WORKFLOW_TYPE, names.NAMESPACE
     here = to_board(
         "Only ${__value.text}",
-        names.BOARD_WORKFLOWS,
+        names.DASHBOARD_WORKFLOWS,
         **{names.NAMESPACE: field("Temporal namespace"), names.WORKFLOW_TYPE: field("Workflow type")},
     )
     where, what = field("Temporal namespace"), field("Workflow type")
