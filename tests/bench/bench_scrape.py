@@ -29,7 +29,7 @@ from temporal_slo.exporter.exposition.publisher import Board
 from temporal_slo.exporter.exposition.renderer import Renderer
 from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, Snapshot
 from temporal_slo.exporter.http import create_app
-from temporal_slo.names.samples import Observations, ValueWithExemplar, Histogram, Labels, FamilySeries, Value
+from temporal_slo.names.samples import FamilySeries, Histogram, Labels, Observations, Value, ValueWithExemplar
 from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, RunningKey
 
 STATUSES: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
@@ -58,7 +58,9 @@ class Load:
             counts, total = self._durations[labels].observed
             more = self._random.randrange(len(counts))
             counts = (*counts[:more], counts[more] + 1, *counts[more + 1 :])
-            self._durations[labels] = Histogram(Observations(counts, total + self._random.random()), BUCKET_BOUNDS_SECONDS)
+            self._durations[labels] = Histogram(
+                Observations(counts, total + self._random.random()), BUCKET_BOUNDS_SECONDS
+            )
 
     def snapshot(self) -> Snapshot:
         """Return what to publish."""

@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
 from temporal_slo.exporter.exposition.renderer import OPENMETRICS, TEXT, WANTED_FOR, Exposition, Renderer, Variant
-from temporal_slo.names.samples import Observations, Exemplar, ValueWithExemplar, Histogram, Labels, Value
+from temporal_slo.names.samples import Exemplar, Histogram, Labels, Observations, Value, ValueWithExemplar
 from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS
 
 PROMETHEUS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"

@@ -13,7 +13,7 @@ from temporal_slo.exporter.exposition.renderer import Renderer
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.state import State
-from temporal_slo.names.samples import Exemplar, ValueWithExemplar, Labels, Value
+from temporal_slo.names.samples import Exemplar, Labels, Value, ValueWithExemplar
 from temporal_slo.runs.counted import Classification, ClosedKey, FailureKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.testing import FixedClock

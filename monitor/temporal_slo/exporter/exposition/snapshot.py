@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from temporal_slo.exporter.sources.source import Reading
-from temporal_slo.names.samples import Observations, Exemplar
+from temporal_slo.names.samples import Exemplar, Observations
 from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, FailureKey, RunningKey
 
 
