@@ -1,37 +1,56 @@
-"""METRICS.md, made of `names.py`: `python -m temporal_slo.metrics_page` prints it, `make format` writes it."""
+"""METRICS.md, generated from `names`: `python -m temporal_slo.metrics_page` prints it, `make format` writes it."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from temporal_slo import names
+from temporal_slo.names import values
 
-HEAD = """\
+
+def _code(*words: str) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+ENDED: Final = _code(values.COMPLETED, values.FAILED, values.TIMED_OUT, values.CANCELED)
+CLOSED: Final = f"{ENDED}, {_code(values.TERMINATED, values.CONTINUED_AS_NEW)}"
+
+HEAD: Final = f"""\
 # Metrics
 
-Made from `monitor/temporal_slo/names.py` by `make format`; do not edit. Every metric but the build info has the label
-`temporal_namespace`, which is never called `namespace`: a Kubernetes scrape owns that one.
+Generated from `monitor/temporal_slo/names/` by `make format`; do not edit. Every metric except the build info has the
+label `{names.NAMESPACE}`. It is not called `namespace`, because Kubernetes scrape configurations set that label.
 
-`status` is Temporal's in lower case (`completed`, `failed`, `timed_out`, `canceled`, `terminated`,
-`continued_as_new`), or `retried` for a failed or timed-out attempt that a further run follows, or `reset` for a run
-that a reset replaced. `outcome` is `good`, `bad`, `excluded` or `unknown` for workflow types whose outcome the spec
-names, else `none`; only completed runs have one.
+| label | values |
+|---|---|
+| `{names.STATUS}` | Status in Temporal, in lower case: {CLOSED}; \
+`{values.RETRIED}`: failed or timed-out run that has a successor run; `{values.RESET}`: run replaced by a reset. |
+| `{names.OUTCOME}` | Business outcome of a completed run, if the SLO spec defines outcomes for its workflow type: \
+{_code(values.GOOD, values.BAD, values.EXCLUDED, values.UNKNOWN)}; otherwise `{values.NONE}`. |
 
-## Of the exporter
-
-"""
-
-WORKER = """
-## Of the worker library
-
-Through the SDK's own metrics, under these names if the runtime comes from `prometheus_runtime`. `child` is `yes` for
-workflows that another workflow started: leave them out to count what customers asked for. `outcome` of an activity is
-`completed`, `failed`, `timed_out` or `canceled`, of an attempt also `pending` if it is completed from elsewhere.
-`failure_type` is the type of the innermost cause, or `none`. Workflow types, task queues, activity types and failure
-types become `other` when a metric has too many of them.
+## Exporter
 
 """
 
-TABLE = """\
-| metric | type | further labels | meaning |
+WORKER: Final = f"""
+## Worker library
+
+Recorded through the metrics of the Temporal SDK; these names require a runtime made by `prometheus_runtime`.
+
+| label | values |
+|---|---|
+| `{names.CHILD}` | `{values.YES}` for child workflows, else `{values.NO}`; exclude child workflows to count only what \
+clients started. |
+| `{names.OUTCOME}` | Of an activity: {ENDED}; of an activity attempt also `{values.PENDING}`, \
+if it is completed asynchronously, outside the worker. |
+| `{names.FAILURE_TYPE}` | Failure type of the innermost cause, or `{values.NONE}`. |
+
+Workflow types, task queues, activity types and failure types become `{values.OTHER}` once a metric has reached its
+limit of label values.
+
+"""
+
+TABLE: Final = """\
+| metric | type | other labels | meaning |
 |---|---|---|---|
 """
 
@@ -46,7 +65,7 @@ def _table(families: Iterable[names.Family]) -> str:
 
 
 def _row(family: names.Family) -> str:
-    labels = ", ".join(f"`{label}`" for label in family.labels if label != names.NAMESPACE)
+    labels = _code(*(label for label in family.labels if label != names.NAMESPACE))
     return f"| `{family.sample}` | {family.type} | {labels or 'none'} | {family.help} |\n"
 
 
