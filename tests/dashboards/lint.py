@@ -1,4 +1,7 @@
-"""The rules of Grafana's dashboard-linter that we keep, and our own; each tells what is wrong, and where."""
+"""Lint rules for dashboards: those of Grafana's dashboard-linter that apply, and our own.
+
+Each rule yields pairs of a place and a problem.
+"""
 
 import re
 from collections import Counter
@@ -10,106 +13,106 @@ from temporal_slo import names
 from temporal_slo.names import sdk, server
 from temporal_slo.names.sdk import PLAIN, WHOLE
 
-from . import ids
-from .promql import COUNTING, RANGE, RATE_INTERVAL, function, is_matrix, labels, matchers, parsed, selectors
+from . import grafana_ids
+from .promql import COUNTER_FUNCTIONS, RANGE, RATE_INTERVAL, function, is_matrix, labels, matchers, parsed, selectors
 
 Json = dict[str, Any]
-Found = Iterator[tuple[str, str]]
+Problems = Iterator[tuple[str, str]]
 
 UID: Final = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 VARIABLE: Final = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
-OF_GRAFANA: Final = {"__rate_interval", "__range", "__interval", "__url_time_range", "__all"}
+BUILT_IN_VARIABLES: Final = {"__rate_interval", "__range", "__interval", "__url_time_range", "__all"}
 LEGEND: Final = re.compile(r"\{\{(\w+)\}\}")
-WITHOUT_QUERIES: Final = {"text": "shows no data", "alertlist": "asks Grafana's alerting", "row": "is a heading"}
-LEGACY: Final = {
+WITHOUT_QUERIES: Final = {"text": "no data", "alertlist": "reads Grafana's alerting", "row": "a heading"}
+LEGACY_KEYS: Final = {
     *("maxDataPoints", "thresholdsStyle", "intervalFactor", "step", "metric", "target", "cacheTimeout", "rows"),
     *("__inputs", "style", "sharedCrosshair", "hideControls", "gnetId", "displayMode", "repeat", "span", "colorMode"),
 }
-"""Keys of panels, targets or dashboards of the past, at the top of these."""
+"""Top-level keys of dashboards, panels or targets in earlier schemas."""
 
 RECORDED: Final = re.compile(r"slo:[a-z_]+:[a-z_]+((\d+[smhdw])+|_month)?")
-OF_PROMETHEUS: Final = {"ALERTS", "scrape_duration_seconds", "scrape_samples_scraped"}
+PROMETHEUS_SERIES: Final = {"ALERTS", "scrape_duration_seconds", "scrape_samples_scraped"}
 WITHOUT_JOB: Final = {
-    "ALERTS": "made by rules, which drop the job",
-    names.SLO_INFO: "made by rules, which drop the job",
+    "ALERTS": "recorded by rules, which drop the job label",
+    names.SLO_INFO: "recorded by rules, which drop the job label",
     **dict.fromkeys(
         (
             *(names.TASK_QUEUE_BACKLOG.sample, names.TASK_QUEUE_BACKLOG_AGE.sample, names.TASK_QUEUE_POLLERS.sample),
             *(names.TASK_QUEUE_LAST_POLL.sample, names.TASK_QUEUE_ADDED.sample, names.TASK_QUEUE_DISPATCHED.sample),
         ),
-        "of the exporter, on a dashboard whose jobs are the workers'",
+        "of the exporter, on a dashboard whose job variable selects workers",
     ),
-    names.WORKER_INFO.sample: "of workers, on a dashboard whose jobs are the exporter's",
-    WHOLE.sample(sdk.SDK_WORKER_STARTS): "of workers, on a dashboard whose jobs are the exporter's",
-    PLAIN.sample(sdk.SDK_WORKER_STARTS): "of workers, on a dashboard whose jobs are the exporter's",
+    names.WORKER_INFO.sample: "of workers, on a dashboard whose job variable selects exporters",
+    WHOLE.sample(sdk.SDK_WORKER_STARTS): "of workers, on a dashboard whose job variable selects exporters",
+    PLAIN.sample(sdk.SDK_WORKER_STARTS): "of workers, on a dashboard whose job variable selects exporters",
 }
-"""Series that are chosen without their job, each with the reason; recorded ones (`slo:…`) have none."""
+"""Series selected without a matcher on `job`, with the reason; recorded series (`slo:…`) have no job."""
 
-RAW: Final = {
-    profile.sample(sdk.SDK_WORKER_STARTS): "each worker has 1: their sum steps where one comes or goes"
+RAW_COUNTERS: Final = {
+    profile.sample(sdk.SDK_WORKER_STARTS): "1 for each worker: the sum changes when a worker starts or stops"
     for profile in (WHOLE, PLAIN)
 }
-"""Counters that are shown as they are, each with the reason."""
+"""Counters shown without rate() or increase(), with the reason."""
 
 
-def panels(board: Json) -> Iterator[Json]:
-    """Yield the panels that are no headings."""
-    yield from (panel for panel in board["panels"] if panel["type"] != "row")
+def panels(dashboard: Json) -> Iterator[Json]:
+    """Yield the panels that are not rows."""
+    yield from (panel for panel in dashboard["panels"] if panel["type"] != "row")
 
 
-def targets(board: Json) -> Iterator[tuple[str, Json, Json]]:
-    """Yield each query with its panel and a name for both."""
-    for panel in panels(board):
+def targets(dashboard: Json) -> Iterator[tuple[str, Json, Json]]:
+    """Yield each query with its panel, preceded by a name for both."""
+    for panel in panels(dashboard):
         for target in panel.get("targets", []):
             yield f"{panel['title']} {target['refId']}", panel, target
 
 
-def expressions(board: Json) -> Iterator[tuple[str, str]]:
-    """Yield every expression of *board*: of panels and annotations."""
-    yield from ((where, target["expr"]) for where, _, target in targets(board))
-    yield from ((f"annotation {one['name']}", one["expr"]) for one in board["annotations"]["list"])
+def expressions(dashboard: Json) -> Iterator[tuple[str, str]]:
+    """Yield every PromQL expression of panels and annotations, with its place."""
+    yield from ((where, target["expr"]) for where, _, target in targets(dashboard))
+    yield from ((f"annotation {one['name']}", one["expr"]) for one in dashboard["annotations"]["list"])
 
 
-def strings(made: Any) -> Iterator[str]:
-    """Yield every text in *made*."""
-    if isinstance(made, str):
-        yield made
-    elif isinstance(made, dict):
-        for value in made.values():
-            yield from strings(value)
-    elif isinstance(made, list):
-        for value in made:
-            yield from strings(value)
+def strings(value: Any) -> Iterator[str]:
+    """Yield every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for child in value.values():
+            yield from strings(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from strings(child)
 
 
-def variables(board: Json) -> dict[str, Json]:
-    """Return the variables of *board* by name."""
-    return {variable["name"]: variable for variable in board["templating"]["list"]}
+def variables(dashboard: Json) -> dict[str, Json]:
+    """Return the variables of a dashboard by name."""
+    return {variable["name"]: variable for variable in dashboard["templating"]["list"]}
 
 
-def template_datasource(board: Json) -> Found:
-    """There is a choice of the data source."""
-    found = variables(board).get("datasource", {})
+def template_datasource(dashboard: Json) -> Problems:
+    """There is a data source variable."""
+    found = variables(dashboard).get("datasource", {})
     if (found.get("type"), found.get("query"), found.get("label")) != ("datasource", "prometheus", "Data source"):
-        yield "datasource", "is no choice of a Prometheus with the label Data source"
+        yield "datasource", "is not a Prometheus data source variable labeled Data source"
 
 
-def template_job(board: Json) -> Found:
-    """There is a choice of the scrape job."""
-    found = variables(board).get("job", {})
+def template_job(dashboard: Json) -> Problems:
+    """There is a variable of the scrape jobs."""
+    found = variables(dashboard).get("job", {})
     wanted = {"type": "query", "multi": True, "includeAll": True, "allValue": ".+", "label": "job"}
     if {key: found.get(key) for key in wanted} != wanted:
-        yield "job", "is no choice of several jobs"
+        yield "job", "is not a multi-value query variable"
 
 
-def template_query(board: Json) -> Found:
-    """A variable takes the values of a label on a metric that we know, anew when the time range changes."""
-    for name, variable in variables(board).items():
+def template_query(dashboard: Json) -> Problems:
+    """Query variables list the label values of a declared metric and refresh on time range changes."""
+    for name, variable in variables(dashboard).items():
         if variable["type"] != "query":
             continue
         query = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
         if not query:
-            yield name, "is no label_values of a metric"
+            yield name, "is not label_values(metric, label)"
             continue
         try:
             unknown = [one.name for one, _ in selectors(parsed(query[1])) if not known(one.name)]
@@ -117,54 +120,57 @@ def template_query(board: Json) -> Found:
             yield name, f"does not parse: {error}"
             continue
         if unknown:
-            yield name, f"is of no metric that we know: {unknown}"
+            yield name, f"uses unknown metrics: {unknown}"
         if variable["refresh"] != 2:
-            yield name, "does not follow the time range"
+            yield name, "does not refresh on time range changes"
 
 
-def datasource(board: Json) -> Found:
-    """Every panel, query, variable and annotation asks the data source that was chosen."""
+def datasource(dashboard: Json) -> Problems:
+    """Every panel, query, variable and annotation uses the selected data source."""
     wanted = {"type": "prometheus", "uid": "${datasource}"}
-    asking = [(where, target) for where, _, target in targets(board)]
-    asking += [(panel["title"], panel) for panel in panels(board) if panel["type"] not in WITHOUT_QUERIES]
-    asking += [(name, one) for name, one in variables(board).items() if one["type"] == "query"]
-    asking += [(one["name"], one) for one in board["annotations"]["list"]]
-    yield from ((where, "asks another data source") for where, one in asking if one.get("datasource") != wanted)
+    users = [(where, target) for where, _, target in targets(dashboard)]
+    users += [(panel["title"], panel) for panel in panels(dashboard) if panel["type"] not in WITHOUT_QUERIES]
+    users += [(name, one) for name, one in variables(dashboard).items() if one["type"] == "query"]
+    users += [(one["name"], one) for one in dashboard["annotations"]["list"]]
+    yield from ((where, "uses another data source") for where, one in users if one.get("datasource") != wanted)
 
 
-def title_and_description(board: Json) -> Found:
-    """Everything is called something, and every panel says what it shows."""
-    for panel in board["panels"]:
+def title_and_description(dashboard: Json) -> Problems:
+    """Every row and panel has a title, and every panel a description."""
+    for panel in dashboard["panels"]:
         if not panel.get("title"):
             yield str(panel.get("id")), "has no title"
         if panel["type"] != "row" and not panel.get("description"):
             yield panel["title"], "has no description"
 
 
-def units(board: Json) -> Found:
-    """Every panel with numbers says of what, in a unit that Grafana knows."""
-    for panel in panels(board):
+def units(dashboard: Json) -> Problems:
+    """Every panel with values has a unit known to Grafana."""
+    for panel in panels(dashboard):
         config = panel.get("fieldConfig")
         if config is None:
             continue
         overridden = [one["value"] for rule in config["overrides"] for one in rule["properties"] if one["id"] == "unit"]
         for unit in (config["defaults"].get("unit"), *overridden):
-            if unit not in ids.UNITS and not ids.OWN_UNIT.fullmatch(unit or ""):
+            if unit not in grafana_ids.UNITS and not grafana_ids.CUSTOM_UNIT.fullmatch(unit or ""):
                 yield panel["title"], f"has the unit {unit!r}"
 
 
-def known_ids(board: Json) -> Found:
-    """Panels, transformations, reducers and matchers are some that Grafana knows."""
-    for panel in board["panels"]:
+def known_ids(dashboard: Json) -> Problems:
+    """Types of panels, transformations, reducers and matchers are known to Grafana."""
+    for panel in dashboard["panels"]:
         title, options = panel.get("title", ""), panel.get("options", {})
         used = {
-            "panel": ({panel["type"]}, ids.PANELS),
-            "transformation": ({one["id"] for one in panel.get("transformations", [])}, ids.TRANSFORMATIONS),
-            "reducer": ({*options.get("reduceOptions", {}).get("calcs", []), *_legend_calcs(options)}, ids.REDUCERS),
-            "matcher": ({one["matcher"]["id"] for one in _overrides(panel)}, ids.MATCHERS),
+            "panel": ({panel["type"]}, grafana_ids.PANELS),
+            "transformation": ({one["id"] for one in panel.get("transformations", [])}, grafana_ids.TRANSFORMATIONS),
+            "reducer": (
+                {*options.get("reduceOptions", {}).get("calcs", []), *_legend_calcs(options)},
+                grafana_ids.REDUCERS,
+            ),
+            "matcher": ({one["matcher"]["id"] for one in _overrides(panel)}, grafana_ids.MATCHERS),
         }
-        for kind, (ours, theirs) in used.items():
-            yield from ((title, f"has an unknown {kind}: {one}") for one in sorted(ours - theirs))
+        for kind, (ours, known_to_grafana) in used.items():
+            yield from ((title, f"has an unknown {kind}: {one}") for one in sorted(ours - known_to_grafana))
 
 
 def _legend_calcs(options: Json) -> list[str]:
@@ -176,80 +182,86 @@ def _overrides(panel: Json) -> list[Json]:
     return list(panel.get("fieldConfig", {}).get("overrides", []))
 
 
-def has_queries(board: Json) -> Found:
-    """Every panel asks something, but for those that show no data."""
-    for panel in panels(board):
-        asked = [target.get("expr") for target in panel.get("targets", [])]
-        if panel["type"] not in WITHOUT_QUERIES and (not asked or not all(asked)):
-            yield panel["title"], "asks nothing"
+def has_queries(dashboard: Json) -> Problems:
+    """Every panel has queries, except the types that need none."""
+    for panel in panels(dashboard):
+        exprs = [target.get("expr") for target in panel.get("targets", [])]
+        if panel["type"] not in WITHOUT_QUERIES and (not exprs or not all(exprs)):
+            yield panel["title"], "has no query"
 
 
-def parses(board: Json) -> Found:
-    """Every expression is PromQL."""
-    for where, expr in expressions(board):
+def parses(dashboard: Json) -> Problems:
+    """Every expression is valid PromQL."""
+    for where, expr in expressions(dashboard):
         try:
             parsed(expr)
         except ValueError as error:
             yield where, str(error)
 
 
-def _trees(board: Json) -> Iterator[tuple[str, Any]]:
-    for where, expr in expressions(board):
+def _trees(dashboard: Json) -> Iterator[tuple[str, Any]]:
+    for where, expr in expressions(dashboard):
         try:
             yield where, parsed(expr)
         except ValueError:
             continue
 
 
-def rate_interval(board: Json) -> Found:
-    """Rates are over what Grafana reckons from scrape interval and zoom, totals over the time range, else they lie."""
-    for where, tree in _trees(board):
-        for _, above in selectors(tree):
-            matrix = next((node for node in above if is_matrix(node)), None)
-            name = function(above[-2]) if matrix else ""
+def rate_interval(dashboard: Json) -> Problems:
+    """Rates use $__rate_interval, and totals the time range: fixed ranges miss samples or miscount at other zooms."""
+    for where, tree in _trees(dashboard):
+        for _, ancestors in selectors(tree):
+            matrix = next((node for node in ancestors if is_matrix(node)), None)
+            name = function(ancestors[-2]) if matrix else ""
             allowed = {"rate": {RATE_INTERVAL}, "irate": {RATE_INTERVAL}, "increase": {RATE_INTERVAL, RANGE}}
             if matrix and matrix.range not in allowed.get(name, {matrix.range}):
-                yield where, f"{name} over a span of its own"
+                yield where, f"{name} over a fixed range"
 
 
-def job(board: Json) -> Found:
-    """Every series is chosen by its job."""
-    for where, tree in _trees(board):
+def job(dashboard: Json) -> Problems:
+    """Every selector matches the selected jobs."""
+    for where, tree in _trees(dashboard):
         for selector, _ in selectors(tree):
             exempt = selector.name in WITHOUT_JOB or RECORDED.fullmatch(selector.name or "")
             if not exempt and matchers(selector).get("job") != "$job":
-                yield where, f"{selector.name} is of any job"
+                yield where, f"{selector.name} is not filtered by job"
 
 
-def counters(board: Json) -> Found:
-    """Counters are never shown as they are, but where it is their steps that matter."""
-    for where, tree in _trees(board):
-        for selector, above in selectors(tree):
-            counted = str(selector.name).endswith(("_total", "_bucket", "_count", "_sum"))
-            if counted and selector.name not in RAW and not any(function(node) in COUNTING for node in above):
-                yield where, f"{selector.name} is a counter"
+def counters(dashboard: Json) -> Problems:
+    """Counters are shown through rate() or increase(), except those in RAW_COUNTERS."""
+    for where, tree in _trees(dashboard):
+        for selector, ancestors in selectors(tree):
+            is_counter = str(selector.name).endswith(("_total", "_bucket", "_count", "_sum"))
+            if (
+                is_counter
+                and selector.name not in RAW_COUNTERS
+                and not any(function(node) in COUNTER_FUNCTIONS for node in ancestors)
+            ):
+                yield where, f"{selector.name} is a raw counter"
 
 
-def uneditable(board: Json) -> Found:
-    """Nobody edits what is made anew."""
-    if board["editable"] is not False:
-        yield board["uid"], "is editable"
+def uneditable(dashboard: Json) -> Problems:
+    """The generated dashboards are not editable."""
+    if dashboard["editable"] is not False:
+        yield dashboard["uid"], "is editable"
 
 
-def used_variables(board: Json) -> Found:
-    """Variables are defined that are used, and used that are defined."""
-    defined = set(variables(board))
-    parts = [board["panels"], board["annotations"], board["templating"]]
+def used_variables(dashboard: Json) -> Problems:
+    """Used variables are defined, and defined variables are used."""
+    defined = set(variables(dashboard))
+    parts = [dashboard["panels"], dashboard["annotations"], dashboard["templating"]]
     used = {one or other for text in strings(parts) for one, other in VARIABLE.findall(text)}
     data = {name for name in used if name.startswith("__")}
     yield from ((name, "is not defined") for name in sorted(used - defined - data))
     yield from ((name, "is not used") for name in sorted(defined - used))
-    yield from ((name, "is none of Grafana's") for name in sorted(data - OF_GRAFANA - {"__data", "__value"}))
+    yield from (
+        (name, "is not a built-in variable") for name in sorted(data - BUILT_IN_VARIABLES - {"__data", "__value"})
+    )
 
 
 def known(metric: str) -> bool:
-    """Whether *metric* is declared, recorded, or Prometheus' own."""
-    return metric in METRICS or metric in OF_PROMETHEUS or RECORDED.fullmatch(metric) is not None
+    """Whether *metric* is declared in `names`, recorded by rules, or of Prometheus itself."""
+    return metric in METRICS or metric in PROMETHEUS_SERIES or RECORDED.fullmatch(metric) is not None
 
 
 def _metrics() -> set[str]:
@@ -267,149 +279,152 @@ def _metrics() -> set[str]:
 METRICS: Final = _metrics()
 
 
-def metrics(board: Json) -> Found:
-    """Every metric is one that we declare."""
-    for where, tree in _trees(board):
+def metrics(dashboard: Json) -> Problems:
+    """Every metric is declared."""
+    for where, tree in _trees(dashboard):
         unknown = {one.name for one, _ in selectors(tree) if not known(str(one.name))}
-        yield from ((where, f"{name} is no metric that we know") for name in sorted(map(str, unknown)))
+        yield from ((where, f"{name} is an unknown metric") for name in sorted(map(str, unknown)))
 
 
-def places(board: Json) -> Found:
-    """No panel stands in another, or off the board."""
-    grids = [(panel["title"], *(panel["gridPos"][key] for key in "xywh")) for panel in board["panels"]]
+def grid(dashboard: Json) -> Problems:
+    """Panels do not overlap and fit the grid."""
+    grids = [(panel["title"], *(panel["gridPos"][key] for key in "xywh")) for panel in dashboard["panels"]]
     yield from ((title, "is too wide") for title, x, _, w, _ in grids if not isinstance(x, int) or x + w > 24)
     for (one, x, y, w, h), (other, x2, y2, w2, h2) in combinations(grids, 2):
         if isinstance(x, int) and isinstance(x2, int) and x < x2 + w2 and x2 < x + w and y < y2 + h2 and y2 < y + h:
-            yield one, f"stands in {other}"
+            yield one, f"overlaps {other}"
 
 
-def identities(board: Json) -> Found:
-    """Ids are unique, and uids fit."""
-    counted = Counter(panel.get("id") for panel in board["panels"])
+def unique_ids(dashboard: Json) -> Problems:
+    """Panel ids are unique, and the uid is valid."""
+    counted = Counter(panel.get("id") for panel in dashboard["panels"])
     yield from ((str(one), "is the id of several panels") for one, count in counted.items() if count > 1)
-    if not UID.fullmatch(board["uid"]):
-        yield board["uid"], "is no uid"
+    if not UID.fullmatch(dashboard["uid"]):
+        yield dashboard["uid"], "is not a valid uid"
 
 
-def nulls(board: Json) -> Found:
-    """Nothing is null but the lowest step of thresholds, and nothing is a null in a text."""
-    yield from _nulls(board, "")
+def nulls(dashboard: Json) -> Problems:
+    """Only the lowest threshold is null, and nothing is the string `null`."""
+    yield from _nulls(dashboard, "")
 
 
-def _nulls(made: Any, where: str) -> Found:
-    if made == "null" or (made is None and not re.search(r"/(steps)\[\d+\]/value$", where)):
-        yield where, f"is {made!r}"
-    elif isinstance(made, dict):
-        for key, value in made.items():
-            yield from _nulls(value, f"{where}/{key}")
-    elif isinstance(made, list):
-        for index, value in enumerate(made):
-            yield from _nulls(value, f"{where}[{index}]")
+def _nulls(value: Any, where: str) -> Problems:
+    if value == "null" or (value is None and not re.search(r"/(steps)\[\d+\]/value$", where)):
+        yield where, f"is {value!r}"
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            yield from _nulls(child, f"{where}/{key}")
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _nulls(child, f"{where}[{index}]")
 
 
-def steps(board: Json) -> Found:
-    """Thresholds begin at the lowest value, go up, and have colours."""
-    for panel in panels(board):
+def steps(dashboard: Json) -> Problems:
+    """Thresholds start at minus infinity, ascend, and have known colors."""
+    for panel in panels(dashboard):
         config = panel.get("fieldConfig", {})
         found = [config.get("defaults", {}).get("thresholds")]
         found += [one["value"] for rule in _overrides(panel) for one in rule["properties"] if one["id"] == "thresholds"]
         for thresholds in filter(None, found):
-            made = thresholds["steps"]
-            if not _ascending(made):
-                yield panel["title"], f"has the thresholds {made!r}"
-            elif not {one["color"] for one in made} <= ids.COLORS:
-                yield panel["title"], "has a colour that we do not use"
+            if not _ascending(thresholds["steps"]):
+                yield panel["title"], f"has the thresholds {thresholds['steps']!r}"
+            elif not {step["color"] for step in thresholds["steps"]} <= grafana_ids.COLORS:
+                yield panel["title"], "has a color outside of COLORS"
 
 
-def _ascending(made: Any) -> bool:
-    if not isinstance(made, list) or not made or made[0]["value"] is not None:
+def _ascending(found: Any) -> bool:
+    if not isinstance(found, list) or not found or found[0]["value"] is not None:
         return False
-    values: list[Any] = [one["value"] for one in made[1:]]
+    values: list[Any] = [step["value"] for step in found[1:]]
     return all(isinstance(value, int | float) for value in values) and values == sorted(values)
 
 
-def unknown(board: Json) -> Found:
-    """What is not known has no colour that says how it is, and a state is called by its own name."""
-    for panel in panels(board):
+def no_data_color(dashboard: Json) -> Problems:
+    """Missing data has a neutral color, and states are named by value mappings, not by thresholds."""
+    for panel in panels(dashboard):
         defaults = panel.get("fieldConfig", {}).get("defaults", {})
         steps = (defaults.get("thresholds") or {}).get("steps", [])
         if panel["type"] == "stat" and len(steps) > 1 and steps[0]["color"] != "#808080":
-            yield panel["title"], f"is {steps[0]['color']} where there is no data"
+            yield panel["title"], f"is {steps[0]['color']} without data"
         if panel["type"] == "stat" and len(steps) > 1 and float(steps[1]["value"]) > -1e9:
-            yield panel["title"], f"shows what is below {steps[1]['value']} like no data"
+            yield panel["title"], f"shows values below {steps[1]['value']} like no data"
         if panel["type"] == "state-timeline" and defaults["color"]["mode"] == "thresholds":
             yield panel["title"], "names its states by thresholds"
 
 
-def legacy(board: Json) -> Found:
-    """Nothing of older Grafanas is left."""
-    if board["schemaVersion"] != 42:
-        yield board["uid"], f"is of schema {board['schemaVersion']}"
-    parts = [("dashboard", board), *((panel["title"], panel) for panel in board["panels"])]
-    parts += [(where, target) for where, _, target in targets(board)]
+def legacy(dashboard: Json) -> Problems:
+    """The schema is current, without keys of earlier ones."""
+    if dashboard["schemaVersion"] != 42:
+        yield dashboard["uid"], f"has schema {dashboard['schemaVersion']}"
+    parts = [("dashboard", dashboard), *((panel["title"], panel) for panel in dashboard["panels"])]
+    parts += [(where, target) for where, _, target in targets(dashboard)]
     for where, part in parts:
-        yield from ((where, f"has {key}, which is of older Grafanas") for key in sorted(part.keys() & LEGACY))
+        yield from ((where, f"has {key}, a key of earlier schemas") for key in sorted(part.keys() & LEGACY_KEYS))
 
 
-def legends(board: Json) -> Found:
-    """What a legend calls a series by is a label that it has."""
-    for where, _, target in targets(board):
+def legends(dashboard: Json) -> Problems:
+    """Labels in legends exist in the query's result."""
+    for where, _, target in targets(dashboard):
         try:
             kept = labels(parsed(target["expr"]))
         except ValueError:
             continue
         missing = set(LEGEND.findall(target.get("legendFormat", ""))) - kept if kept is not None else set()
         if missing:
-            yield where, f"is called by {sorted(missing)}, which it does not have"
+            yield where, f"has the legend labels {sorted(missing)}, which the query drops"
 
 
-def percents(board: Json) -> Found:
-    """A ratio is shown as one and never multiplied by 100."""
-    for where, panel, target in targets(board):
+def percents(dashboard: Json) -> Problems:
+    """Ratios have the unit percentunit and are not multiplied by 100."""
+    for where, panel, target in targets(dashboard):
         if panel["fieldConfig"]["defaults"].get("unit") == "percentunit" and re.search(r"\* *100\b", target["expr"]):
-            yield where, "is a percentage of a percentage"
+            yield where, "is multiplied by 100 and by the unit"
 
 
-def columns(board: Json) -> Found:
-    """A table's columns are values that it asks for, and labels that some query has."""
-    for panel in panels(board):
+def columns(dashboard: Json) -> Problems:
+    """Columns of tables are query values or labels of a query, and data links use existing columns."""
+    for panel in panels(dashboard):
         if panel["type"] != "table":
             continue
         (organized,) = (one["options"] for one in panel["transformations"] if one["id"] == "organize")
-        there = {f"Value #{target['refId']}" for target in panel["targets"]}
+        available = {f"Value #{target['refId']}" for target in panel["targets"]}
         for target in panel["targets"]:
-            there |= labels(parsed(target["expr"])) or set()
-        yield from ((panel["title"], f"has no {one}") for one in sorted(set(organized["renameByName"]) - there))
+            available |= labels(parsed(target["expr"])) or set()
+        yield from (
+            (panel["title"], f"has no field {one}") for one in sorted(set(organized["renameByName"]) - available)
+        )
         titles = set(organized["renameByName"].values())
-        fields = {
+        linked = {
             name for text in strings(panel["fieldConfig"]) for name in re.findall(r'__data\.fields\["([^"]+)"\]', text)
         }
-        wanted = fields | {rule["matcher"]["options"] for rule in _overrides(panel)}
-        yield from ((panel["title"], f"leads by {one}, which is no column") for one in sorted(wanted - titles))
+        used = linked | {rule["matcher"]["options"] for rule in _overrides(panel)}
+        yield from ((panel["title"], f"refers to {one}, which is not a column") for one in sorted(used - titles))
 
 
-RULES: Final[tuple[Callable[[Json], Found], ...]] = (
+RULES: Final[tuple[Callable[[Json], Problems], ...]] = (
     *(template_datasource, template_job, template_query, datasource, title_and_description, units, known_ids),
-    *(has_queries, parses, rate_interval, job, counters, uneditable, used_variables, metrics, places, identities),
-    *(nulls, steps, unknown, legacy, legends, percents, columns),
+    *(has_queries, parses, rate_interval, job, counters, uneditable, used_variables, metrics, grid, unique_ids),
+    *(nulls, steps, no_data_color, legacy, legends, percents, columns),
 )
 
 
-def lint(board: Json) -> list[str]:
-    """Return what all rules say of *board*."""
-    return [f"{rule.__name__}: {where}: {what}" for rule in RULES for where, what in rule(board)]
+def lint(dashboard: Json) -> list[str]:
+    """Return the problems found by all rules."""
+    return [f"{rule.__name__}: {where}: {what}" for rule in RULES for where, what in rule(dashboard)]
 
 
-def links(boards: list[Json]) -> list[str]:
-    """Return the links between *boards* that lead nowhere, or pass a variable that is not there."""
-    there = {board["uid"]: set(variables(board)) for board in boards}
-    found: list[str] = []
-    for board in boards:
-        for text in strings(board):
+def links(dashboards: list[Json]) -> list[str]:
+    """Return the links between *dashboards* to unknown dashboards or variables."""
+    known_variables = {dashboard["uid"]: set(variables(dashboard)) for dashboard in dashboards}
+    problems: list[str] = []
+    for dashboard in dashboards:
+        for text in strings(dashboard):
             for uid, query in re.findall(r"/d/([\w-]+)(\S*)", text):
                 passed = set(re.findall(r"var-(\w+)=", query))
-                if uid not in there:
-                    found.append(f"{board['uid']}: {uid} is none of ours")
-                elif not passed <= there[uid]:
-                    found.append(f"{board['uid']}: {uid} has no {sorted(passed - there[uid])}")
-    return found
+                if uid not in known_variables:
+                    problems.append(f"{dashboard['uid']}: {uid} is an unknown dashboard")
+                elif not passed <= known_variables[uid]:
+                    problems.append(
+                        f"{dashboard['uid']}: {uid} has no variables {sorted(passed - known_variables[uid])}"
+                    )
+    return problems

@@ -14,13 +14,13 @@ from temporal_slo.errors import UsageError
 def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.preview import command  # noqa: PLC0415 needs the monitor extra, which workers lack
 
-    chosen = command.Preview(
+    chosen = command.PreviewOptions(
         files=args.files,
         prometheus=args.prometheus,
         out=Path(args.out),
-        span=settings.duration(args.range, "--range"),
-        given=_variables(args.var),
-        rate=settings.duration(args.rate, "--rate"),
+        time_range=settings.duration(args.range, "--range"),
+        variables=_variables(args.var),
+        rate_interval=settings.duration(args.rate, "--rate"),
         width=settings.whole_number(args.width, "--width"),
         tools=Path(".tools"),
     )

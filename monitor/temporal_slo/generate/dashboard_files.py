@@ -5,10 +5,10 @@ from typing import Final
 
 import yaml
 
-from temporal_slo.generate.dashboards import BOARDS
-from temporal_slo.generate.dashboards.common import Setting
+from temporal_slo.generate.dashboards import DASHBOARDS
+from temporal_slo.generate.dashboards.common import DashboardConfig
 from temporal_slo.generate.files import MARK, README, Files
-from temporal_slo.generate.kit import Board, render
+from temporal_slo.generate.kit import Dashboard, render
 from temporal_slo.generate.links import Links
 from temporal_slo.names.sdk import WHOLE, Profile
 from temporal_slo.spec.bound import BoundSlo
@@ -47,32 +47,32 @@ def files(slos: Sequence[BoundSlo], links: Links, profile: Profile = WHOLE, *, o
         profile: How workers' own metrics are named.
         operator: Make ConfigMaps.
     """
-    setting = Setting.of(slos, links, profile)
-    boards = [make(setting) for make in BOARDS]
+    config = DashboardConfig.of(slos, links, profile)
+    dashboards = [build(config) for build in DASHBOARDS]
     if operator:
-        made = {f"{board.uid}{SUFFIX}": _config_map(board) for board in boards}
+        made = {f"{dashboard.uid}{SUFFIX}": _config_map(dashboard) for dashboard in dashboards}
     else:
-        made = {f"{board.uid}.json": render(board) for board in boards}
-    return {**made, README: PAGE + "".join(map(_section, boards))}
+        made = {f"{dashboard.uid}.json": render(dashboard) for dashboard in dashboards}
+    return {**made, README: PAGE + "".join(map(_section, dashboards))}
 
 
-def _config_map(board: Board) -> str:
+def _config_map(dashboard: Dashboard) -> str:
     document = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": board.uid,
+            "name": dashboard.uid,
             "labels": {"app": "temporal-slo", SIDECAR_LABEL: "1"},
             "annotations": {FOLDER: "Temporal SLO"},
         },
-        "data": {f"{board.uid}.json": render(board)},
+        "data": {f"{dashboard.uid}.json": render(dashboard)},
     }
     return MARK + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
 
 
-def _section(board: Board) -> str:
-    rows = "; ".join(row.title for row in board.rows)
+def _section(dashboard: Dashboard) -> str:
+    rows = "; ".join(row.title for row in dashboard.rows)
     return (
-        f"\n## {board.title}\n\n{board.description} Rows: {rows}.\n\n"
-        f"`{board.uid}.json`, at `/d/{board.uid}`\n\n![{board.title}](pictures/{board.uid}.png)\n"
+        f"\n## {dashboard.title}\n\n{dashboard.description} Rows: {rows}.\n\n"
+        f"`{dashboard.uid}.json`, at `/d/{dashboard.uid}`\n\n![{dashboard.title}](pictures/{dashboard.uid}.png)\n"
     )

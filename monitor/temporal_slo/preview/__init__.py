@@ -1,1 +1,1 @@
-"""Dashboards as pictures, drawn without a Grafana: a tool for whoever changes them."""
+"""Renders dashboards as pictures without a running Grafana, for their developers."""

@@ -1,5 +1,5 @@
-// Draws a dashboard of ours with Grafana's own components. What they cannot draw is a box that says so.
-// By require: bundled from their other form, components that stand on older packages do not find them.
+// Renders a dashboard with Grafana's own components. Panel types without a component become labeled boxes.
+// CommonJS: with ES modules the bundler does not resolve the older packages that some components import.
 const {
   applyFieldOverrides,
   createTheme,
@@ -25,15 +25,15 @@ const React = require('react');
 const { createRoot } = require('react-dom/client');
 const { firstValueFrom } = require('rxjs');
 
-const { dashboard, data, colours, range } = window.PREVIEW;
-const theme = createTheme({ colors: { mode: colours } });
+const { dashboard, data, colors, range } = window.PREVIEW;
+const theme = createTheme({ colors: { mode: colors } });
 const COLUMNS = 24;
 const CELL = 30;
 const GAP = 8;
 const WIDTH = window.innerWidth - 2 * GAP;
 const timeRange = { from: dateTime(range.from), to: dateTime(range.to), raw: { from: 'now-1h', to: 'now' } };
 
-// Some stand there under two names.
+// Some transformers are exported under two names.
 const transformers = new Map(Object.values(standardTransformers).map((one) => [one.id, one]));
 standardTransformersRegistry.setInit(() =>
   [...transformers.values()].map((transformation) => ({
@@ -56,28 +56,28 @@ async function framesOf(panel) {
   return applyFieldOverrides({
     data: frames,
     fieldConfig: panel.fieldConfig ?? { defaults: {}, overrides: [] },
-    fieldConfigRegistry: properties(panel.fieldConfig?.defaults ?? {}),
+    fieldConfigRegistry: fieldOptions(panel.fieldConfig?.defaults ?? {}),
     replaceVariables: (text) => text,
     theme,
     timeZone: 'utc',
   });
 }
 
-// What may be said of a field, as far as this panel says it; Grafana's own list is in its core, which is no package.
-function properties({ custom = {}, ...common }) {
+// A registry of the field options that this panel uses; Grafana's own registry is in its core, which is not published.
+function fieldOptions({ custom = {}, ...common }) {
   const known = [
-    ...Object.keys(common).map((path) => property(path, path, false)),
-    ...Object.keys(custom).map((path) => property(`custom.${path}`, path, true)),
+    ...Object.keys(common).map((path) => fieldOption(path, path, false)),
+    ...Object.keys(custom).map((path) => fieldOption(`custom.${path}`, path, true)),
   ];
-  const fallback = (id) => property(id, id.replace(/^custom\./, ''), id.startsWith('custom.'));
+  const fallback = (id) => fieldOption(id, id.replace(/^custom\./, ''), id.startsWith('custom.'));
   return { getIfExists: (id) => known.find((one) => one.id === id) ?? fallback(id), list: () => known };
 }
 
-function property(id, path, isCustom) {
+function fieldOption(id, path, isCustom) {
   return { id, path, isCustom, process: (value) => value, shouldApply: () => true };
 }
 
-function values(panel, frames) {
+function displayValues(panel, frames) {
   return getFieldDisplayValues({
     fieldConfig: panel.fieldConfig,
     reduceOptions: panel.options?.reduceOptions ?? { calcs: ['lastNotNull'], values: false },
@@ -88,20 +88,20 @@ function values(panel, frames) {
   });
 }
 
-const DRAW = {
+const COMPONENTS = {
   text: ({ panel }) => (
     <div className="markdown-html" dangerouslySetInnerHTML={{ __html: renderMarkdown(panel.options.content) }} />
   ),
   stat: ({ panel, frames, width, height }) => {
-    const shown = values(panel, frames);
-    const wide = width / Math.max(shown.length, 1);
+    const shown = displayValues(panel, frames);
+    const itemWidth = width / Math.max(shown.length, 1);
     return (
       <div style={{ display: 'flex' }}>
         {shown.map(({ display }, index) => (
           <BigValue
             key={index}
             value={display}
-            width={wide}
+            width={itemWidth}
             height={height}
             theme={theme}
             colorMode={panel.options.colorMode ?? 'value'}
@@ -115,8 +115,8 @@ const DRAW = {
     );
   },
   bargauge: ({ panel, frames, width, height }) => {
-    const shown = values(panel, frames);
-    const high = Math.min(height / Math.max(shown.length, 1), 48);
+    const shown = displayValues(panel, frames);
+    const itemHeight = Math.min(height / Math.max(shown.length, 1), 48);
     return shown.map(({ display, field }, index) => (
       <BarGauge
         key={index}
@@ -124,7 +124,7 @@ const DRAW = {
         value={display}
         field={field}
         width={width}
-        height={high}
+        height={itemHeight}
         theme={theme}
         display={getDisplayProcessor({ field: { config: field, type: 'number' }, theme })}
         orientation={panel.options.orientation ?? 'horizontal'}
@@ -148,7 +148,7 @@ const DRAW = {
   ),
 };
 
-function Box({ panel, text }) {
+function Placeholder({ panel, text }) {
   return (
     <div style={{ border: `1px dashed ${theme.colors.border.strong}`, padding: 8, height: '100%', opacity: 0.7 }}>
       {panel.type}: {text}
@@ -156,63 +156,63 @@ function Box({ panel, text }) {
   );
 }
 
-class Guard extends React.Component {
+class ErrorBoundary extends React.Component {
   state = {};
   static getDerivedStateFromError(error) {
     return { error };
   }
   render() {
     const { error } = this.state;
-    return error ? <Box panel={this.props.panel} text={`failed: ${error.message}`} /> : this.props.children;
+    return error ? <Placeholder panel={this.props.panel} text={`failed: ${error.message}`} /> : this.props.children;
   }
 }
 
-// JSON has no infinity, so the lowest step has null, and Grafana puts it back when it loads a panel.
-function restore(panel) {
+// JSON has no infinity: the lowest threshold is null, which Grafana replaces when it loads a panel.
+function restoreInfinity(panel) {
   const { defaults = {}, overrides = [] } = panel.fieldConfig ?? {};
-  const overridden = overrides.flatMap(({ properties }) => properties.map(({ value }) => value));
-  for (const made of [defaults.thresholds, ...overridden]) {
-    made?.steps?.filter((step) => step.value === null).forEach((step) => (step.value = -Infinity));
+  const overridden = overrides.flatMap(({ properties }) => properties.map((property) => property.value));
+  for (const value of [defaults.thresholds, ...overridden]) {
+    value?.steps?.filter((step) => step.value === null).forEach((step) => (step.value = -Infinity));
   }
 }
 
-function Inside({ panel, frames, width, height }) {
-  const Draw = DRAW[panel.type];
-  if (!Draw) {
-    return <Box panel={panel} text="not drawn in a preview" />;
+function PanelContent({ panel, frames, width, height }) {
+  const Component = COMPONENTS[panel.type];
+  if (!Component) {
+    return <Placeholder panel={panel} text="not supported in previews" />;
   }
   if (panel.type !== 'text' && !frames.some((frame) => frame.length > 0)) {
-    return <Box panel={panel} text={panel.fieldConfig?.defaults?.noValue ?? 'no data'} />;
+    return <Placeholder panel={panel} text={panel.fieldConfig?.defaults?.noValue ?? 'no data'} />;
   }
-  return <Draw panel={panel} frames={frames} width={width} height={height} />;
+  return <Component panel={panel} frames={frames} width={width} height={height} />;
 }
 
 function Panel({ panel, frames }) {
   const { x, y, w, h } = panel.gridPos;
   const cell = WIDTH / COLUMNS;
   const [width, height] = [w * cell - GAP, h * (CELL + GAP) - GAP];
-  const place = { position: 'absolute', left: GAP + x * cell, top: GAP + y * (CELL + GAP), width, height };
+  const position = { position: 'absolute', left: GAP + x * cell, top: GAP + y * (CELL + GAP), width, height };
   if (panel.type === 'row') {
-    return <h4 style={{ ...place, margin: 0, paddingTop: 6 }}>{panel.title}</h4>;
+    return <h4 style={{ ...position, margin: 0, paddingTop: 6 }}>{panel.title}</h4>;
   }
   return (
-    <div style={place}>
+    <div style={position}>
       <PanelChrome title={panel.title} description={panel.description} width={width} height={height}>
         {(innerWidth, innerHeight) => (
-          <Guard panel={panel}>
-            <Inside panel={panel} frames={frames} width={innerWidth} height={innerHeight} />
-          </Guard>
+          <ErrorBoundary panel={panel}>
+            <PanelContent panel={panel} frames={frames} width={innerWidth} height={innerHeight} />
+          </ErrorBoundary>
         )}
       </PanelChrome>
     </div>
   );
 }
 
-async function draw() {
+async function render() {
   const panels = await Promise.all(
     dashboard.panels.map(async (panel) => {
       try {
-        restore(panel);
+        restoreInfinity(panel);
         return { panel, frames: await framesOf(panel) };
       } catch (error) {
         return { panel: { ...panel, type: `${panel.type} (${error.message})` }, frames: [] };
@@ -227,7 +227,7 @@ async function draw() {
       ))}
     </ThemeContext.Provider>
   );
-  setTimeout(() => document.body.setAttribute('data-drawn', 'yes'), 500);
+  setTimeout(() => document.body.setAttribute('data-rendered', 'yes'), 500);
 }
 
-draw();
+render();

@@ -1,18 +1,18 @@
-"""The dashboards: one module each, and what they share in `common`."""
+"""The dashboards, one module each; shared query builders are in `common`."""
 
 from collections.abc import Callable
 from typing import Final
 
 from temporal_slo.generate.dashboards import detail, exporter, overview, server, workers, workflows
-from temporal_slo.generate.dashboards.common import Setting
-from temporal_slo.generate.kit import Board
+from temporal_slo.generate.dashboards.common import DashboardConfig
+from temporal_slo.generate.kit import Dashboard
 
-BOARDS: Final[tuple[Callable[[Setting], Board], ...]] = (
-    overview.board,
-    detail.board,
-    workflows.board,
-    workers.board,
-    exporter.board,
-    server.board,
+DASHBOARDS: Final[tuple[Callable[[DashboardConfig], Dashboard], ...]] = (
+    overview.dashboard,
+    detail.dashboard,
+    workflows.dashboard,
+    workers.dashboard,
+    exporter.dashboard,
+    server.dashboard,
 )
-"""In the order in which somebody who is woken needs them."""
+"""Constructors of all dashboards, in the order in which an on-call engineer needs them."""

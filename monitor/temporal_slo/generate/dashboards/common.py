@@ -1,4 +1,4 @@
-"""What dashboards have in common: how they choose series, sum them up, and lead to one another."""
+"""Shared by all dashboards: colors, thresholds, variables, query builders and links."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final, Self
 
 from temporal_slo import names
-from temporal_slo.generate.kit import Link, Query, Step, Variable, Words
+from temporal_slo.generate.kit import Link, Query, Threshold, ValueMapping, Variable
 from temporal_slo.generate.links import Links
 from temporal_slo.names import Family
 from temporal_slo.names.sdk import WHOLE, Profile
@@ -16,39 +16,43 @@ from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import BASE, DEFAULT_TIERS, factor
 from temporal_slo.spec.model import Period, Tier
 
-INTERVAL: Final = "$__rate_interval"
+RATE_INTERVAL: Final = "$__rate_interval"
 RANGE: Final = "$__range"
-A_SECOND: Final = "suffix:/s"
-"""Unit of runs, tasks and events a second, none of which is a request."""
+PER_SECOND: Final = "suffix:/s"
+"""Unit of rates of runs, tasks and events; Grafana's `reqps` is for requests only."""
 
-OF_JOB: Final = Matcher("job", "=~", "$job")
-OF_NAMESPACE: Final = Matcher(names.NAMESPACE, "=~", f"${names.NAMESPACE}")
-OF_TYPE: Final = Matcher(names.WORKFLOW_TYPE, "=~", f"${names.WORKFLOW_TYPE}")
-OF_QUEUE: Final = Matcher(names.TASK_QUEUE, "=~", f"${names.TASK_QUEUE}")
+MATCH_JOB: Final = Matcher("job", "=~", "$job")
+MATCH_NAMESPACE: Final = Matcher(names.NAMESPACE, "=~", f"${names.NAMESPACE}")
+MATCH_WORKFLOW_TYPE: Final = Matcher(names.WORKFLOW_TYPE, "=~", f"${names.WORKFLOW_TYPE}")
+MATCH_TASK_QUEUE: Final = Matcher(names.TASK_QUEUE, "=~", f"${names.TASK_QUEUE}")
 
-GOOD: Final = "green"
-WARN: Final = "yellow"
-HIGH: Final = "orange"
-BAD: Final = "red"
+GREEN: Final = "green"
+YELLOW: Final = "yellow"
+ORANGE: Final = "orange"
+RED: Final = "red"
+BLUE: Final = "blue"
+PURPLE: Final = "purple"
+TEXT: Final = "text"
+"""Grafana's text color: no highlight."""
 
-BUDGET_STEPS: Final = (Step(BAD), Step(HIGH, 0), Step(WARN, 0.25), Step(GOOD, 0.5))
-NONE_WANTED: Final = (Step(GOOD), Step(WARN, 1))
-YES_NO: Final = (Words(0, 0, "no", BAD), Words(1, 1, "yes", GOOD))
-NO_YES: Final = (Words(0, 0, "no", GOOD), Words(1, 1, "yes", BAD))
-UP_STEPS: Final = (Step(BAD), Step(GOOD, 1))
-TRUE_IS_BAD: Final = (Step(GOOD), Step(BAD, 1))
+BUDGET_THRESHOLDS: Final = (Threshold(RED), Threshold(ORANGE, 0), Threshold(YELLOW, 0.25), Threshold(GREEN, 0.5))
+UP_THRESHOLDS: Final = (Threshold(RED), Threshold(GREEN, 1))
+YELLOW_FROM_1: Final = (Threshold(GREEN), Threshold(YELLOW, 1))
+RED_FROM_1: Final = (Threshold(GREEN), Threshold(RED, 1))
+YES_IS_GREEN: Final = (ValueMapping(0, 0, "no", RED), ValueMapping(1, 1, "yes", GREEN))
+YES_IS_RED: Final = (ValueMapping(0, 0, "no", GREEN), ValueMapping(1, 1, "yes", RED))
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What dashboards are made for.
+class DashboardConfig:
+    """The parts of the specs and of the installation that dashboards depend on.
 
     Attributes:
-        windows: That burn rates are recorded for by all SLOs, ascending.
-        tiers: Severity and factor of every tier, the fastest first.
-        periods: That SLOs have.
-        links: Where the reader looks next.
-        profile: How workers' own metrics are named.
+        windows: Windows for which every SLO records burn rates, ascending.
+        tiers: Severity and burn rate factor of every alerting tier, highest factor first.
+        periods: Compliance periods of the SLOs.
+        links: Base URLs of links.
+        profile: Naming of the SDK metrics of workers.
     """
 
     windows: tuple[timedelta, ...]
@@ -59,7 +63,7 @@ class Setting:
 
     @classmethod
     def of(cls, slos: Sequence[BoundSlo], links: Links, profile: Profile = WHOLE) -> Self:
-        """Return the setting of *slos*: windows and factors of all their tiers."""
+        """Return the configuration for *slos*: the windows and factors of all their tiers."""
         tiers = {(tier, factor(tier, slo.period)) for slo in slos for tier in slo.tiers}
         windows = {BASE, *_windows(tier for tier, _ in tiers)}
         factors = {(tier.severity, times) for tier, times in tiers}
@@ -67,106 +71,106 @@ class Setting:
         ordered = tuple(sorted(factors, key=lambda pair: -pair[1]))
         return cls(tuple(sorted(windows)), ordered, tuple(periods[key] for key in sorted(periods)), links, profile)
 
-    def burn_steps(self) -> tuple[Step, ...]:
-        """Return the colours of burn rates: each tier's factor is a line."""
-        lines = {float(times): BAD if severity == "page" else HIGH for severity, times in reversed(self.tiers)}
-        return (Step(GOOD), *(Step(color, value) for value, color in sorted(lines.items())))
+    def burn_rate_thresholds(self) -> tuple[Threshold, ...]:
+        """Return the thresholds of burn rates: the factor of each tier."""
+        colors = {float(times): RED if severity == "page" else ORANGE for severity, times in reversed(self.tiers)}
+        return (Threshold(GREEN), *(Threshold(color, value) for value, color in sorted(colors.items())))
 
 
 def _windows(tiers: Iterable[Tier]) -> set[timedelta]:
     return {window for tier in tiers for window in (tier.long, tier.short)}
 
 
-def shown_windows(setting: Setting) -> tuple[timedelta, ...]:
-    """Return the windows of a table: the current one, and the long one of each tier that the specs have."""
-    long = {tier.long for tier in DEFAULT_TIERS} & set(setting.windows)
-    return (BASE, *sorted(long)) if long else setting.windows[:4]
+def table_windows(config: DashboardConfig) -> tuple[timedelta, ...]:
+    """Return the windows shown in a table: the shortest, and the long window of each default tier in use."""
+    long = {tier.long for tier in DEFAULT_TIERS} & set(config.windows)
+    return (BASE, *sorted(long)) if long else config.windows[:4]
 
 
-def of(family: Family, *matchers: Matcher, suffix: str = "") -> str:
-    """Return the selector of a family of the exporter, or of workers, as far as the reader has chosen."""
-    chosen = (OF_NAMESPACE,) if names.NAMESPACE in family.labels else ()
-    return selector(f"{family.sample}{suffix}", OF_JOB, *chosen, *matchers)
+def select(family: Family, *matchers: Matcher, suffix: str = "") -> str:
+    """Return the selector of a family of the exporter or of workers, filtered by the dashboard's variables."""
+    namespace = (MATCH_NAMESPACE,) if names.NAMESPACE in family.labels else ()
+    return selector(f"{family.sample}{suffix}", MATCH_JOB, *namespace, *matchers)
 
 
-def of_target(metric: str) -> str:
-    """Return what Prometheus tells of every target, of those that are exporters."""
-    return f"{selector(metric, OF_JOB)} and on (job, instance) {of(names.EXPORTER_BUILD_INFO)}"
+def exporter_target(metric: str) -> str:
+    """Return a metric that Prometheus records for every scrape target, restricted to exporters."""
+    return f"{selector(metric, MATCH_JOB)} and on (job, instance) {select(names.EXPORTER_BUILD_INFO)}"
 
 
-def peak(family: Family, *by: str, matchers: tuple[Matcher, ...] = ()) -> str:
-    """Return the highest value of each set of labels: replicas of the exporter tell the same."""
-    return f"max by ({', '.join(by)}) ({of(family, *matchers)})" if by else f"max({of(family, *matchers)})"
+def max_by(family: Family, *by: str, matchers: tuple[Matcher, ...] = ()) -> str:
+    """Return the maximum of a gauge by labels; replicas of the exporter expose the same values."""
+    return f"max by ({', '.join(by)}) ({select(family, *matchers)})" if by else f"max({select(family, *matchers)})"
 
 
-def total(family: Family, *by: str, matchers: tuple[Matcher, ...] = ()) -> str:
+def sum_by(family: Family, *by: str, matchers: tuple[Matcher, ...] = ()) -> str:
     """Return the sum of a gauge of the exporter by labels, counting replicas once."""
-    return _summed(by, f"max without ({REPLICA_LABELS}) ({of(family, *matchers)})")
+    return _sum(by, f"max without ({REPLICA_LABELS}) ({select(family, *matchers)})")
 
 
 def increase(
-    family: Family, *by: str, matchers: tuple[Matcher, ...] = (), window: str = INTERVAL, suffix: str = ""
+    family: Family, *by: str, matchers: tuple[Matcher, ...] = (), window: str = RATE_INTERVAL, suffix: str = ""
 ) -> str:
-    """Return by how much a counter of the exporter grew, by labels, counting replicas once."""
-    selected = of(family, *matchers, suffix=suffix)
+    """Return the increase of a counter of the exporter by labels, counting replicas once."""
+    selected = select(family, *matchers, suffix=suffix)
     if window == RANGE:
-        # In so long a time an exporter may become another instance, which goes on from where the one before was.
-        return _summed(by, f"increase(max without ({REPLICA_LABELS}) ({selected})[{window}:$__interval])")
-    return _summed(by, f"max without ({REPLICA_LABELS}) (increase({selected}[{window}]))")
+        # The exporter's instance label may change within a long range; its counters continue from the ledger.
+        return _sum(by, f"increase(max without ({REPLICA_LABELS}) ({selected})[{window}:$__interval])")
+    return _sum(by, f"max without ({REPLICA_LABELS}) (increase({selected}[{window}]))")
 
 
 def rate(family: Family, *by: str, matchers: tuple[Matcher, ...] = (), suffix: str = "") -> str:
-    """Return the rate of a counter of the exporter by labels, counting replicas once."""
-    grown = f"rate({of(family, *matchers, suffix=suffix)}[{INTERVAL}])"
-    return _summed(by, f"max without ({REPLICA_LABELS}) ({grown})")
+    """Return the per-second rate of a counter of the exporter by labels, counting replicas once."""
+    per_replica = f"rate({select(family, *matchers, suffix=suffix)}[{RATE_INTERVAL}])"
+    return _sum(by, f"max without ({REPLICA_LABELS}) ({per_replica})")
 
 
-def _summed(by: tuple[str, ...], inner: str) -> str:
-    return f"sum by ({', '.join(by)}) ({inner})" if by else f"sum({inner})"
+def _sum(by: tuple[str, ...], expr: str) -> str:
+    return f"sum by ({', '.join(by)}) ({expr})" if by else f"sum({expr})"
 
 
-def by_legend(*labels: str) -> str:
-    """Return a legend of these labels."""
+def label_legend(*labels: str) -> str:
+    """Return a legend of the values of *labels*."""
     return " · ".join(f"{{{{{label}}}}}" for label in labels)
 
 
-def column(expr: str) -> Query:
-    """Return the query of a table's column."""
+def table_query(expr: str) -> Query:
+    """Return the query of a table column."""
     return Query(expr, instant=True, format="table")
 
 
-def now(expr: str, legend: str = "") -> Query:
-    """Return a query for the end of the time range."""
+def instant(expr: str, legend: str = "") -> Query:
+    """Return an instant query at the end of the time range."""
     return Query(expr, legend, instant=True)
 
 
 DATASOURCE: Final = Variable("datasource", "Data source", "prometheus", kind="datasource")
 
 
-def job_of(metric: str) -> Variable:
-    """Return the choice of scrape jobs, of those that have *metric*."""
+def job_variable(metric: str) -> Variable:
+    """Return the variable of the scrape jobs that have *metric*."""
     return Variable("job", "job", f"label_values({metric}, job)")
 
 
-def namespace_of(family: Family, *, several: bool = True) -> Variable:
-    """Return the choice of Temporal namespaces, of those that *family* tells of."""
-    query = f"label_values({selector(family.sample, OF_JOB)}, {names.NAMESPACE})"
-    return Variable(names.NAMESPACE, "Temporal namespace", query, several=several)
+def namespace_variable(family: Family, *, multi: bool = True) -> Variable:
+    """Return the variable of the Temporal namespaces that *family* has series of."""
+    query = f"label_values({selector(family.sample, MATCH_JOB)}, {names.NAMESPACE})"
+    return Variable(names.NAMESPACE, "Temporal namespace", query, multi=multi)
 
 
-def to_board(title: str, uid: str, **variables: str) -> Link:
-    """Return a link to another dashboard, with the time range and data source of this one.
+def dashboard_link(title: str, uid: str, **variables: str) -> Link:
+    """Return a link to another dashboard that keeps the data source and time range.
 
     Args:
-        title: Of the link.
-        uid: Of the dashboard.
-        variables: Its variables, such as `slo="$slo"`.
+        title: Title of the link.
+        uid: Of the linked dashboard.
+        variables: Values of its variables, such as `slo="$slo"`.
     """
-    given = "".join(f"&var-{name}={value}" for name, value in variables.items())
-    return Link(title, f"/d/{uid}?${{datasource:queryparam}}&${{__url_time_range}}{given}")
+    parameters = "".join(f"&var-{name}={value}" for name, value in variables.items())
+    return Link(title, f"/d/{uid}?${{datasource:queryparam}}&${{__url_time_range}}{parameters}")
 
 
-def field(title: str) -> str:
-    """Return what stands for the value in the column *title* of the row, in a link of a table's cell."""
-    # By its heading: what Grafana calls a field before it is renamed has changed with its versions.
+def cell_value(title: str) -> str:
+    """Return the variable that holds, in a data link of a table, the row's value in the column *title*."""
+    # By heading: the field's name before the renaming differs between versions of Grafana.
     return f'${{__data.fields["{title}"]:percentencode}}'

@@ -1,4 +1,4 @@
-"""One SLO: what is left of its budget, how fast it burns, and because of what."""
+"""The dashboard of one SLO: remaining error budget, burn rates, bad events and possible causes."""
 
 from datetime import timedelta
 from typing import Final
@@ -6,297 +6,319 @@ from urllib.parse import quote
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
-    A_SECOND,
-    BAD,
-    BUDGET_STEPS,
+    BLUE,
+    BUDGET_THRESHOLDS,
     DATASOURCE,
-    GOOD,
-    HIGH,
-    OF_JOB,
-    OF_NAMESPACE,
-    WARN,
-    Setting,
-    by_legend,
+    GREEN,
+    MATCH_JOB,
+    MATCH_NAMESPACE,
+    ORANGE,
+    PER_SECOND,
+    RED,
+    YELLOW,
+    DashboardConfig,
+    dashboard_link,
     increase,
-    job_of,
-    namespace_of,
-    now,
-    of,
-    to_board,
+    instant,
+    job_variable,
+    label_legend,
+    namespace_variable,
+    select,
 )
-from temporal_slo.generate.dashboards.state import KEYS, STEPS, WORDS, chosen, firing, state
+from temporal_slo.generate.dashboards.slo_state import (
+    SLO_LABELS,
+    STATE_MAPPINGS,
+    STATE_THRESHOLDS,
+    alert_annotation,
+    recorded,
+    slo_state,
+)
 from temporal_slo.generate.kit import (
     Annotation,
-    Board,
+    Dashboard,
+    Link,
+    Panel,
     Query,
     Row,
-    Step,
+    Threshold,
+    ValueMapping,
     Variable,
-    Words,
     gauge,
     stat,
     text,
     timeseries,
 )
-from temporal_slo.generate.kit.parts import Link, Panel, by_name
+from temporal_slo.generate.kit.model import Json, override_by_name
 from temporal_slo.generate.recording_rules import over
+from temporal_slo.names import values
 from temporal_slo.names.sdk import SDK_WORKER_STARTS
 from temporal_slo.promql import Matcher, none_of, selector
 from temporal_slo.spec.burn import BASE, EVERY
 from temporal_slo.spec.figures import lasting
 from temporal_slo.spec.model import Calendar
 
-THIS: Final = Matcher(names.SLO, "=~", f"${names.SLO}")
+MATCH_SLO: Final = Matcher(names.SLO, "=~", f"${names.SLO}")
 DAY: Final = 86400
 NEVER: Final = 1_000_000_000_000
-"""Seconds that stand for a budget that is not spent at all."""
+"""Seconds that stand for a burn rate of 0."""
 SECOND: Final = timedelta(seconds=1)
+FINAL_STATUS: Final = none_of(names.STATUS, (values.RETRIED, values.RESET))
 
 
-def _this(series: str) -> str:
-    return chosen(series, THIS)
+def _slo(series: str) -> str:
+    return recorded(series, MATCH_SLO)
 
 
-def board(setting: Setting) -> Board:
+def dashboard(config: DashboardConfig) -> Dashboard:
     """Return the dashboard."""
-    slos = selector(names.SLO_INFO, OF_NAMESPACE)
+    slos = selector(names.SLO_INFO, MATCH_NAMESPACE)
     rows = (
-        Row("Now", _now(setting)),
-        Row("Budget", (_budget(), _burn(setting))),
-        Row("Events", (_sli(), _events(), _bad(setting))),
-        Row("Causes", (_next(setting), _ends(), _changed(setting))),
+        Row("Now", _now(config)),
+        Row("Error budget", (_budget(), _burn_rates(config))),
+        Row("Events", (_sli(), _events(), _bad_events(config))),
+        Row("Causes", (_links(config), _failures(), _deployments(config))),
     )
-    return Board(
+    return Dashboard(
         names.DASHBOARD_DETAIL,
         "Temporal SLO / Detail",
-        "One SLO: what is left of its budget and for how long, how fast it burns, which events were bad, what changed.",
+        "One SLO: remaining error budget and time to exhaustion, burn rates, bad events, deployments.",
         rows,
         (
             DATASOURCE,
-            job_of(names.EXPORTER_UP.sample),
-            namespace_of(names.EXPORTER_UP, several=False),
-            Variable(names.SLO, "SLO", f"label_values({slos}, {names.SLO})", several=False),
+            job_variable(names.EXPORTER_UP.sample),
+            namespace_variable(names.EXPORTER_UP, multi=False),
+            Variable(names.SLO, "SLO", f"label_values({slos}, {names.SLO})", multi=False),
         ),
         _annotations(),
-        since="now-24h",
+        time_from="now-24h",
     )
 
 
 def _annotations() -> tuple[Annotation, ...]:
-    reloaded = f"changes({of(names.EXPORTER_RELOAD_TIMESTAMP)}[2m]) > 0"
+    reloaded = f"changes({select(names.EXPORTER_RELOAD_TIMESTAMP)}[2m]) > 0"
     return (
-        firing(THIS),
-        Annotation("Specs read anew", reloaded, "the exporter read the SLO specs anew", "blue"),
+        alert_annotation(MATCH_SLO),
+        Annotation("Spec reloads", reloaded, "the exporter reloaded the SLO specs", BLUE),
     )
 
 
-def _now(setting: Setting) -> tuple[Panel, ...]:
-    left, burn = _this(names.BUDGET_REMAINING), _this(names.PERIOD_BURN)
-    # What is left, at the pace of the last hour, in parts of the period.
-    runs_out = (
-        f"clamp_min({left}, 0) / ({_hourly()} > 0) * {_this(names.PERIOD_DAYS)} * {DAY} or "
-        f"({_hourly()} == 0) * 0 + {NEVER}"
-    )
+def _now(config: DashboardConfig) -> tuple[Panel, ...]:
+    remaining, burn_rate = _slo(names.BUDGET_REMAINING), _slo(names.PERIOD_BURN)
     return (
         stat(
             "State",
-            "No data: nothing is known. Insufficient: nothing happened that counts.",
-            now(state(THIS)),
+            "No data: the exporter or the workers do not report. Insufficient data: no events were counted.",
+            instant(slo_state(MATCH_SLO)),
             unit="none",
-            steps=STEPS,
-            words=WORDS,
-            filled=True,
+            thresholds=STATE_THRESHOLDS,
+            mappings=STATE_MAPPINGS,
+            background=True,
         ),
         stat(
             "Objective",
-            "The share of events that is to be good.",
-            now(_this(names.OBJECTIVE)),
+            "Target share of good events.",
+            instant(_slo(names.OBJECTIVE)),
             unit="percentunit",
             decimals=3,
         ),
         stat(
-            "SLI of the period",
-            "The share of events that was good, over the whole period.",
-            now(f"1 - {burn} * {_this(names.ERROR_BUDGET)}"),
+            "SLI over the period",
+            "Share of good events over the compliance period.",
+            instant(f"1 - {burn_rate} * {_slo(names.ERROR_BUDGET)}"),
             unit="percentunit",
             decimals=3,
         ),
         gauge(
-            "Budget left",
-            "What is left of the error budget of the period. Below 0 the objective is missed.",
-            now(left),
+            "Error budget remaining",
+            "Remaining share of the period's error budget. Below 0 the objective is missed.",
+            instant(remaining),
             unit="percentunit",
-            steps=BUDGET_STEPS,
+            thresholds=BUDGET_THRESHOLDS,
         ),
         stat(
-            "Runs out in",
-            "When the budget is spent if it goes on as in the last hour; never, if nothing was bad in it.",
-            now(runs_out),
+            "Budget exhausted in",
+            "Time until the error budget is exhausted at the burn rate of the last hour.",
+            instant(_seconds_to_exhaustion()),
             unit="s",
             decimals=1,
-            steps=(Step(BAD), Step(HIGH, DAY), Step(WARN, 3 * DAY), Step(GOOD, 14 * DAY)),
-            words=(Words(NEVER, NEVER, "never at this pace", GOOD),),
+            thresholds=(
+                Threshold(RED),
+                Threshold(ORANGE, DAY),
+                Threshold(YELLOW, 3 * DAY),
+                Threshold(GREEN, 14 * DAY),
+            ),
+            mappings=(ValueMapping(NEVER, NEVER, "never at this rate", GREEN),),
         ),
         stat(
-            "Bad events left",
-            "How many more bad events the budget of the period bears, given the events of the period so far.",
-            now(left_over(setting)),
+            "Bad events remaining",
+            "Number of further bad events that the error budget allows, given the events of the period so far.",
+            instant(bad_events_remaining(config)),
             unit="locale",
             decimals=0,
-            steps=(Step(BAD), Step(WARN, 1), Step(GOOD, 5)),
+            thresholds=(Threshold(RED), Threshold(YELLOW, 1), Threshold(GREEN, 5)),
         ),
     )
 
 
-def _hourly() -> str:
-    """Return the burn rate of the last hour, made from what every SLO records whatever its tiers are."""
+def _seconds_to_exhaustion() -> str:
+    remaining, burn_rate = f"clamp_min({_slo(names.BUDGET_REMAINING)}, 0)", _hourly_burn_rate()
+    finite = f"{remaining} / ({burn_rate} > 0) * {_slo(names.PERIOD_DAYS)} * {DAY}"
+    return f"{finite} or ({burn_rate} == 0) * 0 + {NEVER}"
+
+
+def _hourly_burn_rate() -> str:
+    """Return the burn rate of the last hour, from the 5m series that every SLO records whatever its tiers are."""
     errors, events = (
-        f"sum_over_time({selector(f'{rate}5m', OF_NAMESPACE, THIS)}[1h])"
+        f"sum_over_time({selector(f'{rate}5m', MATCH_NAMESPACE, MATCH_SLO)}[1h])"
         for rate in (names.ERRORS_RATE, names.EVENTS_RATE)
     )
-    return f"(max by ({KEYS}) ({errors}) / (max by ({KEYS}) ({events}) > 0) / {_this(names.ERROR_BUDGET)})"
+    return f"(max by ({SLO_LABELS}) ({errors}) / (max by ({SLO_LABELS}) ({events}) > 0) / {_slo(names.ERROR_BUDGET)})"
 
 
-def left_over(setting: Setting) -> str:
-    """Return how many bad events the budget still bears: PromQL has a range for each period, and none for months."""
-    days = _this(names.PERIOD_DAYS)
-    counted = []
-    # Months first: what records them has days, too.
-    for period in sorted(setting.periods, key=lambda period: not isinstance(period, Calendar)):
+def bad_events_remaining(config: DashboardConfig) -> str:
+    """Return the number of bad events that the error budget still allows.
+
+    One alternative per compliance period, since PromQL needs a literal range and has none for calendar months.
+    """
+    days = _slo(names.PERIOD_DAYS)
+    alternatives = []
+    # Calendar months first: their SLOs record a number of days, too.
+    for period in sorted(config.periods, key=lambda period: not isinstance(period, Calendar)):
         if isinstance(period, Calendar):
-            month = (
-                f"max by ({KEYS}) ({of(family, THIS)})"
+            good_bad = (
+                f"max by ({SLO_LABELS}) ({select(family, MATCH_SLO)})"
                 for family in (names.PERIOD_GOOD_EVENTS, names.PERIOD_BAD_EVENTS)
             )
-            counted.append(" + ".join(month))
+            alternatives.append(" + ".join(good_bad))
         else:
-            rates = selector(over(names.EVENTS_RATE, BASE), OF_NAMESPACE, THIS)
-            events = f"max by ({KEYS}) (sum_over_time({rates}[{lasting(period)}])) * {EVERY // SECOND}"
-            counted.append(f"({events} and {days} == {period / timedelta(days=1):g})")
-    return f"floor(({' or '.join(counted)}) * {_this(names.ERROR_BUDGET)} * {_this(names.BUDGET_REMAINING)})"
+            rates = selector(over(names.EVENTS_RATE, BASE), MATCH_NAMESPACE, MATCH_SLO)
+            events = f"max by ({SLO_LABELS}) (sum_over_time({rates}[{lasting(period)}])) * {EVERY // SECOND}"
+            alternatives.append(f"({events} and {days} == {period / timedelta(days=1):g})")
+    return f"floor(({' or '.join(alternatives)}) * {_slo(names.ERROR_BUDGET)} * {_slo(names.BUDGET_REMAINING)})"
 
 
 def _budget() -> Panel:
     return timeseries(
-        "Budget left over time",
-        "What is left of the error budget. It falls with every bad event, and rises as old ones leave the period.",
-        Query(_this(names.BUDGET_REMAINING), "left"),
-        Query(f"{_this(names.OBJECTIVE)} * 0", "spent"),
+        "Error budget remaining over time",
+        "Remaining share of the error budget. It falls with bad events and rises as old ones leave the period.",
+        Query(_slo(names.BUDGET_REMAINING), "remaining"),
+        Query(f"{_slo(names.OBJECTIVE)} * 0", "exhausted"),
         unit="percentunit",
-        low=None,
-        high=1,
-        overrides=(by_name("spent", {"custom.lineStyle": {"fill": "dash", "dash": [10, 10]}, "color": _fixed(BAD)}),),
+        minimum=None,
+        maximum=1,
+        overrides=(_dashed("exhausted", RED),),
     )
+
+
+def _dashed(series: str, color: str) -> Json:
+    return override_by_name(series, {"custom.lineStyle": {"fill": "dash", "dash": [10, 10]}, "color": _fixed(color)})
 
 
 def _fixed(color: str) -> dict[str, str]:
     return {"mode": "fixed", "fixedColor": color}
 
 
-def _burn(setting: Setting) -> Panel:
-    budget = _this(names.ERROR_BUDGET)
+def _burn_rates(config: DashboardConfig) -> Panel:
+    budget = _slo(names.ERROR_BUDGET)
     queries = (
-        Query(f"{_this(f'{names.ERROR_RATIO}{lasting(window)}')} / {budget}", lasting(window))
-        for window in setting.windows
+        Query(f"{_slo(f'{names.ERROR_RATIO}{lasting(window)}')} / {budget}", lasting(window))
+        for window in config.windows
     )
-    factors = ", ".join(f"{float(times):g} ({severity})" for severity, times in setting.tiers)
-    text = (
-        "How many times faster than it may the budget burns, over each window. An alert fires where a long and a short "
-        f"window are both above its line: {factors}."
-    )
+    factors = ", ".join(f"{float(times):g} ({severity})" for severity, times in config.tiers)
     return timeseries(
         "Burn rate by window",
-        text,
+        "Burn rate over each window; 1 consumes the budget exactly over the period. An alert fires if the long and "
+        f"the short window of a tier exceed its threshold: {factors}.",
         *queries,
         unit="none",
-        steps=setting.burn_steps(),
+        thresholds=config.burn_rate_thresholds(),
         decimals=2,
-        calcs=("lastNotNull", "max"),
+        legend_calcs=("lastNotNull", "max"),
     )
 
 
 def _sli() -> Panel:
     return timeseries(
-        "SLI against objective",
-        "The share of good events over five minutes and an hour. The dashed line is the objective.",
-        Query(f"1 - {_this(f'{names.ERROR_RATIO}5m')}", "5m"),
-        Query(f"1 - {_hourly()} * {_this(names.ERROR_BUDGET)}", "1h"),
-        Query(_this(names.OBJECTIVE), "objective"),
+        "SLI and objective",
+        "Share of good events over 5 minutes and 1 hour. Dashed: the objective.",
+        Query(f"1 - {_slo(f'{names.ERROR_RATIO}5m')}", "5m"),
+        Query(f"1 - {_hourly_burn_rate()} * {_slo(names.ERROR_BUDGET)}", "1h"),
+        Query(_slo(names.OBJECTIVE), "objective"),
         unit="percentunit",
-        low=None,
-        high=1,
+        minimum=None,
+        maximum=1,
         decimals=2,
         size=(8, 8),
-        overrides=(
-            by_name("objective", {"custom.lineStyle": {"fill": "dash", "dash": [10, 10]}, "color": _fixed(HIGH)}),
-        ),
+        overrides=(_dashed("objective", ORANGE),),
     )
 
 
 def _events() -> Panel:
-    events, errors = _this(f"{names.EVENTS_RATE}5m"), _this(f"{names.ERRORS_RATE}5m")
+    events, errors = _slo(f"{names.EVENTS_RATE}5m"), _slo(f"{names.ERRORS_RATE}5m")
     return timeseries(
-        "Events",
-        "Events that count, and which of them were good and bad, a second over five minutes.",
+        "Event rate",
+        "Good, bad and total events per second, averaged over 5 minutes.",
         Query(f"clamp_min({events} - {errors}, 0)", "good"),
         Query(errors, "bad"),
         Query(events, "total"),
-        unit=A_SECOND,
+        unit=PER_SECOND,
         size=(8, 8),
         overrides=(
-            by_name("good", {"color": _fixed(GOOD)}),
-            by_name("bad", {"color": _fixed(BAD)}),
-            by_name("total", {"color": _fixed("blue")}),
+            override_by_name("good", {"color": _fixed(GREEN)}),
+            override_by_name("bad", {"color": _fixed(RED)}),
+            override_by_name("total", {"color": _fixed(BLUE)}),
         ),
     )
 
 
-def _bad(setting: Setting) -> Panel:
+def _bad_events(config: DashboardConfig) -> Panel:
     query = quote("ExecutionStatus IN ('Failed', 'TimedOut')")
-    failing = f"{setting.links.web}/namespaces/${names.NAMESPACE}/workflows?query={query}"
+    failing = f"{config.links.web}/namespaces/${names.NAMESPACE}/workflows?query={query}"
     links = [Link("Failed and timed-out executions in the Temporal Web UI", failing, new_tab=True)]
-    if setting.links.status:
-        page = f"{setting.links.status}/slos/${names.NAMESPACE}/${names.SLO}"
-        links.insert(0, Link("Executions that spent the budget, on the status page", page, new_tab=True))
+    if config.links.status:
+        links.insert(0, Link("Executions that consumed the budget, on the status page", _status(config), new_tab=True))
     return timeseries(
         "Bad events",
-        "About how many bad events there were, by what is recorded for five minutes. The links lead to the executions.",
-        Query(f"{_this(f'{names.ERRORS_RATE}5m')} * 300", "bad in 5 minutes"),
+        "Approximate number of bad events in 5 minutes, from the recorded rate. The links list the executions.",
+        Query(f"{_slo(f'{names.ERRORS_RATE}5m')} * 300", "bad in 5m"),
         unit="short",
         bars=True,
         size=(8, 8),
-        overrides=(by_name("bad in 5 minutes", {"color": _fixed(BAD)}),),
-        links=links,
+        overrides=(override_by_name("bad in 5m", {"color": _fixed(RED)}),),
+        data_links=links,
         panel_links=links,
     )
 
 
-def _next(setting: Setting) -> Panel:
-    page = f"{setting.links.status}/slos/${names.NAMESPACE}/${names.SLO}"
-    status = f"- [Executions that spent the budget]({page}) (status page)\n" if setting.links.status else ""
-    web = f"{setting.links.web}/namespaces/${names.NAMESPACE}/workflows"
-    workflows = to_board("", names.DASHBOARD_WORKFLOWS, **{names.NAMESPACE: f"${names.NAMESPACE}"}).url
-    workers = to_board("", names.DASHBOARD_WORKERS).url
-    exporter = to_board("", names.DASHBOARD_EXPORTER, **{names.NAMESPACE: f"${names.NAMESPACE}"}).url
+def _status(config: DashboardConfig) -> str:
+    return f"{config.links.status}/slos/${names.NAMESPACE}/${names.SLO}"
+
+
+def _links(config: DashboardConfig) -> Panel:
+    page = f"- [Executions that consumed the budget]({_status(config)}) (status page)\n" if config.links.status else ""
+    web = f"{config.links.web}/namespaces/${names.NAMESPACE}/workflows"
+    workflows = dashboard_link("", names.DASHBOARD_WORKFLOWS, **{names.NAMESPACE: f"${names.NAMESPACE}"}).url
+    workers = dashboard_link("", names.DASHBOARD_WORKERS).url
+    exporter = dashboard_link("", names.DASHBOARD_EXPORTER, **{names.NAMESPACE: f"${names.NAMESPACE}"}).url
     markdown = (
-        f"{status}"
+        f"{page}"
         f"- [Failed executions]({web}?query=ExecutionStatus%3D%27Failed%27) (Temporal Web UI)\n"
         f"- [Timed-out executions]({web}?query=ExecutionStatus%3D%27TimedOut%27) (Temporal Web UI)\n"
         f"- [Workflows of this namespace]({workflows})\n"
         f"- [Workers]({workers})\n"
-        f"- [Is the monitor itself well?]({exporter})\n"
+        f"- [Exporter health]({exporter})\n"
     )
-    return text("Where to look next", "Links to what failed, and to what may be why.", markdown, size=(6, 8))
+    return text("Links", "Failed executions and dashboards of possible causes.", markdown, size=(6, 8))
 
 
-def _ends() -> Panel:
-    expr = increase(
-        names.WORKFLOW_FAILURES, names.FAILURE_TYPE, matchers=(none_of(names.STATUS, ("retried", "reset")),)
-    )
+def _failures() -> Panel:
     return timeseries(
-        "Failures in this namespace by type",
-        "Failed, timed out and terminated runs of all workflow types of the namespace, by their innermost cause.",
-        Query(expr, by_legend(names.FAILURE_TYPE)),
+        "Failures by type",
+        "Failed, timed-out and terminated runs of all workflow types of the namespace, by type of the root cause.",
+        Query(
+            increase(names.WORKFLOW_FAILURES, names.FAILURE_TYPE, matchers=(FINAL_STATUS,)),
+            label_legend(names.FAILURE_TYPE),
+        ),
         unit="short",
         stacked=True,
         bars=True,
@@ -304,18 +326,18 @@ def _ends() -> Panel:
     )
 
 
-def _changed(setting: Setting) -> Panel:
+def _deployments(config: DashboardConfig) -> Panel:
     started = selector(
-        setting.profile.sample(SDK_WORKER_STARTS), Matcher(setting.profile.namespace, "=~", f"${names.NAMESPACE}")
+        config.profile.sample(SDK_WORKER_STARTS), Matcher(config.profile.namespace, "=~", f"${names.NAMESPACE}")
     )
-    versions = selector(names.WORKER_INFO.sample, OF_NAMESPACE)
-    exporter = selector(names.EXPORTER_BUILD_INFO.sample, OF_JOB)
+    versions = selector(names.WORKER_INFO.sample, MATCH_NAMESPACE)
+    exporter = selector(names.EXPORTER_BUILD_INFO.sample, MATCH_JOB)
     return timeseries(
-        "What changed",
-        "Workers by version of the worker library, workers that started, exporters by version: steps are deployments.",
-        Query(f"count by ({names.VERSION}) ({versions})", f"workers with library {by_legend(names.VERSION)}"),
-        Query(f"sum by ({names.TASK_QUEUE}) ({started})", f"worker starts {by_legend(names.TASK_QUEUE)}"),
-        Query(f"count by ({names.VERSION}) ({exporter})", f"exporters {by_legend(names.VERSION)}"),
+        "Deployments",
+        "Workers by version of the worker library, worker starts, and exporters by version: steps are deployments.",
+        Query(f"count by ({names.VERSION}) ({versions})", f"workers with library {label_legend(names.VERSION)}"),
+        Query(f"sum by ({names.TASK_QUEUE}) ({started})", f"worker starts {label_legend(names.TASK_QUEUE)}"),
+        Query(f"count by ({names.VERSION}) ({exporter})", f"exporters {label_legend(names.VERSION)}"),
         unit="none",
         decimals=0,
         size=(9, 8),

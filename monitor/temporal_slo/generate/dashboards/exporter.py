@@ -1,178 +1,194 @@
-"""The monitor itself: does it see everything, in time, at a price that Temporal can bear."""
+"""The dashboard of the exporter's health: ingestion lag, agreement with Temporal, requests, limits, cost."""
 
 from typing import Final
 
 from temporal_slo import names
+from temporal_slo.generate.dashboards import exporter_requests
 from temporal_slo.generate.dashboards.common import (
-    BAD,
     DATASOURCE,
-    GOOD,
-    HIGH,
-    NO_YES,
-    NONE_WANTED,
+    GREEN,
+    ORANGE,
     RANGE,
-    TRUE_IS_BAD,
-    UP_STEPS,
-    WARN,
-    YES_NO,
-    Setting,
-    by_legend,
-    column,
+    RED,
+    RED_FROM_1,
+    TEXT,
+    UP_THRESHOLDS,
+    YELLOW,
+    YELLOW_FROM_1,
+    YES_IS_GREEN,
+    YES_IS_RED,
+    DashboardConfig,
+    exporter_target,
     increase,
-    job_of,
-    namespace_of,
-    now,
-    of,
-    of_target,
-    peak,
-    rate,
+    instant,
+    job_variable,
+    label_legend,
+    max_by,
+    namespace_variable,
+    select,
+    table_query,
 )
-from temporal_slo.generate.kit import Board, Column, Query, Row, Step, stat, state_timeline, table, timeseries
-from temporal_slo.generate.kit.parts import Panel
+from temporal_slo.generate.kit import (
+    Column,
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    Threshold,
+    stat,
+    state_timeline,
+    table,
+    timeseries,
+)
 from temporal_slo.names import Family
 
-NS: Final = names.NAMESPACE
-LEGEND: Final = by_legend(NS)
-LOST: Final = (
+NAMESPACE: Final = names.NAMESPACE
+LEGEND: Final = label_legend(NAMESPACE)
+POLL_AGE_THRESHOLDS: Final = (Threshold(YELLOW, 60), Threshold(RED, 180))
+GAP_THRESHOLDS: Final = (Threshold(YELLOW, 1), Threshold(RED, 900))
+ANOMALIES: Final = (
     (names.EXPORTER_LATE_ROWS, "late"),
     (names.EXPORTER_VANISHED_RUNS, "vanished"),
-    (names.EXPORTER_RECONCILED_RUNS, "found by listing"),
+    (names.EXPORTER_RECONCILED_RUNS, "found by reconciliation"),
     (names.EXPORTER_AUDIT_REPAIRED_RUNS, "found by audit"),
     (names.EXPORTER_MISSING_CLOSE_EVENTS, "without close event"),
-    (names.EXPORTER_UNKNOWN_STATUS_ROWS, "of unknown status"),
+    (names.EXPORTER_UNKNOWN_STATUS_ROWS, "unknown status"),
 )
-BOUNDED: Final = (
-    (names.EXPORTER_BOUNDED_FAILURE_TYPES, "failure types"),
-    (names.EXPORTER_BOUNDED_TASK_PROBLEMS, "task problems"),
-    (names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES, "retrying activities"),
-    (names.EXPORTER_TASK_QUEUES_OVER_LIMIT, "task queues left out"),
-    (names.EXPORTER_SCHEDULES_OVER_LIMIT, "schedules left out"),
-    (names.EXPORTER_NAMESPACES_OVER_LIMIT, "namespaces left out"),
+LIMITS: Final = (
+    (names.EXPORTER_BOUNDED_FAILURE_TYPES, "failure types counted as other"),
+    (names.EXPORTER_BOUNDED_TASK_PROBLEMS, "task problems counted as other"),
+    (names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES, "retrying activities counted as other"),
+    (names.EXPORTER_TASK_QUEUES_OVER_LIMIT, "task queues not monitored"),
+    (names.EXPORTER_SCHEDULES_OVER_LIMIT, "schedules not monitored"),
+    (names.EXPORTER_NAMESPACES_OVER_LIMIT, "namespaces not monitored"),
 )
 
 
-def board(_: Setting) -> Board:
+def dashboard(_: DashboardConfig) -> Dashboard:
     """Return the dashboard."""
     rows = (
         Row("Now", _now()),
-        Row("Coverage", (_table(), _lag(), _uncovered(), _pending(), _drift(), _lost())),
-        Row("Requests to Temporal", (_requests(), _failed(), _budget(), _waits(), _polls())),
-        Row("Sources beside the mirror", (_sources(), _source_age())),
-        Row("Configuration and limits", (_config(), _bounded())),
-        Row("Cost", (_scrape(), _samples(), _process())),
+        Row("Ingestion", (_namespaces(), _lag(), _gap(), _pending(), _drift(), _anomalies())),
+        Row("Requests to Temporal", exporter_requests.panels()),
+        Row("Other data sources", (_source_state(), _source_age())),
+        Row("Configuration and limits", (_reload_age(), _limits())),
+        Row("Cost", (_scrape_duration(), _samples(), _counted())),
     )
-    return Board(
+    return Dashboard(
         names.DASHBOARD_EXPORTER,
         "Temporal SLO / Exporter",
-        "Whether the monitor itself is well: is it up, how far behind, does it agree with Temporal, what does it cost.",
+        "Exporter health: is it up, how far does it lag, do its counts agree with Temporal's, what does it cost.",
         rows,
-        (DATASOURCE, job_of(names.EXPORTER_UP.sample), namespace_of(names.EXPORTER_UP)),
+        (DATASOURCE, job_variable(names.EXPORTER_UP.sample), namespace_variable(names.EXPORTER_UP)),
     )
 
 
 def _now() -> tuple[Panel, ...]:
-    age = f"time() - min({peak(names.EXPORTER_LAST_SUCCESS, NS)})"
     return (
         stat(
             "Up",
-            "Whether the last poll of every namespace was complete.",
-            now(f"min({of(names.EXPORTER_UP)})"),
+            "Whether the last poll of every namespace succeeded.",
+            instant(f"min({select(names.EXPORTER_UP)})"),
             unit="none",
-            steps=UP_STEPS,
-            words=YES_NO,
-            filled=True,
+            thresholds=UP_THRESHOLDS,
+            mappings=YES_IS_GREEN,
+            background=True,
         ),
         stat(
-            "Read last ago",
-            "How long ago a poll was complete, of the namespace where that is the longest.",
-            now(age),
+            "Last successful poll",
+            "Time since the last successful poll, of the namespace where it is longest.",
+            instant(f"time() - min({max_by(names.EXPORTER_LAST_SUCCESS, NAMESPACE)})"),
             unit="s",
             decimals=0,
-            steps=(Step(GOOD), Step(WARN, 60), Step(BAD, 180)),
+            thresholds=(Threshold(GREEN), *POLL_AGE_THRESHOLDS),
         ),
         stat(
-            "Uncovered",
-            "Span of close times that is still to be read.",
-            now(f"max({of(names.EXPORTER_GAP)})"),
+            "Ingestion gap",
+            "Range of close times not read yet.",
+            instant(f"max({select(names.EXPORTER_GAP)})"),
             unit="s",
             decimals=0,
-            steps=(Step(GOOD), Step(WARN, 1), Step(BAD, 900)),
+            thresholds=(Threshold(GREEN), *GAP_THRESHOLDS),
         ),
         stat(
             "Audit drift",
-            "Closed runs that Temporal counted beyond ours; nothing before the first audit.",
-            now(f"max({of(names.EXPORTER_AUDIT_DRIFT)})"),
+            "Closed runs counted by Temporal minus those counted by the exporter.",
+            instant(f"max({select(names.EXPORTER_AUDIT_DRIFT)})"),
             unit="locale",
             decimals=0,
-            steps=NONE_WANTED,
-            empty="not audited yet",
+            thresholds=YELLOW_FROM_1,
+            no_value="not audited yet",
         ),
         stat(
-            "Specs are good",
-            "Whether the SLO specs were good when they were last read.",
-            now(f"min({of(names.EXPORTER_RELOAD_SUCCESSFUL)})"),
+            "Spec reload successful",
+            "Whether the last reload of the SLO specs succeeded; otherwise the previous ones are still in use.",
+            instant(f"min({select(names.EXPORTER_RELOAD_SUCCESSFUL)})"),
             unit="none",
-            steps=UP_STEPS,
-            words=YES_NO,
+            thresholds=UP_THRESHOLDS,
+            mappings=YES_IS_GREEN,
         ),
         stat(
             "Outcomes stopped",
-            "Whether business outcomes are no longer read, because results cannot be decoded.",
-            now(f"max({of(names.EXPORTER_OUTCOMES_STOPPED)})"),
+            "Whether reading of business outcomes stopped because results cannot be decoded.",
+            instant(f"max({select(names.EXPORTER_OUTCOMES_STOPPED)})"),
             unit="none",
-            steps=TRUE_IS_BAD,
-            words=NO_YES,
+            thresholds=RED_FROM_1,
+            mappings=YES_IS_RED,
         ),
     )
 
 
-def _table() -> Panel:
+def _namespaces() -> Panel:
     exprs = (
-        peak(names.EXPORTER_UP, NS),
-        f"time() - {peak(names.EXPORTER_LAST_SUCCESS, NS)}",
-        f"min by ({NS}) ({of(names.EXPORTER_GAP)})",
-        f"min by ({NS}) ({of(names.EXPORTER_PENDING_RUNS)})",
-        f"min by ({NS}) ({of(names.EXPORTER_AUDIT_DRIFT)})",
-        peak(names.EXPORTER_POLL_DURATION, NS),
-        increase(names.EXPORTER_VISIBILITY_REQUESTS, NS, window=RANGE),
+        max_by(names.EXPORTER_UP, NAMESPACE),
+        f"time() - {max_by(names.EXPORTER_LAST_SUCCESS, NAMESPACE)}",
+        _min_by_namespace(names.EXPORTER_GAP),
+        _min_by_namespace(names.EXPORTER_PENDING_RUNS),
+        _min_by_namespace(names.EXPORTER_AUDIT_DRIFT),
+        max_by(names.EXPORTER_POLL_DURATION, NAMESPACE),
+        increase(names.EXPORTER_VISIBILITY_REQUESTS, NAMESPACE, window=RANGE),
     )
     columns = (
-        Column(NS, "Temporal namespace"),
-        Column("A", "Up", steps=UP_STEPS, words=YES_NO),
-        Column("B", "Read last ago", "s", 0, (Step("text"), Step(WARN, 60), Step(BAD, 180))),
-        Column("C", "Uncovered", "s", 0, (Step("text"), Step(WARN, 1), Step(BAD, 900))),
-        Column("D", "Waiting for close events", "locale", 0),
-        Column("E", "Audit drift", "locale", 0, (Step("text"), Step(WARN, 1))),
-        Column("F", "Last poll took", "s", 2),
+        Column(NAMESPACE, "Temporal namespace"),
+        Column("A", "Up", thresholds=UP_THRESHOLDS, mappings=YES_IS_GREEN),
+        Column("B", "Last successful poll", "s", 0, (Threshold(TEXT), *POLL_AGE_THRESHOLDS)),
+        Column("C", "Ingestion gap", "s", 0, (Threshold(TEXT), *GAP_THRESHOLDS)),
+        Column("D", "Pending runs", "locale", 0),
+        Column("E", "Audit drift", "locale", 0, (Threshold(TEXT), Threshold(YELLOW, 1))),
+        Column("F", "Poll duration", "s", 2),
         Column("G", "Visibility requests", "locale", 0),
     )
     return table(
         "Namespaces",
-        "Each Temporal namespace that is watched.",
-        *map(column, exprs),
+        "The monitored Temporal namespaces.",
+        *map(table_query, exprs),
         columns=columns,
         size=(24, 6),
-        sorted_by=("B", True),
+        sort_by=("B", True),
     )
+
+
+def _min_by_namespace(family: Family) -> str:
+    return f"min by ({NAMESPACE}) ({select(family)})"
 
 
 def _lag() -> Panel:
     return timeseries(
-        "Behind",
-        "Time since the last complete poll, since the newest close that was read, and since what was audited.",
-        Query(f"time() - {peak(names.EXPORTER_LAST_SUCCESS, NS)}", f"{LEGEND} polled"),
-        Query(f"time() - {peak(names.EXPORTER_WATERMARK, NS)}", f"{LEGEND} newest close"),
-        Query(f"time() - {peak(names.EXPORTER_AUDITED_UNTIL, NS)}", f"{LEGEND} audited"),
+        "Lag",
+        "Time since the last successful poll, since the newest close time read, and since the newest one audited.",
+        Query(f"time() - {max_by(names.EXPORTER_LAST_SUCCESS, NAMESPACE)}", f"{LEGEND} last poll"),
+        Query(f"time() - {max_by(names.EXPORTER_WATERMARK, NAMESPACE)}", f"{LEGEND} watermark"),
+        Query(f"time() - {max_by(names.EXPORTER_AUDITED_UNTIL, NAMESPACE)}", f"{LEGEND} audit"),
         unit="s",
         size=(8, 7),
     )
 
 
-def _uncovered() -> Panel:
+def _gap() -> Panel:
     return timeseries(
-        "Uncovered over time",
-        "Span of close times that was passed over and is still to be read.",
-        Query(f"min by ({NS}) ({of(names.EXPORTER_GAP)})", LEGEND),
+        "Ingestion gap over time",
+        "Range of close times not read yet; above 0 while the exporter catches up.",
+        Query(_min_by_namespace(names.EXPORTER_GAP), LEGEND),
         unit="s",
         size=(8, 7),
     )
@@ -180,9 +196,9 @@ def _uncovered() -> Panel:
 
 def _pending() -> Panel:
     return timeseries(
-        "Waiting for close events",
-        "Runs that are read and not yet counted.",
-        Query(f"min by ({NS}) ({of(names.EXPORTER_PENDING_RUNS)})", LEGEND),
+        "Pending runs",
+        "Closed runs that are not counted yet because their close events have not been fetched.",
+        Query(_min_by_namespace(names.EXPORTER_PENDING_RUNS), LEGEND),
         unit="short",
         size=(8, 7),
     )
@@ -190,20 +206,20 @@ def _pending() -> Panel:
 
 def _drift() -> Panel:
     return timeseries(
-        "Audit",
-        "Closed runs that Temporal counted beyond ours in the last half hour audited. They are read again.",
-        Query(peak(names.EXPORTER_AUDIT_DRIFT, NS), LEGEND),
+        "Audit drift over time",
+        "Runs counted by Temporal minus ours in the last audited half hour, which is read again unless they agree.",
+        Query(max_by(names.EXPORTER_AUDIT_DRIFT, NAMESPACE), LEGEND),
         unit="short",
-        low=None,
+        minimum=None,
         size=(12, 7),
     )
 
 
-def _lost() -> Panel:
-    queries = (Query(increase(family, NS), f"{LEGEND} {word}") for family, word in LOST)
+def _anomalies() -> Panel:
+    queries = (Query(increase(family, NAMESPACE), f"{LEGEND} {kind}") for family, kind in ANOMALIES)
     return timeseries(
-        "Odd runs",
-        "Runs that came late, vanished, or were found only by a second look: rare, and counted rightly all the same.",
+        "Anomalies",
+        "Late, vanished or repaired runs, missing close events, skipped rows.",
         *queries,
         unit="short",
         bars=True,
@@ -211,117 +227,58 @@ def _lost() -> Panel:
     )
 
 
-def _requests() -> Panel:
-    queries = (
-        Query(rate(names.EXPORTER_VISIBILITY_REQUESTS, names.API), by_legend(names.API)),
-        Query(rate(names.EXPORTER_HISTORY_REQUESTS), "close events"),
-        Query(rate(names.EXPORTER_TASK_QUEUE_REQUESTS, names.API), by_legend(names.API)),
-        Query(rate(names.EXPORTER_DESCRIBE_REQUESTS, names.API), by_legend(names.API)),
-    )
-    return timeseries(
-        "Requests",
-        "Requests to Temporal by API, a second. Visibility allows ten a second and namespace, shared with the Web UI.",
-        *queries,
-        unit="reqps",
-        stacked=True,
-        size=(8, 7),
-    )
-
-
-def _failed() -> Panel:
-    families = (names.EXPORTER_VISIBILITY_REQUESTS, names.EXPORTER_HISTORY_REQUESTS, names.EXPORTER_TASK_QUEUE_REQUESTS)
-    queries = (
-        Query(rate(family, names.CODE), f"{word} {by_legend(names.CODE)}")
-        for family, word in zip(families, ("visibility", "close events", "task queues"), strict=True)
-    )
-    return timeseries(
-        "Answers",
-        "Answers of Temporal by gRPC code; RESOURCE_EXHAUSTED says that we or others ask too much.",
-        *queries,
-        unit="reqps",
-        size=(8, 7),
-    )
-
-
-def _budget() -> Panel:
-    return timeseries(
-        "Budgets",
-        "Requests a second that each budget allows.",
-        Query(peak(names.EXPORTER_RATE_LIMIT, names.LIMITER), by_legend(names.LIMITER)),
-        unit="reqps",
-        size=(8, 7),
-    )
-
-
-def _waits() -> Panel:
-    return timeseries(
-        "Waiting for the budget",
-        "Share of the time that requests waited for their turn. Near 1 a budget is what holds the exporter up.",
-        Query(rate(names.EXPORTER_RATE_LIMIT_WAIT, NS, names.LIMITER), by_legend(NS, names.LIMITER)),
-        unit="percentunit",
-    )
-
-
-def _polls() -> Panel:
-    return timeseries(
-        "Polls take", "How long the last poll took.", Query(peak(names.EXPORTER_POLL_DURATION, NS), LEGEND), unit="s"
-    )
-
-
-def _sources() -> Panel:
+def _source_state() -> Panel:
     return state_timeline(
-        "Sources",
-        "Whether each source beside the mirror was last read whole.",
-        Query(peak(names.EXPORTER_SOURCE_UP, NS, names.SOURCE), by_legend(NS, names.SOURCE)),
-        words=YES_NO,
+        "Data sources up",
+        "Whether the last read of each data source succeeded.",
+        Query(max_by(names.EXPORTER_SOURCE_UP, NAMESPACE, names.SOURCE), label_legend(NAMESPACE, names.SOURCE)),
+        mappings=YES_IS_GREEN,
         size=(12, 8),
     )
 
 
 def _source_age() -> Panel:
+    by = NAMESPACE, names.SOURCE
     return timeseries(
-        "Sources were read",
-        "How long ago each source was read whole, and how long its last reading took.",
-        Query(
-            f"time() - {peak(names.EXPORTER_SOURCE_LAST_SUCCESS, NS, names.SOURCE)}",
-            f"{by_legend(NS, names.SOURCE)} ago",
-        ),
-        Query(peak(names.EXPORTER_SOURCE_DURATION, NS, names.SOURCE), f"{by_legend(NS, names.SOURCE)} took"),
+        "Data source age and read duration",
+        "Time since the last successful read of each data source, and duration of the last read.",
+        Query(f"time() - {max_by(names.EXPORTER_SOURCE_LAST_SUCCESS, *by)}", f"{label_legend(*by)} age"),
+        Query(max_by(names.EXPORTER_SOURCE_DURATION, *by), f"{label_legend(*by)} duration"),
         unit="s",
     )
 
 
-def _config() -> Panel:
+def _reload_age() -> Panel:
     def age(family: Family) -> str:
-        return f"time() - max by (job) ({of(family)})"
+        return f"time() - max by (job) ({select(family)})"
 
     return timeseries(
-        "Read anew",
-        "How long ago good specs were last read, and certificates and keys taken into use. A fall is a change.",
+        "Time since config reload",
+        "Time since the last successful reload of SLO specs, and of certificates and keys. A drop is a reload.",
         Query(age(names.EXPORTER_RELOAD_TIMESTAMP), "{{job}} specs"),
         Query(age(names.EXPORTER_CREDENTIALS_TIMESTAMP), "{{job}} credentials"),
         unit="s",
     )
 
 
-def _bounded() -> Panel:
+def _limits() -> Panel:
     queries = (
-        Query(f"max({of(family)})" if family.type == "gauge" else f"sum(increase({of(family)}[{RANGE}]))", word)
-        for family, word in BOUNDED
+        Query(f"max({select(family)})" if family.type == "gauge" else f"sum(increase({select(family)}[{RANGE}]))", kind)
+        for family, kind in LIMITS
     )
     return timeseries(
-        "Past a limit",
-        "What is counted as `other`, or not watched, because there is too much of it.",
+        "Truncated by limits",
+        "Items beyond a cardinality limit: counted as `other`, or not monitored.",
         *queries,
         unit="short",
     )
 
 
-def _scrape() -> Panel:
+def _scrape_duration() -> Panel:
     return timeseries(
-        "Scrapes take",
-        "How long Prometheus took to scrape the exporter.",
-        Query(of_target("scrape_duration_seconds"), "{{job}} {{instance}}"),
+        "Scrape duration",
+        "Duration of Prometheus' scrapes of the exporter.",
+        Query(exporter_target("scrape_duration_seconds"), "{{job}} {{instance}}"),
         unit="s",
         size=(8, 7),
     )
@@ -329,21 +286,20 @@ def _scrape() -> Panel:
 
 def _samples() -> Panel:
     return timeseries(
-        "Series",
-        "Samples in a scrape: what the exporter costs Prometheus.",
-        Query(of_target("scrape_samples_scraped"), "{{job}} {{instance}}"),
+        "Samples per scrape",
+        "Number of series that the exporter exposes.",
+        Query(exporter_target("scrape_samples_scraped"), "{{job}} {{instance}}"),
         unit="short",
         size=(8, 7),
-        steps=(Step(GOOD), Step(HIGH, 10000)),
+        thresholds=(Threshold(GREEN), Threshold(ORANGE, 10000)),
     )
 
 
-def _process() -> Panel:
-    closed = increase(names.WORKFLOWS_CLOSED, NS, window=RANGE)
+def _counted() -> Panel:
     return timeseries(
-        "Runs counted",
-        "Closed runs that were counted within the time range up to each point.",
-        Query(closed, LEGEND),
+        "Closed runs counted",
+        "Closed runs counted in the time range before each point.",
+        Query(increase(names.WORKFLOWS_CLOSED, NAMESPACE, window=RANGE), LEGEND),
         unit="short",
         size=(8, 7),
     )

@@ -1,30 +1,44 @@
-"""All SLOs at once, the most urgent first."""
+"""The dashboard of all SLOs, most urgent first."""
 
 from typing import Final
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
-    A_SECOND,
-    BAD,
-    BUDGET_STEPS,
+    BLUE,
+    BUDGET_THRESHOLDS,
     DATASOURCE,
-    HIGH,
-    Setting,
-    column,
-    field,
-    job_of,
-    namespace_of,
-    now,
-    shown_windows,
-    to_board,
+    GREEN,
+    MATCH_NAMESPACE,
+    ORANGE,
+    PER_SECOND,
+    PURPLE,
+    RED,
+    DashboardConfig,
+    cell_value,
+    dashboard_link,
+    instant,
+    job_variable,
+    namespace_variable,
+    table_query,
+    table_windows,
 )
-from temporal_slo.generate.dashboards.state import KEYS, LEGEND, STEPS, WORDS, blind, chosen, firing, state
+from temporal_slo.generate.dashboards.slo_state import (
+    SLO_LABELS,
+    SLO_LEGEND,
+    STATE_MAPPINGS,
+    STATE_THRESHOLDS,
+    alert_annotation,
+    recorded,
+    slo_state,
+    without_data,
+)
 from temporal_slo.generate.kit import (
-    Board,
     Column,
+    Dashboard,
+    Panel,
     Query,
     Row,
-    Step,
+    Threshold,
     alert_list,
     bar_gauge,
     stat,
@@ -32,147 +46,161 @@ from temporal_slo.generate.kit import (
     table,
     timeseries,
 )
-from temporal_slo.generate.kit.parts import Panel
-from temporal_slo.promql import Matcher
+from temporal_slo.promql import selector
 from temporal_slo.spec.figures import lasting
 
-ABOUT: Final = f"{KEYS}, {names.SERVICE}, {names.OWNER}, {names.OBJECTIVE_LABEL}, {names.SLI_LABEL}"
-PERIOD_SLI: Final = f"1 - {chosen(names.PERIOD_BURN)} * {chosen(names.ERROR_BUDGET)}"
+INFO_LABELS: Final = f"{SLO_LABELS}, {names.SERVICE}, {names.OWNER}, {names.OBJECTIVE_LABEL}, {names.SLI_LABEL}"
+PERIOD_SLI: Final = f"1 - {recorded(names.PERIOD_BURN)} * {recorded(names.ERROR_BUDGET)}"
 
 
-def board(setting: Setting) -> Board:
+def dashboard(config: DashboardConfig) -> Dashboard:
     """Return the dashboard."""
     rows = (
         Row("Now", (*_counts(), _alerts())),
-        Row("All SLOs", (_table(setting),)),
-        Row("Budgets", (_budgets(), _burning(setting))),
+        Row("All SLOs", (_table(config),)),
+        Row("Error budgets", (_budgets(), _burn_rates(config))),
         Row("History", (_states(), _events())),
     )
-    return Board(
+    return Dashboard(
         names.DASHBOARD_OVERVIEW,
         "Temporal SLO / Overview",
-        "Every SLO with its state, budget and burn rates, the most urgent first. Click one for its details.",
+        "Every SLO with its state, error budget and burn rates, most urgent first. Click an SLO for its details.",
         rows,
-        (DATASOURCE, job_of(names.EXPORTER_UP.sample), namespace_of(names.EXPORTER_UP)),
-        (firing(),),
-        since="now-24h",
+        (DATASOURCE, job_variable(names.EXPORTER_UP.sample), namespace_variable(names.EXPORTER_UP)),
+        (alert_annotation(),),
+        time_from="now-24h",
     )
 
 
-def _counted(condition: str) -> str:
-    # A count of nothing is nothing: 0 is right only where there are SLOs.
-    return f"count({condition}) or 0 * count({chosen(names.SLO_INFO)})"
+def _count(condition: str) -> str:
+    # count() of no series is no series; it is 0 only if there are SLOs.
+    return f"count({condition}) or 0 * count({recorded(names.SLO_INFO)})"
 
 
 def _counts() -> tuple[Panel, ...]:
-    wanted = (
-        ("SLOs", "SLOs that rules are recorded for.", f"count({chosen(names.SLO_INFO)})", (Step("blue"),)),
-        ("Burning fast", "SLOs with an alert that pages.", _counted(f"{state()} >= 5"), (Step("green"), Step(BAD, 1))),
+    counts = (
+        ("SLOs", "Number of SLOs.", f"count({recorded(names.SLO_INFO)})", BLUE),
+        ("Fast burn", "SLOs with a firing page.", _count(f"{slo_state()} >= 5"), RED),
         (
-            "Budget overspent",
-            "SLOs whose error budget of the period is spent.",
-            _counted(f"{chosen(names.BUDGET_REMAINING)} < 0"),
-            (Step("green"), Step(HIGH, 1)),
+            "Budget exhausted",
+            "SLOs whose error budget of the period is exhausted.",
+            _count(f"{recorded(names.BUDGET_REMAINING)} < 0"),
+            ORANGE,
         ),
         (
-            "Without data",
-            "SLOs that nothing is known of: the exporter is away, or cannot read Temporal.",
-            _counted(blind()),
-            (Step("green"), Step("purple", 1)),
+            "No data",
+            "SLOs without data: the exporter is down or cannot read Temporal, or no worker reports.",
+            _count(without_data()),
+            PURPLE,
         ),
     )
     return tuple(
-        stat(title, text, now(expr), unit="none", decimals=0, steps=steps, filled=title != "SLOs", size=(4, 6))
-        for title, text, expr, steps in wanted
+        stat(
+            title,
+            description,
+            instant(expr),
+            unit="none",
+            decimals=0,
+            thresholds=(Threshold(color),) if color == BLUE else (Threshold(GREEN), Threshold(color, 1)),
+            background=color != BLUE,
+            size=(4, 6),
+        )
+        for title, description, expr, color in counts
     )
 
 
 def _alerts() -> Panel:
     return alert_list(
         "Alerts",
-        "Alerts of Temporal SLO that fire or are about to, as Grafana knows them.",
-        about="TemporalSlo",
+        "Pending and firing alerts of Temporal SLO, as listed by Grafana.",
+        alert_name="TemporalSlo",
         size=(8, 6),
     )
 
 
-def _table(setting: Setting) -> Panel:
-    windows = shown_windows(setting)
-    ratios = (f"{chosen(f'{names.ERROR_RATIO}{lasting(window)}')} / {chosen(names.ERROR_BUDGET)}" for window in windows)
-    queries = [
-        state(),
-        chosen(names.OBJECTIVE),
+def _table(config: DashboardConfig) -> Panel:
+    windows = table_windows(config)
+    burn_rates = (
+        f"{recorded(f'{names.ERROR_RATIO}{lasting(window)}')} / {recorded(names.ERROR_BUDGET)}" for window in windows
+    )
+    exprs = (
+        slo_state(),
+        recorded(names.OBJECTIVE),
         PERIOD_SLI,
-        chosen(names.BUDGET_REMAINING),
-        f"max by ({ABOUT}) ({_info()})",
-    ]
-    detail = to_board(
+        recorded(names.BUDGET_REMAINING),
+        f"max by ({INFO_LABELS}) ({selector(names.SLO_INFO, MATCH_NAMESPACE)})",
+        *burn_rates,
+    )
+    detail = dashboard_link(
         "Details of ${__value.text}",
         names.DASHBOARD_DETAIL,
-        **{names.NAMESPACE: field("Temporal namespace"), names.SLO: field("SLO")},
+        **{names.NAMESPACE: cell_value("Temporal namespace"), names.SLO: cell_value("SLO")},
     )
-    burn = [
-        Column(letter, f"burn {lasting(window)}", "none", 2, setting.burn_steps(), width=78)
+    burn_rate_columns = [
+        Column(letter, f"Burn {lasting(window)}", "none", 2, config.burn_rate_thresholds(), width=78)
         for letter, window in zip("FGHIJKLMN", windows, strict=False)
     ]
     columns = (
-        Column("A", "State", steps=STEPS, words=WORDS, width=130),
-        Column(names.SLO, "SLO", links=(detail,)),
+        Column("A", "State", thresholds=STATE_THRESHOLDS, mappings=STATE_MAPPINGS, width=140),
+        Column(names.SLO, "SLO", data_links=(detail,)),
         Column("B", "Objective", "percentunit", 3, width=95),
-        Column("C", "SLI of the period", "percentunit", 3, width=130),
-        Column("D", "Budget left", "percentunit", 1, BUDGET_STEPS, width=100),
-        *burn,
-        Column(names.SLI_LABEL, "SLI", width=110),
+        Column("C", "SLI over the period", "percentunit", 3, width=140),
+        Column("D", "Budget remaining", "percentunit", 1, BUDGET_THRESHOLDS, width=130),
+        *burn_rate_columns,
+        Column(names.SLI_LABEL, "SLI type", width=110),
         Column(names.SERVICE, "Service", width=110),
         Column(names.NAMESPACE, "Temporal namespace", width=150),
         Column(names.OWNER, "Owner", width=130),
     )
-    text = (
-        "One line for each SLO, the most urgent first. A burn rate of 1 spends the budget exactly by the end of the "
-        "period. Cells are empty where nothing is known, or nothing happened."
+    return table(
+        "SLOs",
+        "One row per SLO, most urgent first. A burn rate of 1 consumes the error budget exactly over the period. "
+        "Empty cells: no data or no events.",
+        *map(table_query, exprs),
+        columns=columns,
+        size=(24, 11),
+        sort_by=("A", True),
     )
-    every = (column(expr) for expr in (*queries, *ratios))
-    return table("SLOs", text, *every, columns=columns, size=(24, 11), sorted_by=("A", True))
-
-
-def _info() -> str:
-    return f"{names.SLO_INFO}{{{Matcher(names.NAMESPACE, '=~', f'${names.NAMESPACE}')}}}"
 
 
 def _budgets() -> Panel:
     return bar_gauge(
-        "Budget left",
-        "What is left of each error budget in its period. Below 0 the objective is missed.",
-        now(f"sort({chosen(names.BUDGET_REMAINING)})", LEGEND),
+        "Error budget remaining",
+        "Remaining share of each error budget in its period. Below 0 the objective is missed.",
+        instant(f"sort({recorded(names.BUDGET_REMAINING)})", SLO_LEGEND),
         unit="percentunit",
-        steps=BUDGET_STEPS,
-        high=1,
+        thresholds=BUDGET_THRESHOLDS,
+        maximum=1,
         decimals=1,
     )
 
 
-def _burning(setting: Setting) -> Panel:
+def _burn_rates(config: DashboardConfig) -> Panel:
     return timeseries(
-        "Burn rates",
-        "How many times faster than it may each budget burns over the last five minutes. Lines: what tiers alert on.",
-        Query(chosen(names.CURRENT_BURN), LEGEND),
+        "Burn rate",
+        "Burn rate of each error budget over 5 minutes. Lines: alerting thresholds of the tiers.",
+        Query(recorded(names.CURRENT_BURN), SLO_LEGEND),
         unit="none",
-        steps=setting.burn_steps(),
+        thresholds=config.burn_rate_thresholds(),
         decimals=2,
     )
 
 
 def _states() -> Panel:
     return state_timeline(
-        "States",
-        "How the state of each SLO changed. Insufficient data: nothing happened that counts.",
-        Query(f"floor({state()})", LEGEND),
-        words=WORDS,
+        "State history",
+        "State of each SLO over time. Insufficient data: no events were counted.",
+        Query(f"floor({slo_state()})", SLO_LEGEND),
+        mappings=STATE_MAPPINGS,
         size=(14, 8),
     )
 
 
 def _events() -> Panel:
-    expr = chosen(f"{names.EVENTS_RATE}5m")
-    text = "Events that count for each SLO: few of them make burn rates jump."
-    return timeseries("Events", text, Query(expr, LEGEND), unit=A_SECOND, size=(10, 8))
+    return timeseries(
+        "Event rate",
+        "Events per second of each SLO. With few events burn rates fluctuate.",
+        Query(recorded(f"{names.EVENTS_RATE}5m"), SLO_LEGEND),
+        unit=PER_SECOND,
+        size=(10, 8),
+    )

@@ -1,56 +1,67 @@
-"""What schedules do, and leave out."""
+"""Panels of schedules: last actions, and actions not taken."""
 
 from temporal_slo import names
-from temporal_slo.generate.dashboards.common import BAD, GOOD, HIGH, NO_YES, WARN, by_legend, column, of, peak
-from temporal_slo.generate.kit import Column, Query, Step, table, timeseries
-from temporal_slo.generate.kit.parts import Panel
+from temporal_slo.generate.dashboards.common import (
+    GREEN,
+    ORANGE,
+    RATE_INTERVAL,
+    RED,
+    TEXT,
+    YELLOW,
+    YES_IS_RED,
+    label_legend,
+    max_by,
+    select,
+    table_query,
+)
+from temporal_slo.generate.kit import Column, Panel, Query, Threshold, table, timeseries
 
 
 def schedules() -> Panel:
-    """Return when each acted last."""
+    """Return the table of schedules."""
     key = names.SCHEDULE_ID, names.NAMESPACE
     exprs = (
-        peak(names.SCHEDULE_OVERDUE, *key),
-        f"time() - {peak(names.SCHEDULE_LAST_ACTION, *key)}",
-        peak(names.SCHEDULE_PAUSED, *key),
-        peak(names.SCHEDULE_BUFFERED, *key),
+        max_by(names.SCHEDULE_OVERDUE, *key),
+        f"time() - {max_by(names.SCHEDULE_LAST_ACTION, *key)}",
+        max_by(names.SCHEDULE_PAUSED, *key),
+        max_by(names.SCHEDULE_BUFFERED, *key),
     )
     columns = (
         Column(names.SCHEDULE_ID, "Schedule"),
         Column(names.NAMESPACE, "Temporal namespace"),
-        Column("A", "Overdue", "s", 0, (Step("text"), Step(HIGH, 60), Step(BAD, 600))),
-        Column("B", "Last action ago", "s", 0),
-        Column("C", "Paused", steps=(Step(GOOD), Step(WARN, 1)), words=NO_YES),
-        Column("D", "Waiting actions", "locale", 0),
+        Column("A", "Overdue", "s", 0, (Threshold(TEXT), Threshold(ORANGE, 60), Threshold(RED, 600))),
+        Column("B", "Last action", "s", 0),
+        Column("C", "Paused", thresholds=(Threshold(GREEN), Threshold(YELLOW, 1)), mappings=YES_IS_RED),
+        Column("D", "Buffered actions", "locale", 0),
     )
     return table(
         "Schedules",
-        "When each schedule acted last, and whether it should have since.",
-        *map(column, exprs),
+        "Time since the last action of each schedule, and how long the next action is overdue.",
+        *map(table_query, exprs),
         columns=columns,
         size=(12, 8),
-        sorted_by=("A", True),
+        sort_by=("A", True),
     )
 
 
-def skipped() -> Panel:
-    """Return what they left out."""
+def actions_not_taken() -> Panel:
+    """Return the actions that schedules missed, skipped or dropped."""
     kinds = (
         (names.SCHEDULE_MISSED_CATCHUP, "missed"),
         (names.SCHEDULE_OVERLAP_SKIPPED, "skipped"),
         (names.SCHEDULE_BUFFER_DROPPED, "dropped"),
     )
-    # The server's counts: each replica tells the same.
+    # max, not sum: every replica of the exporter exposes the server's counters.
     queries = (
         Query(
-            f"max by ({names.SCHEDULE_ID}) (increase({of(family)}[$__rate_interval]))",
-            f"{by_legend(names.SCHEDULE_ID)} {word}",
+            f"max by ({names.SCHEDULE_ID}) (increase({select(family)}[{RATE_INTERVAL}]))",
+            f"{label_legend(names.SCHEDULE_ID)} {kind}",
         )
-        for family, word in kinds
+        for family, kind in kinds
     )
     return timeseries(
-        "Actions that were not taken",
-        "Missed: due longer ago than the catch-up window. Skipped: the run before went on. Dropped: too many waited.",
+        "Schedule actions not taken",
+        "Missed: older than the catchup window. Skipped: overlap with a running workflow. Dropped: buffer overrun.",
         *queries,
         unit="short",
         bars=True,

@@ -1,172 +1,182 @@
-"""What the SDK of workers says of itself, under the names that it has here."""
+"""Panels of workers' metrics: those of the worker library and those of the SDK."""
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
-    A_SECOND,
-    INTERVAL,
-    OF_JOB,
-    OF_NAMESPACE,
-    OF_QUEUE,
-    Setting,
-    by_legend,
+    MATCH_JOB,
+    MATCH_NAMESPACE,
+    MATCH_TASK_QUEUE,
+    PER_SECOND,
+    RATE_INTERVAL,
+    DashboardConfig,
+    label_legend,
 )
-from temporal_slo.generate.kit import Query, timeseries
-from temporal_slo.generate.kit.parts import Panel
+from temporal_slo.generate.kit import Panel, Query, timeseries
 from temporal_slo.names import Family, sdk
 from temporal_slo.names.sdk import SdkMetric
 from temporal_slo.promql import Matcher, selector
 
 
-def work(family: Family, *by: str, window: str = INTERVAL, matchers: tuple[Matcher, ...] = ()) -> str:
-    """Return the increase of a counter of the worker library: each worker tells its own share."""
-    chosen = selector(family.sample, OF_JOB, OF_NAMESPACE, OF_QUEUE, *matchers)
-    grown = f"increase({chosen}[{window}])"
-    return f"sum by ({', '.join(by)}) ({grown})" if by else f"sum({grown})"
+def worker_increase(family: Family, *by: str, window: str = RATE_INTERVAL, matchers: tuple[Matcher, ...] = ()) -> str:
+    """Return the increase of a counter of the worker library by labels, summed over all workers."""
+    selected = selector(family.sample, MATCH_JOB, MATCH_NAMESPACE, MATCH_TASK_QUEUE, *matchers)
+    per_worker = f"increase({selected}[{window}])"
+    return f"sum by ({', '.join(by)}) ({per_worker})" if by else f"sum({per_worker})"
 
 
-class Sdk:
-    """Queries of the SDK's own metrics, under the names that they have here."""
+class SdkQueries:
+    """Builds queries of SDK metrics, named as the configured profile says.
 
-    def __init__(self, setting: Setting) -> None:
-        self._profile = setting.profile
-        self._namespace = Matcher(setting.profile.namespace, "=~", f"${names.NAMESPACE}")
-        self.unit = setting.profile.unit
+    Attributes:
+        duration_unit: Grafana's unit of the SDK's latency metrics.
+    """
 
-    def of(self, metric: SdkMetric, *matchers: Matcher, suffix: str = "") -> str:
-        """Return the selector of *metric*, as far as the reader has chosen."""
-        queue = (OF_QUEUE,) if names.TASK_QUEUE in metric.labels else ()
-        return selector(f"{self._profile.sample(metric)}{suffix}", OF_JOB, self._namespace, *queue, *matchers)
+    def __init__(self, config: DashboardConfig) -> None:
+        self._profile = config.profile
+        self._namespace = Matcher(config.profile.namespace, "=~", f"${names.NAMESPACE}")
+        self.duration_unit = config.profile.unit
+
+    def select(self, metric: SdkMetric, *matchers: Matcher, suffix: str = "") -> str:
+        """Return the selector of *metric*, filtered by the dashboard's variables."""
+        queue = (MATCH_TASK_QUEUE,) if names.TASK_QUEUE in metric.labels else ()
+        return selector(f"{self._profile.sample(metric)}{suffix}", MATCH_JOB, self._namespace, *queue, *matchers)
 
     def rate(self, metric: SdkMetric, *by: str) -> str:
-        """Return the rate of a counter by labels."""
-        return f"sum by ({', '.join(by)}) (rate({self.of(metric)}[{INTERVAL}]))"
+        """Return the per-second rate of a counter by labels."""
+        return f"sum by ({', '.join(by)}) (rate({self.select(metric)}[{RATE_INTERVAL}]))"
 
-    def within(self, metric: SdkMetric, part: str, *by: str) -> str:
-        """Return the quantile *part* of a histogram by labels."""
-        buckets = f"rate({self.of(metric, suffix='_bucket')}[{INTERVAL}])"
-        return f"histogram_quantile({part}, sum by ({', '.join(('le', *by))}) ({buckets}))"
+    def quantile(self, metric: SdkMetric, quantile: str, *by: str) -> str:
+        """Return a quantile of a histogram by labels."""
+        buckets = f"rate({self.select(metric, suffix='_bucket')}[{RATE_INTERVAL}])"
+        return f"histogram_quantile({quantile}, sum by ({', '.join(('le', *by))}) ({buckets}))"
 
 
-def task_failures(sdks: Sdk) -> Panel:
-    """Return what failed by a bug."""
-    own = work(names.WORKFLOW_TASK_FAILURES, names.WORKFLOW_TYPE, names.FAILURE_TYPE)
-    by_sdk = f"sum by ({sdk.FAILURE_REASON}) (increase({sdks.of(sdk.SDK_TASK_FAILURES)}[{INTERVAL}]))"
+def workflow_task_failures(queries: SdkQueries) -> Panel:
+    """Return the failed workflow tasks by failure type and reason."""
+    library = worker_increase(names.WORKFLOW_TASK_FAILURES, names.WORKFLOW_TYPE, names.FAILURE_TYPE)
+    reasons = f"sum by ({sdk.FAILURE_REASON}) (increase({queries.select(sdk.SDK_TASK_FAILURES)}[{RATE_INTERVAL}]))"
     return timeseries(
-        "Failed workflow tasks over time",
-        "Bugs, non-determinism and deadlocks: the run stands still until the code is mended. By type and reason.",
-        Query(own, by_legend(names.WORKFLOW_TYPE, names.FAILURE_TYPE)),
-        Query(by_sdk, f"SDK: {by_legend(sdk.FAILURE_REASON)}"),
+        "Workflow task failures",
+        "By workflow and failure type, and by SDK reason. Bugs, non-determinism, deadlocks: runs block until fixed.",
+        Query(library, label_legend(names.WORKFLOW_TYPE, names.FAILURE_TYPE)),
+        Query(reasons, f"SDK: {label_legend(sdk.FAILURE_REASON)}"),
         unit="short",
         bars=True,
         size=(12, 7),
     )
 
 
-def task_waits(sdks: Sdk) -> Panel:
-    """Return how long workflow tasks wait."""
-    queries = (
+def workflow_task_schedule_to_start(queries: SdkQueries) -> Panel:
+    """Return the schedule-to-start latency of workflow tasks."""
+    quantiles = (
         Query(
-            sdks.within(sdk.SDK_TASK_SCHEDULE_TO_START, part, names.TASK_QUEUE), f"{by_legend(names.TASK_QUEUE)} {word}"
+            queries.quantile(sdk.SDK_TASK_SCHEDULE_TO_START, quantile, names.TASK_QUEUE),
+            f"{label_legend(names.TASK_QUEUE)} {name}",
         )
-        for part, word in (("0.5", "half"), ("0.95", "95 %"))
+        for quantile, name in (("0.5", "p50"), ("0.95", "p95"))
     )
     return timeseries(
-        "Workflow tasks wait to start",
-        "Within what time half, and 95 %, of workflow tasks were taken by a worker.",
-        *queries,
-        unit=sdks.unit,
+        "Workflow task schedule-to-start latency",
+        "Time from scheduling a workflow task to its start by a worker, p50 and p95.",
+        *quantiles,
+        unit=queries.duration_unit,
         size=(12, 7),
     )
 
 
-def execution(sdks: Sdk) -> Panel:
-    """Return how long workflow tasks take."""
+def workflow_task_execution(queries: SdkQueries) -> Panel:
+    """Return the execution latency of workflow tasks."""
+    expr = queries.quantile(sdk.SDK_TASK_EXECUTION, "0.95", names.WORKFLOW_TYPE)
     return timeseries(
-        "Workflow tasks take",
-        "Within what time 95 % of workflow tasks were done, by type.",
-        Query(sdks.within(sdk.SDK_TASK_EXECUTION, "0.95", names.WORKFLOW_TYPE), by_legend(names.WORKFLOW_TYPE)),
-        unit=sdks.unit,
+        "Workflow task execution latency",
+        "Execution time of workflow tasks by workflow type, p95.",
+        Query(expr, f"{label_legend(names.WORKFLOW_TYPE)} p95"),
+        unit=queries.duration_unit,
         size=(12, 7),
     )
 
 
-def replay(sdks: Sdk) -> Panel:
-    """Return how long replays take."""
+def workflow_replay(queries: SdkQueries) -> Panel:
+    """Return the replay latency of workflows."""
+    expr = queries.quantile(sdk.SDK_TASK_REPLAY, "0.95", names.WORKFLOW_TYPE)
     return timeseries(
-        "Replays take",
-        "Within what time 95 % of replays were done: what a miss of the cache costs.",
-        Query(sdks.within(sdk.SDK_TASK_REPLAY, "0.95", names.WORKFLOW_TYPE), by_legend(names.WORKFLOW_TYPE)),
-        unit=sdks.unit,
+        "Workflow replay latency",
+        "Duration of history replays by workflow type, p95: the cost of a sticky cache miss.",
+        Query(expr, f"{label_legend(names.WORKFLOW_TYPE)} p95"),
+        unit=queries.duration_unit,
         size=(12, 7),
     )
 
 
-def slots(sdks: Sdk) -> Panel:
-    """Return how many slots are free."""
+def task_slots(queries: SdkQueries) -> Panel:
+    """Return the used and available task slots."""
     by = names.TASK_QUEUE, sdk.WORKER_TYPE
-    queries = (
-        Query(f"sum by ({', '.join(by)}) ({sdks.of(metric)})", f"{by_legend(*by)} {word}")
-        for metric, word in ((sdk.SDK_SLOTS_USED, "used"), (sdk.SDK_SLOTS_FREE, "free"))
+    counts = (
+        Query(f"sum by ({', '.join(by)}) ({queries.select(metric)})", f"{label_legend(*by)} {state}")
+        for metric, state in ((sdk.SDK_SLOTS_USED, "used"), (sdk.SDK_SLOTS_FREE, "available"))
     )
     return timeseries(
-        "Slots",
-        "Slots of all workers that are used, and free. With none free, work waits though workers are there.",
-        *queries,
+        "Task slots",
+        "Used and available task slots of all workers. Without available slots, tasks wait although workers poll.",
+        *counts,
         unit="short",
         size=(8, 7),
     )
 
 
-def pollers(sdks: Sdk) -> Panel:
-    """Return how many ask for work."""
+def pollers(queries: SdkQueries) -> Panel:
+    """Return the open poll requests."""
     by = names.TASK_QUEUE, sdk.POLLER_TYPE
     return timeseries(
         "Pollers",
-        "Requests for work that workers have open.",
-        Query(f"sum by ({', '.join(by)}) ({sdks.of(sdk.SDK_POLLERS)})", by_legend(*by)),
+        "Open poll requests of workers by task queue and poller type.",
+        Query(f"sum by ({', '.join(by)}) ({queries.select(sdk.SDK_POLLERS)})", label_legend(*by)),
         unit="short",
         size=(8, 7),
     )
 
 
-def cache(sdks: Sdk) -> Panel:
-    """Return how many runs are kept."""
+def sticky_cache_size(queries: SdkQueries) -> Panel:
+    """Return the number of cached workflow runs."""
+    expr = f"sum by ({names.TASK_QUEUE}) ({queries.select(sdk.SDK_CACHE_SIZE)})"
     return timeseries(
-        "Sticky cache",
-        "Workflow runs that workers keep in memory.",
-        Query(f"sum by ({names.TASK_QUEUE}) ({sdks.of(sdk.SDK_CACHE_SIZE)})", by_legend(names.TASK_QUEUE)),
+        "Sticky cache size",
+        "Workflow runs cached by workers.",
+        Query(expr, label_legend(names.TASK_QUEUE)),
         unit="short",
         size=(8, 7),
     )
 
 
-def misses(sdks: Sdk) -> Panel:
-    """Return how often a run was not in the cache."""
+def sticky_cache_rates(queries: SdkQueries) -> Panel:
+    """Return the sticky cache hits, misses and evictions."""
     kinds = ((sdk.SDK_CACHE_HITS, "hits"), (sdk.SDK_CACHE_MISSES, "misses"), (sdk.SDK_EVICTIONS, "forced evictions"))
-    queries = (
-        Query(sdks.rate(metric, names.TASK_QUEUE), f"{by_legend(names.TASK_QUEUE)} {word}") for metric, word in kinds
+    rates = (
+        Query(queries.rate(metric, names.TASK_QUEUE), f"{label_legend(names.TASK_QUEUE)} {kind}")
+        for metric, kind in kinds
     )
     return timeseries(
-        "Cache hits and misses",
-        "A miss makes the worker replay the run; forced evictions say that the cache is too small.",
-        *queries,
-        unit=A_SECOND,
+        "Sticky cache hits, misses and evictions",
+        "Each miss causes a replay of the run's history. Forced evictions mean that the cache is too small.",
+        *rates,
+        unit=PER_SECOND,
         size=(8, 7),
     )
 
 
-def requests(sdks: Sdk) -> Panel:
-    """Return what workers ask of Temporal."""
+def requests(queries: SdkQueries) -> Panel:
+    """Return the requests of workers to Temporal."""
     kinds = (
-        (sdk.SDK_REQUESTS, "asked"),
-        (sdk.SDK_REQUEST_FAILURES, "failed"),
-        (sdk.SDK_LONG_REQUEST_FAILURES, "polls failed"),
+        (sdk.SDK_REQUESTS, "requests"),
+        (sdk.SDK_REQUEST_FAILURES, "failures"),
+        (sdk.SDK_LONG_REQUEST_FAILURES, "long-poll failures"),
     )
-    queries = (Query(sdks.rate(metric, sdk.OPERATION), f"{by_legend(sdk.OPERATION)} {word}") for metric, word in kinds)
+    rates = (
+        Query(queries.rate(metric, sdk.OPERATION), f"{label_legend(sdk.OPERATION)} {kind}") for metric, kind in kinds
+    )
     return timeseries(
         "Requests to Temporal",
-        "Requests of workers by operation, and those that failed.",
-        *queries,
+        "Requests of workers by operation, and failed requests.",
+        *rates,
         unit="reqps",
         size=(8, 7),
     )

@@ -1,136 +1,136 @@
-"""The Temporal server, as far as who owns an SLO needs to know it."""
+"""The dashboard of the Temporal server: the parts of its health that SLOs depend on."""
 
 from typing import Final
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
-    A_SECOND,
-    BAD,
     DATASOURCE,
-    GOOD,
-    HIGH,
-    INTERVAL,
-    OF_JOB,
-    WARN,
-    Setting,
-    by_legend,
-    job_of,
-    now,
+    GREEN,
+    MATCH_JOB,
+    ORANGE,
+    PER_SECOND,
+    RATE_INTERVAL,
+    RED,
+    YELLOW,
+    DashboardConfig,
+    instant,
+    job_variable,
+    label_legend,
 )
-from temporal_slo.generate.kit import Board, Query, Row, Step, stat, timeseries
-from temporal_slo.generate.kit.parts import Panel
+from temporal_slo.generate.kit import Dashboard, Panel, Query, Row, Threshold, stat, timeseries
 from temporal_slo.names import server
 from temporal_slo.names.server import ServerMetric
 from temporal_slo.promql import Matcher, one_of, selector
 
-FRONTEND: Final = one_of(server.SERVICE_NAME, (server.FRONTEND,))
-ASKED: Final = (FRONTEND, Matcher(server.OPERATION, "!~", server.POLLS))
-SHOWN: Final = one_of(server.OPERATION, (server.CLOSED_IS_SHOWN,))
+MATCH_FRONTEND: Final = one_of(server.SERVICE_NAME, (server.FRONTEND,))
+NOT_POLLS: Final = Matcher(server.OPERATION, "!~", server.POLLS)
+FRONTEND_REQUESTS: Final = (MATCH_FRONTEND, NOT_POLLS)
+MATCH_VISIBILITY_TASK: Final = one_of(server.OPERATION, (server.CLOSED_IS_SHOWN,))
 SERVICE: Final = server.SERVICE_NAME
-FAILURES: Final = (Step(GOOD), Step(WARN, 0.001), Step(BAD, 0.01))
+ERROR_RATE_THRESHOLDS: Final = (Threshold(GREEN), Threshold(YELLOW, 0.001), Threshold(RED, 0.01))
+P50_AND_P99: Final = (("0.5", "p50"), ("0.99", "p99"))
 
 
-def board(_: Setting) -> Board:
+def dashboard(_: DashboardConfig) -> Dashboard:
     """Return the dashboard."""
     rows = (
         Row("Now", _now()),
-        Row("Requests", (_asked(), _errors(), _latency(), _slowest())),
-        Row("Persistence", (_stored(), _storing_failed(), _storing())),
-        Row("Visibility", (_shown(), _visibility(), _visibility_latency())),
-        Row("Tasks and shards", (_tasks(), _task_lag(), _attempts(), _shards(), _matching(), _dispatch())),
+        Row("Requests", (_requests(), _errors(), _latency(), _slowest())),
+        Row("Persistence", (_persistence(), _persistence_errors(), _persistence_latency())),
+        Row("Visibility", (_visibility_lag(), _visibility(), _visibility_latency())),
+        Row("Tasks and shards", (_tasks(), _task_latency(), _attempts(), _shards(), _sync_match(), _dispatch())),
         Row("Hosts", (_memory(), _restarts(), _cache())),
     )
-    return Board(
+    return Dashboard(
         names.DASHBOARD_SERVER,
         "Temporal SLO / Temporal server",
-        "What an SLO needs of the cluster: does it answer, how fast, does its database keep up, how late does it show "
-        "closed runs. From the server's own metrics; all its services are to be scraped.",
+        "Temporal cluster health: request latency and error rate, persistence latency, visibility lag. Uses the "
+        "server's own metrics; all of its services must be scraped.",
         rows,
-        (DATASOURCE, job_of(server.SERVICE_REQUESTS.name)),
-        since="now-3h",
+        (DATASOURCE, job_variable(server.SERVICE_REQUESTS.name)),
+        time_from="now-3h",
     )
 
 
-def _of(metric: ServerMetric, *matchers: Matcher, suffix: str = "") -> str:
-    return selector(f"{metric.name}{suffix}", OF_JOB, *matchers)
+def _select(metric: ServerMetric, *matchers: Matcher, suffix: str = "") -> str:
+    return selector(f"{metric.name}{suffix}", MATCH_JOB, *matchers)
 
 
 def _rate(metric: ServerMetric, *by: str, matchers: tuple[Matcher, ...] = ()) -> str:
-    grown = f"rate({_of(metric, *matchers)}[{INTERVAL}])"
-    return f"sum by ({', '.join(by)}) ({grown})" if by else f"sum({grown})"
+    per_series = f"rate({_select(metric, *matchers)}[{RATE_INTERVAL}])"
+    return f"sum by ({', '.join(by)}) ({per_series})" if by else f"sum({per_series})"
 
 
-def _within(metric: ServerMetric, *by: str, part: str = "0.99", matchers: tuple[Matcher, ...] = ()) -> str:
-    buckets = f"rate({_of(metric, *matchers, suffix='_bucket')}[{INTERVAL}])"
-    return f"histogram_quantile({part}, sum by ({', '.join(('le', *by))}) ({buckets}))"
+def _quantile(metric: ServerMetric, *by: str, quantile: str = "0.99", matchers: tuple[Matcher, ...] = ()) -> str:
+    buckets = f"rate({_select(metric, *matchers, suffix='_bucket')}[{RATE_INTERVAL}])"
+    return f"histogram_quantile({quantile}, sum by ({', '.join(('le', *by))}) ({buckets}))"
 
 
-def _failing() -> str:
-    # The server counts errors from the first on: no series of them is none only where requests have one.
-    asked = _rate(server.SERVICE_REQUESTS, matchers=ASKED)
-    return f"({_rate(server.SERVICE_ERRORS, matchers=ASKED)} or 0 * {asked}) / ({asked} > 0)"
+def _error_rate() -> str:
+    # The server has no series of errors before the first one: 0 only if there are requests.
+    requests = _rate(server.SERVICE_REQUESTS, matchers=FRONTEND_REQUESTS)
+    return f"({_rate(server.SERVICE_ERRORS, matchers=FRONTEND_REQUESTS)} or 0 * {requests}) / ({requests} > 0)"
 
 
 def _now() -> tuple[Panel, ...]:
     return (
         stat(
-            "Requests that fail",
-            "Share of the frontend's requests that failed by the server's own fault, polls left out.",
-            now(_failing()),
+            "Error rate",
+            "Share of frontend requests that failed with a server error, without polls.",
+            instant(_error_rate()),
             unit="percentunit",
             decimals=2,
-            steps=FAILURES,
-            empty="no requests",
+            thresholds=ERROR_RATE_THRESHOLDS,
+            no_value="no requests",
         ),
         stat(
-            "Answers within",
-            "Within what time 99 of 100 requests were answered, polls left out.",
-            now(_within(server.SERVICE_LATENCY, matchers=ASKED)),
+            "Request latency p99",
+            "Latency of frontend requests, without polls.",
+            instant(_quantile(server.SERVICE_LATENCY, matchers=FRONTEND_REQUESTS)),
             unit="s",
             decimals=2,
-            steps=(Step(GOOD), Step(WARN, 1), Step(BAD, 5)),
+            thresholds=(Threshold(GREEN), Threshold(YELLOW, 1), Threshold(RED, 5)),
         ),
         stat(
-            "Database within",
-            "Within what time 99 of 100 requests to the database were done.",
-            now(_within(server.PERSISTENCE_LATENCY)),
+            "Persistence latency p99",
+            "Latency of requests to the database.",
+            instant(_quantile(server.PERSISTENCE_LATENCY)),
             unit="s",
             decimals=2,
-            steps=(Step(GOOD), Step(WARN, 0.5), Step(BAD, 1)),
+            thresholds=(Threshold(GREEN), Threshold(YELLOW, 0.5), Threshold(RED, 1)),
         ),
         stat(
-            "Closed runs show within",
-            "Within what time 99 of 100 closed runs showed in visibility.",
-            now(_within(server.TASK_LATENCY, matchers=(SHOWN,))),
+            "Visibility lag p99",
+            "Time from the close of a run until visibility shows it.",
+            instant(_quantile(server.TASK_LATENCY, matchers=(MATCH_VISIBILITY_TASK,))),
             unit="s",
             decimals=1,
-            steps=(Step(GOOD), Step(WARN, 10), Step(BAD, 60)),
+            thresholds=(Threshold(GREEN), Threshold(YELLOW, 10), Threshold(RED, 60)),
         ),
         stat(
             "Shards",
-            "Shards of the history service that some host owns.",
-            now(f"sum({_of(server.SHARDS)})"),
+            "History shards owned by a host.",
+            instant(f"sum({_select(server.SHARDS)})"),
             unit="none",
             decimals=0,
         ),
         stat(
-            "Versions",
-            "How many services of the server run in each version.",
-            now(f"count by (build_version) ({_of(server.BUILD)})", "{{build_version}}"),
+            "Services by version",
+            "Number of server processes of each version.",
+            instant(f"count by (build_version) ({_select(server.BUILD)})", "{{build_version}}"),
             unit="none",
             decimals=0,
-            named=True,
+            show_name=True,
         ),
     )
 
 
-def _asked() -> Panel:
+def _requests() -> Panel:
+    expr = _rate(server.SERVICE_REQUESTS, server.OPERATION, matchers=FRONTEND_REQUESTS)
     return timeseries(
-        "Requests",
-        "Requests of the frontend by operation, the ten most frequent, polls left out.",
-        Query(
-            f"topk(10, {_rate(server.SERVICE_REQUESTS, server.OPERATION, matchers=ASKED)})", by_legend(server.OPERATION)
-        ),
+        "Request rate",
+        "Frontend requests by operation without polls, the ten most frequent.",
+        Query(f"topk(10, {expr})", label_legend(server.OPERATION)),
         unit="reqps",
     )
 
@@ -139,9 +139,9 @@ def _errors() -> Panel:
     by = SERVICE, server.ERROR_TYPE
     return timeseries(
         "Errors",
-        "Errors of all services by type, those of callers among them; and those that are the service's own fault.",
-        Query(_rate(server.SERVICE_ERRORS_BY_TYPE, *by), by_legend(*by)),
-        Query(f"{_rate(server.SERVICE_ERRORS, SERVICE)}", f"{by_legend(SERVICE)} own fault"),
+        "Errors of all services by type, including those caused by clients; and server errors.",
+        Query(_rate(server.SERVICE_ERRORS_BY_TYPE, *by), label_legend(*by)),
+        Query(_rate(server.SERVICE_ERRORS, SERVICE), f"{label_legend(SERVICE)} server errors"),
         unit="reqps",
     )
 
@@ -149,72 +149,68 @@ def _errors() -> Panel:
 def _latency() -> Panel:
     queries = (
         Query(
-            _within(
-                server.SERVICE_LATENCY, SERVICE, part=part, matchers=(Matcher(server.OPERATION, "!~", server.POLLS),)
-            ),
-            f"{by_legend(SERVICE)} {word}",
+            _quantile(server.SERVICE_LATENCY, SERVICE, quantile=quantile, matchers=(NOT_POLLS,)),
+            f"{label_legend(SERVICE)} {name}",
         )
-        for part, word in (("0.5", "half"), ("0.99", "99 of 100"))
+        for quantile, name in P50_AND_P99
     )
     return timeseries(
-        "Answers",
-        "Within what time each service answers half, and 99 of 100, of its requests, polls left out.",
+        "Request latency",
+        "Latency of requests by service without polls, p50 and p99.",
         *queries,
         unit="s",
     )
 
 
 def _slowest() -> Panel:
+    expr = _quantile(server.SERVICE_LATENCY, server.OPERATION, quantile="0.95", matchers=FRONTEND_REQUESTS)
     return timeseries(
         "Slowest operations",
-        "The ten operations of the frontend that take longest: 95 of 100 are faster.",
-        Query(
-            f"topk(10, {_within(server.SERVICE_LATENCY, server.OPERATION, part='0.95', matchers=ASKED)})",
-            by_legend(server.OPERATION),
-        ),
+        "The ten frontend operations with the highest p95 latency.",
+        Query(f"topk(10, {expr})", f"{label_legend(server.OPERATION)} p95"),
         unit="s",
     )
 
 
-def _stored() -> Panel:
+def _persistence() -> Panel:
     return timeseries(
-        "Database requests",
+        "Persistence request rate",
         "Requests to the database by service.",
-        Query(_rate(server.PERSISTENCE_REQUESTS, SERVICE), by_legend(SERVICE)),
+        Query(_rate(server.PERSISTENCE_REQUESTS, SERVICE), label_legend(SERVICE)),
         unit="reqps",
         size=(8, 7),
     )
 
 
-def _storing_failed() -> Panel:
+def _persistence_errors() -> Panel:
     by = SERVICE, server.ERROR_TYPE
     return timeseries(
-        "Database errors",
-        "Requests to the database that failed, by type. Some are usual: what was not found, a condition not met.",
-        Query(_rate(server.PERSISTENCE_ERRORS, *by), by_legend(*by)),
+        "Persistence errors",
+        "Failed requests to the database by type. Some are normal: not found, condition failed.",
+        Query(_rate(server.PERSISTENCE_ERRORS, *by), label_legend(*by)),
         unit="reqps",
         size=(8, 7),
     )
 
 
-def _storing() -> Panel:
+def _persistence_latency() -> Panel:
     return timeseries(
-        "Database latency",
-        "Within what time 99 of 100 requests to the database are done, by service.",
-        Query(_within(server.PERSISTENCE_LATENCY, SERVICE), by_legend(SERVICE)),
+        "Persistence latency p99 by service",
+        "Latency of requests to the database.",
+        Query(_quantile(server.PERSISTENCE_LATENCY, SERVICE), label_legend(SERVICE)),
         unit="s",
         size=(8, 7),
     )
 
 
-def _shown() -> Panel:
+def _visibility_lag() -> Panel:
     queries = (
-        Query(_within(server.TASK_LATENCY, part=part, matchers=(SHOWN,)), word)
-        for part, word in (("0.5", "half"), ("0.99", "99 of 100"))
+        Query(_quantile(server.TASK_LATENCY, quantile=quantile, matchers=(MATCH_VISIBILITY_TASK,)), name)
+        for quantile, name in P50_AND_P99
     )
     return timeseries(
-        "Closed runs show",
-        "Within what time closed runs show in visibility: SLOs are as late as this.",
+        "Visibility lag",
+        "Time from the close of a run until visibility shows it. SLOs are delayed by this.",
         *queries,
         unit="s",
         size=(8, 7),
@@ -223,9 +219,9 @@ def _shown() -> Panel:
 
 def _visibility() -> Panel:
     return timeseries(
-        "Visibility requests",
+        "Visibility request rate",
         "Requests to the visibility store by operation.",
-        Query(_rate(server.VISIBILITY_REQUESTS, server.OPERATION), by_legend(server.OPERATION)),
+        Query(_rate(server.VISIBILITY_REQUESTS, server.OPERATION), label_legend(server.OPERATION)),
         unit="reqps",
         size=(8, 7),
     )
@@ -233,9 +229,9 @@ def _visibility() -> Panel:
 
 def _visibility_latency() -> Panel:
     return timeseries(
-        "Visibility latency",
-        "Within what time 99 of 100 requests to the visibility store are done.",
-        Query(_within(server.VISIBILITY_LATENCY, server.OPERATION), by_legend(server.OPERATION)),
+        "Visibility latency p99",
+        "Latency of requests to the visibility store by operation.",
+        Query(_quantile(server.VISIBILITY_LATENCY, server.OPERATION), label_legend(server.OPERATION)),
         unit="s",
         size=(8, 7),
     )
@@ -244,20 +240,20 @@ def _visibility_latency() -> Panel:
 def _tasks() -> Panel:
     by = (server.TASK_CATEGORY,)
     return timeseries(
-        "Internal tasks",
-        "Tasks of the history service by category, and those that failed.",
-        Query(_rate(server.TASK_REQUESTS, *by), by_legend(*by)),
-        Query(_rate(server.TASK_ERRORS, *by), f"{by_legend(*by)} failed"),
-        unit=A_SECOND,
+        "History task rate",
+        "Internal tasks of the history service by category, and failed ones.",
+        Query(_rate(server.TASK_REQUESTS, *by), label_legend(*by)),
+        Query(_rate(server.TASK_ERRORS, *by), f"{label_legend(*by)} failed"),
+        unit=PER_SECOND,
         size=(8, 7),
     )
 
 
-def _task_lag() -> Panel:
+def _task_latency() -> Panel:
     return timeseries(
-        "Internal tasks take",
-        "Within what time 99 of 100 internal tasks are done from when they were made, retries and all.",
-        Query(_within(server.TASK_LATENCY, server.TASK_CATEGORY), by_legend(server.TASK_CATEGORY)),
+        "History task latency p99",
+        "Time from the creation of an internal task to its completion, including retries.",
+        Query(_quantile(server.TASK_LATENCY, server.TASK_CATEGORY), label_legend(server.TASK_CATEGORY)),
         unit="s",
         size=(8, 7),
     )
@@ -265,9 +261,9 @@ def _task_lag() -> Panel:
 
 def _attempts() -> Panel:
     return timeseries(
-        "Attempts of internal tasks",
-        "Attempts that 99 of 100 internal tasks need: more than one is a shard or database in trouble.",
-        Query(_within(server.TASK_ATTEMPTS, server.TASK_CATEGORY), by_legend(server.TASK_CATEGORY)),
+        "History task attempts p99",
+        "Attempts per internal task. More than 1: a shard or the database has problems.",
+        Query(_quantile(server.TASK_ATTEMPTS, server.TASK_CATEGORY), label_legend(server.TASK_CATEGORY)),
         unit="short",
         size=(8, 7),
     )
@@ -275,32 +271,31 @@ def _attempts() -> Panel:
 
 def _shards() -> Panel:
     return timeseries(
-        "Shards move",
-        "Shards that hosts took over, a second, and within what time 99 of 100 were taken.",
-        Query(_rate(server.SHARDS_ACQUIRED), "taken over"),
-        Query(_within(server.SHARD_LATENCY), "seconds to take one"),
+        "Shard movement",
+        "Shards acquired by hosts per second, and the acquisition latency in seconds, p99.",
+        Query(_rate(server.SHARDS_ACQUIRED), "acquired per second"),
+        Query(_quantile(server.SHARD_LATENCY), "acquisition latency p99 (s)"),
         unit="short",
         size=(8, 7),
     )
 
 
-def _matching() -> Panel:
-    share = f"{_rate(server.SYNC_MATCHES)} / ({_rate(server.MATCHES)} > 0)"
+def _sync_match() -> Panel:
     return timeseries(
-        "Tasks that found a worker waiting",
-        "Share of the tasks that were handed to a worker at once. If it falls, there are too few workers.",
-        Query(share, "handed over at once"),
+        "Sync match rate",
+        "Share of tasks handed directly to a waiting poller. A falling rate means too few workers.",
+        Query(f"{_rate(server.SYNC_MATCHES)} / ({_rate(server.MATCHES)} > 0)", "sync match rate"),
         unit="percentunit",
-        high=1,
+        maximum=1,
         size=(8, 7),
     )
 
 
 def _dispatch() -> Panel:
     return timeseries(
-        "Tasks wait in queues",
-        "Within what time 95 of 100 tasks were dispatched to a worker.",
-        Query(_within(server.DISPATCH_LATENCY, part="0.95"), "95 of 100"),
+        "Task dispatch latency",
+        "Time that tasks wait in task queues until they are dispatched to a worker, p95.",
+        Query(_quantile(server.DISPATCH_LATENCY, quantile="0.95"), "p95"),
         unit="s",
         size=(8, 7),
     )
@@ -308,35 +303,37 @@ def _dispatch() -> Panel:
 
 def _memory() -> Panel:
     return timeseries(
-        "Memory",
-        "Heap in use by each host.",
-        Query(f"max by (instance) ({_of(server.MEMORY)})", "{{instance}}"),
+        "Heap in use",
+        "Heap memory in use by host.",
+        Query(f"max by (instance) ({_select(server.MEMORY)})", "{{instance}}"),
         unit="bytes",
         size=(8, 7),
     )
 
 
 def _restarts() -> Panel:
-    started = f"sum by ({SERVICE}) (increase({_of(server.RESTARTS)}[{INTERVAL}]))"
-    moved = f"sum by ({SERVICE}) (increase({_of(server.MEMBERSHIP)}[{INTERVAL}]))"
+    starts = f"sum by ({SERVICE}) (increase({_select(server.RESTARTS)}[{RATE_INTERVAL}]))"
+    changes = f"sum by ({SERVICE}) (increase({_select(server.MEMBERSHIP)}[{RATE_INTERVAL}]))"
     return timeseries(
-        "Restarts",
-        "Services that started, and changes of the cluster's membership.",
-        Query(started, f"{by_legend(SERVICE)} started"),
-        Query(moved, f"{by_legend(SERVICE)} membership"),
+        "Restarts and membership changes",
+        "Starts of services, and changes of the cluster membership.",
+        Query(starts, f"{label_legend(SERVICE)} starts"),
+        Query(changes, f"{label_legend(SERVICE)} membership changes"),
         unit="short",
         bars=True,
         size=(8, 7),
-        steps=(Step(GOOD), Step(HIGH, 1)),
+        thresholds=(Threshold(GREEN), Threshold(ORANGE, 1)),
     )
 
 
 def _cache() -> Panel:
-    share = f"{_rate(server.CACHE_MISSES, SERVICE)} / ({_rate(server.CACHE_REQUESTS, SERVICE)} > 0)"
     return timeseries(
-        "Cache misses",
-        "Share of look-ups that a service's caches did not answer.",
-        Query(share, by_legend(SERVICE)),
+        "Cache miss rate",
+        "Share of lookups that missed the caches of a service.",
+        Query(
+            f"{_rate(server.CACHE_MISSES, SERVICE)} / ({_rate(server.CACHE_REQUESTS, SERVICE)} > 0)",
+            label_legend(SERVICE),
+        ),
         unit="percentunit",
         size=(8, 7),
     )

@@ -1,202 +1,220 @@
-"""Workers: do they keep up, do their activities work, is their code at odds with running workflows."""
+"""The dashboard of workers: task queue backlogs, activities, workflow tasks, and worker resources."""
 
 from typing import Final
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards import sdk_panels
 from temporal_slo.generate.dashboards.common import (
-    A_SECOND,
-    BAD,
     DATASOURCE,
-    GOOD,
-    HIGH,
-    INTERVAL,
-    NONE_WANTED,
-    OF_JOB,
-    OF_NAMESPACE,
-    OF_QUEUE,
+    GREEN,
+    MATCH_JOB,
+    MATCH_NAMESPACE,
+    MATCH_TASK_QUEUE,
+    ORANGE,
+    PER_SECOND,
     RANGE,
-    TRUE_IS_BAD,
-    WARN,
-    Setting,
-    by_legend,
-    column,
-    now,
+    RATE_INTERVAL,
+    RED,
+    RED_FROM_1,
+    TEXT,
+    YELLOW,
+    YELLOW_FROM_1,
+    DashboardConfig,
+    instant,
+    job_variable,
+    label_legend,
+    table_query,
 )
-from temporal_slo.generate.dashboards.sdk_panels import Sdk, work
-from temporal_slo.generate.dashboards.state import firing
-from temporal_slo.generate.kit import Board, Column, Query, Row, Step, Variable, stat, table, timeseries
-from temporal_slo.generate.kit.parts import Panel
-from temporal_slo.names import Family, sdk
+from temporal_slo.generate.dashboards.sdk_panels import SdkQueries, worker_increase
+from temporal_slo.generate.dashboards.slo_state import alert_annotation
+from temporal_slo.generate.kit import (
+    Column,
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    Threshold,
+    Variable,
+    stat,
+    table,
+    timeseries,
+)
+from temporal_slo.names import Family, sdk, values
 from temporal_slo.promql import one_of, selector
 
-WAITS: Final = (Step(GOOD), Step(WARN, 1), Step(BAD, 10))
-FEW_FREE: Final = (Step(BAD), Step(GOOD, 1))
-TASKS: Final = one_of(sdk.WORKER_TYPE, ("WorkflowWorker", "ActivityWorker"))
+SCHEDULE_TO_START_THRESHOLDS: Final = (Threshold(GREEN), Threshold(YELLOW, 1), Threshold(RED, 10))
+SLOTS_THRESHOLDS: Final = (Threshold(RED), Threshold(GREEN, 1))
+MATCH_WORKER_TYPE: Final = one_of(sdk.WORKER_TYPE, ("WorkflowWorker", "ActivityWorker"))
+MATCH_FAILED: Final = one_of(names.OUTCOME, (values.FAILED,))
+QUEUE_LABELS: Final = names.TASK_QUEUE, names.TASK_TYPE, names.NAMESPACE
 
 
-def board(setting: Setting) -> Board:
+def dashboard(config: DashboardConfig) -> Dashboard:
     """Return the dashboard."""
-    sdks = Sdk(setting)
+    queries = SdkQueries(config)
     rows = (
-        Row("Now", _now(sdks)),
-        Row("Task queues", (_queues(), _backlog(), _flow())),
-        Row("Activities", (_attempts(), _retries(), _ends(), _waits())),
+        Row("Now", _now(queries)),
+        Row("Task queues", (_task_queues(), _backlog(), _task_rates())),
+        Row("Activities", (_attempts(), _retries(), _outcomes(), _schedule_to_start())),
         Row(
             "Workflow tasks",
             (
-                sdk_panels.task_failures(sdks),
-                sdk_panels.task_waits(sdks),
-                sdk_panels.execution(sdks),
-                sdk_panels.replay(sdks),
+                sdk_panels.workflow_task_failures(queries),
+                sdk_panels.workflow_task_schedule_to_start(queries),
+                sdk_panels.workflow_task_execution(queries),
+                sdk_panels.workflow_replay(queries),
             ),
         ),
         Row(
             "Workers",
             (
-                sdk_panels.slots(sdks),
-                sdk_panels.pollers(sdks),
-                sdk_panels.cache(sdks),
-                sdk_panels.misses(sdks),
-                sdk_panels.requests(sdks),
+                sdk_panels.task_slots(queries),
+                sdk_panels.pollers(queries),
+                sdk_panels.sticky_cache_size(queries),
+                sdk_panels.sticky_cache_rates(queries),
+                sdk_panels.requests(queries),
                 _versions(),
             ),
         ),
     )
-    return Board(
+    return Dashboard(
         names.DASHBOARD_WORKERS,
         "Temporal SLO / Workers",
-        "What workers and their SDK say: activities and their attempts, waiting times, slots, pollers, cache; and the "
-        "backlog of task queues as the server sees it.",
+        "Worker library and SDK metrics: activity attempts, schedule-to-start latency, task slots, pollers, sticky "
+        "cache; and task queue backlogs from the server.",
         rows,
-        (DATASOURCE, _job(setting), _namespaces(), _task_queues()),
-        (firing(),),
-        since="now-3h",
+        (
+            DATASOURCE,
+            job_variable(config.profile.sample(sdk.SDK_POLLERS)),
+            _namespace_variable(),
+            _task_queue_variable(),
+        ),
+        (alert_annotation(),),
+        time_from="now-3h",
     )
 
 
-def _job(setting: Setting) -> Variable:
-    return Variable("job", "job", f"label_values({setting.profile.sample(sdk.SDK_POLLERS)}, job)")
-
-
-def _namespaces() -> Variable:
+def _namespace_variable() -> Variable:
     query = f"label_values({names.EXPORTER_UP.sample}, {names.NAMESPACE})"
     return Variable(names.NAMESPACE, "Temporal namespace", query)
 
 
-def _task_queues() -> Variable:
-    query = f"label_values({selector(names.TASK_QUEUE_POLLERS.sample, OF_NAMESPACE)}, {names.TASK_QUEUE})"
+def _task_queue_variable() -> Variable:
+    query = f"label_values({selector(names.TASK_QUEUE_POLLERS.sample, MATCH_NAMESPACE)}, {names.TASK_QUEUE})"
     return Variable(names.TASK_QUEUE, "Task queue", query)
 
 
-def _queue(family: Family, *by: str) -> str:
-    # Of the exporter, whose job is another than the workers'.
-    return f"max by ({', '.join(by)}) ({selector(family.sample, OF_NAMESPACE, OF_QUEUE)})"
+def _max_by_queue(family: Family) -> str:
+    # A metric of the exporter: it has another job than the workers, which `$job` selects.
+    return f"max by ({', '.join(QUEUE_LABELS)}) ({selector(family.sample, MATCH_NAMESPACE, MATCH_TASK_QUEUE)})"
 
 
-def _now(sdks: Sdk) -> tuple[Panel, ...]:
-    attempts = work(names.ACTIVITY_ATTEMPTS, window=RANGE)
-    failed = work(names.ACTIVITY_ATTEMPTS, window=RANGE, matchers=(one_of(names.OUTCOME, ("failed",)),))
-    tasks = f"{work(names.WORKFLOW_TASK_FAILURES, window=RANGE)} or 0 * sum({_info()})"
-    oldest = f"max({selector(names.TASK_QUEUE_BACKLOG_AGE.sample, OF_NAMESPACE, OF_QUEUE)})"
-    errors = selector(names.WORKER_ERRORS.sample, OF_JOB, OF_NAMESPACE)
-    slots = f"min({sdks.of(sdk.SDK_SLOTS_FREE, TASKS)})"
+def _worker_info() -> str:
+    return selector(names.WORKER_INFO.sample, MATCH_JOB, MATCH_NAMESPACE, MATCH_TASK_QUEUE)
+
+
+def _now(queries: SdkQueries) -> tuple[Panel, ...]:
+    attempts = worker_increase(names.ACTIVITY_ATTEMPTS, window=RANGE)
+    failed = worker_increase(names.ACTIVITY_ATTEMPTS, window=RANGE, matchers=(MATCH_FAILED,))
+    task_failures = f"{worker_increase(names.WORKFLOW_TASK_FAILURES, window=RANGE)} or 0 * sum({_worker_info()})"
+    oldest = f"max({selector(names.TASK_QUEUE_BACKLOG_AGE.sample, MATCH_NAMESPACE, MATCH_TASK_QUEUE)})"
+    errors = selector(names.WORKER_ERRORS.sample, MATCH_JOB, MATCH_NAMESPACE)
+    slots = f"min({queries.select(sdk.SDK_SLOTS_FREE, MATCH_WORKER_TYPE)})"
     return (
-        stat("Workers", "Workers that use the worker library.", now(f"count({_info()})"), unit="none", decimals=0),
         stat(
-            "Failed attempts",
-            "Share of the activity attempts in the time range that failed; retries may have mended it.",
-            now(f"({failed} or 0 * {attempts}) / ({attempts} > 0)"),
-            unit="percentunit",
-            decimals=1,
-            steps=(Step(GOOD), Step(WARN, 0.05), Step(BAD, 0.25)),
-            empty="no attempts",
-        ),
-        stat(
-            "Failed workflow tasks",
-            "Workflow tasks that failed in the time range, by a bug, non-determinism or a deadlock.",
-            now(tasks),
-            unit="locale",
-            decimals=0,
-            steps=TRUE_IS_BAD,
-        ),
-        stat(
-            "Oldest waiting task",
-            "How long the oldest task of any queue has waited for a worker.",
-            now(oldest),
-            unit="s",
-            decimals=0,
-            steps=(Step(GOOD), Step(WARN, 10), Step(BAD, 60)),
-        ),
-        stat(
-            "Fewest free slots",
-            "Free slots of the busiest worker: with none left, work waits.",
-            now(slots),
+            "Workers",
+            "Workers that use the worker library.",
+            instant(f"count({_worker_info()})"),
             unit="none",
             decimals=0,
-            steps=FEW_FREE,
         ),
         stat(
-            "Errors of the library",
-            "Errors of the worker library itself in the time range; they never reach a workflow.",
-            now(f"sum(increase({errors}[{RANGE}])) or 0 * sum({_info()})"),
+            "Attempt failure rate",
+            "Share of activity attempts that failed in the time range; a retry may have succeeded.",
+            instant(f"({failed} or 0 * {attempts}) / ({attempts} > 0)"),
+            unit="percentunit",
+            decimals=1,
+            thresholds=(Threshold(GREEN), Threshold(YELLOW, 0.05), Threshold(RED, 0.25)),
+            no_value="no attempts",
+        ),
+        stat(
+            "Workflow task failures",
+            "Workflow tasks that failed in the time range: bugs, non-determinism, deadlocks.",
+            instant(task_failures),
             unit="locale",
             decimals=0,
-            steps=NONE_WANTED,
+            thresholds=RED_FROM_1,
+        ),
+        stat(
+            "Oldest backlog task",
+            "Age of the oldest task in the backlog of any task queue.",
+            instant(oldest),
+            unit="s",
+            decimals=0,
+            thresholds=(Threshold(GREEN), Threshold(YELLOW, 10), Threshold(RED, 60)),
+        ),
+        stat(
+            "Fewest available slots",
+            "Available task slots of the busiest worker; at 0 tasks wait.",
+            instant(slots),
+            unit="none",
+            decimals=0,
+            thresholds=SLOTS_THRESHOLDS,
+        ),
+        stat(
+            "Worker library errors",
+            "Internal errors of the worker library in the time range; they never affect workflows.",
+            instant(f"sum(increase({errors}[{RANGE}])) or 0 * sum({_worker_info()})"),
+            unit="locale",
+            decimals=0,
+            thresholds=YELLOW_FROM_1,
         ),
     )
 
 
-def _info() -> str:
-    return selector(names.WORKER_INFO.sample, OF_JOB, OF_NAMESPACE, OF_QUEUE)
-
-
-def _queues() -> Panel:
-    key = names.TASK_QUEUE, names.TASK_TYPE, names.NAMESPACE
+def _task_queues() -> Panel:
     exprs = (
-        _queue(names.TASK_QUEUE_BACKLOG, *key),
-        _queue(names.TASK_QUEUE_BACKLOG_AGE, *key),
-        _queue(names.TASK_QUEUE_POLLERS, *key),
-        f"time() - {_queue(names.TASK_QUEUE_LAST_POLL, *key)}",
+        _max_by_queue(names.TASK_QUEUE_BACKLOG),
+        _max_by_queue(names.TASK_QUEUE_BACKLOG_AGE),
+        _max_by_queue(names.TASK_QUEUE_POLLERS),
+        f"time() - {_max_by_queue(names.TASK_QUEUE_LAST_POLL)}",
     )
     columns = (
         Column(names.TASK_QUEUE, "Task queue"),
-        Column(names.TASK_TYPE, "Kind"),
+        Column(names.TASK_TYPE, "Task type"),
         Column(names.NAMESPACE, "Temporal namespace"),
-        Column("A", "Backlog", "locale", 0, (Step("text"), Step(WARN, 1), Step(BAD, 100))),
-        Column("B", "Oldest waits for", "s", 0, (Step("text"), Step(WARN, 10), Step(BAD, 60))),
-        Column("C", "Workers asking", "locale", 0, (Step(BAD), Step("text", 1))),
-        Column("D", "Asked last ago", "s", 0, (Step("text"), Step(HIGH, 120))),
+        Column("A", "Backlog", "locale", 0, (Threshold(TEXT), Threshold(YELLOW, 1), Threshold(RED, 100))),
+        Column("B", "Backlog age", "s", 0, (Threshold(TEXT), Threshold(YELLOW, 10), Threshold(RED, 60))),
+        Column("C", "Pollers", "locale", 0, (Threshold(RED), Threshold(TEXT, 1))),
+        Column("D", "Last poll", "s", 0, (Threshold(TEXT), Threshold(ORANGE, 120))),
     )
     return table(
         "Task queues",
-        "What waits in each queue as the server estimates it, and who asked for it in five minutes.",
-        *map(column, exprs),
+        "Estimated backlog of each task queue, pollers of the last 5 minutes, and time since the last poll.",
+        *map(table_query, exprs),
         columns=columns,
         size=(24, 8),
-        sorted_by=("B", True),
+        sort_by=("B", True),
     )
 
 
 def _backlog() -> Panel:
-    by = names.TASK_QUEUE, names.TASK_TYPE, names.NAMESPACE
     return timeseries(
-        "Backlog",
-        "Tasks that wait in each queue.",
-        Query(_queue(names.TASK_QUEUE_BACKLOG, *by), by_legend(*by)),
+        "Task queue backlog",
+        "Tasks in the backlog of each task queue.",
+        Query(_max_by_queue(names.TASK_QUEUE_BACKLOG), label_legend(*QUEUE_LABELS)),
         unit="short",
         size=(12, 8),
     )
 
 
-def _flow() -> Panel:
-    by = names.TASK_QUEUE, names.TASK_TYPE, names.NAMESPACE
+def _task_rates() -> Panel:
     return timeseries(
-        "Added and taken",
-        "Tasks a second that came to each queue, and that workers took: where more come, the backlog grows.",
-        Query(_queue(names.TASK_QUEUE_ADDED, *by), f"{by_legend(*by)} added"),
-        Query(_queue(names.TASK_QUEUE_DISPATCHED, *by), f"{by_legend(*by)} taken"),
-        unit=A_SECOND,
+        "Task add and dispatch rate",
+        "Tasks added to each task queue and dispatched to workers. The backlog grows if more are added.",
+        Query(_max_by_queue(names.TASK_QUEUE_ADDED), f"{label_legend(*QUEUE_LABELS)} added"),
+        Query(_max_by_queue(names.TASK_QUEUE_DISPATCHED), f"{label_legend(*QUEUE_LABELS)} dispatched"),
+        unit=PER_SECOND,
         size=(12, 8),
     )
 
@@ -204,60 +222,56 @@ def _flow() -> Panel:
 def _attempts() -> Panel:
     by = names.ACTIVITY_TYPE, names.OUTCOME
     return timeseries(
-        "Attempts",
-        "Attempts of activities by how they ended in the worker.",
-        Query(work(names.ACTIVITY_ATTEMPTS, *by), by_legend(*by)),
+        "Activity attempts by outcome",
+        "Activity attempts by their outcome in the worker.",
+        Query(worker_increase(names.ACTIVITY_ATTEMPTS, *by), label_legend(*by)),
         unit="short",
         size=(12, 7),
     )
 
 
 def _retries() -> Panel:
-    attempts, ends = (
-        work(names.ACTIVITY_ATTEMPTS, names.ACTIVITY_TYPE),
-        work(names.ACTIVITY_ENDS, names.ACTIVITY_TYPE),
-    )
-    failed = work(
-        names.ACTIVITY_ATTEMPTS, names.ACTIVITY_TYPE, names.FAILURE_TYPE, matchers=(one_of(names.OUTCOME, ("failed",)),)
-    )
+    attempts = worker_increase(names.ACTIVITY_ATTEMPTS, names.ACTIVITY_TYPE)
+    activities = worker_increase(names.ACTIVITY_ENDS, names.ACTIVITY_TYPE)
+    failed = worker_increase(names.ACTIVITY_ATTEMPTS, names.ACTIVITY_TYPE, names.FAILURE_TYPE, matchers=(MATCH_FAILED,))
     return timeseries(
         "Attempts per activity",
-        "How many attempts an activity took; 1 is none retried. Beside it the failed attempts by type of failure.",
-        Query(f"{attempts} / ({ends} > 0)", by_legend(names.ACTIVITY_TYPE)),
-        Query(failed, f"failed {by_legend(names.ACTIVITY_TYPE, names.FAILURE_TYPE)}"),
+        "Mean number of attempts per activity, 1 without retries; and failed attempts by failure type.",
+        Query(f"{attempts} / ({activities} > 0)", label_legend(names.ACTIVITY_TYPE)),
+        Query(failed, f"failed {label_legend(names.ACTIVITY_TYPE, names.FAILURE_TYPE)}"),
         unit="short",
         decimals=1,
         size=(12, 7),
     )
 
 
-def _ends() -> Panel:
+def _outcomes() -> Panel:
     by = names.ACTIVITY_TYPE, names.OUTCOME
     return timeseries(
-        "Activities that ended",
-        "Activities by how they ended for good, after all retries, as their workflow saw it.",
-        Query(work(names.ACTIVITY_ENDS, *by), by_legend(*by)),
+        "Activities by final outcome",
+        "Activities by their outcome after all retries, as seen by the workflow.",
+        Query(worker_increase(names.ACTIVITY_ENDS, *by), label_legend(*by)),
         unit="short",
         size=(12, 7),
     )
 
 
-def _waits() -> Panel:
-    buckets = selector(f"{names.ACTIVITY_SCHEDULE_TO_START.name}_bucket", OF_JOB, OF_NAMESPACE, OF_QUEUE)
+def _schedule_to_start() -> Panel:
+    buckets = selector(f"{names.ACTIVITY_SCHEDULE_TO_START.name}_bucket", MATCH_JOB, MATCH_NAMESPACE, MATCH_TASK_QUEUE)
     queries = (
         Query(
-            f"histogram_quantile({part}, sum by (le, {names.ACTIVITY_TYPE}) (rate({buckets}[{INTERVAL}])))",
-            f"{by_legend(names.ACTIVITY_TYPE)} {word}",
+            f"histogram_quantile({quantile}, sum by (le, {names.ACTIVITY_TYPE}) (rate({buckets}[{RATE_INTERVAL}])))",
+            f"{label_legend(names.ACTIVITY_TYPE)} {name}",
         )
-        for part, word in (("0.5", "half"), ("0.95", "95 %"))
+        for quantile, name in (("0.5", "p50"), ("0.95", "p95"))
     )
     return timeseries(
-        "Activities wait to start",
-        "Within what time half, and 95 %, of first attempts were taken by a worker.",
+        "Activity schedule-to-start latency",
+        "Time from scheduling an activity to the start of its first attempt by a worker, p50 and p95.",
         *queries,
         unit="s",
         size=(12, 7),
-        steps=WAITS,
+        thresholds=SCHEDULE_TO_START_THRESHOLDS,
     )
 
 
@@ -265,8 +279,8 @@ def _versions() -> Panel:
     by = names.TASK_QUEUE, names.VERSION, names.COUNTING
     return timeseries(
         "Workers by version",
-        "Workers by task queue, version of the worker library, and how they count.",
-        Query(f"count by ({', '.join(by)}) ({_info()})", by_legend(*by)),
+        f"Workers by task queue, version of the worker library, and mode of counting (`{names.COUNTING}`).",
+        Query(f"count by ({', '.join(by)}) ({_worker_info()})", label_legend(*by)),
         unit="none",
         decimals=0,
         size=(8, 7),

@@ -1,44 +1,47 @@
-"""What workflows do: how many start, how they end, how long they take, and which do not end at all."""
+"""The dashboard of workflow runs: starts, closes, failures, durations, open and stuck runs, schedules."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from temporal_slo import names
 from temporal_slo.generate.dashboards.common import (
-    A_SECOND,
-    BAD,
+    BLUE,
     DATASOURCE,
-    GOOD,
-    HIGH,
-    NONE_WANTED,
-    OF_NAMESPACE,
-    OF_TYPE,
+    GREEN,
+    MATCH_WORKFLOW_TYPE,
+    ORANGE,
+    PER_SECOND,
+    PURPLE,
     RANGE,
-    TRUE_IS_BAD,
-    WARN,
-    Setting,
-    by_legend,
-    column,
-    field,
+    RED,
+    RED_FROM_1,
+    TEXT,
+    YELLOW,
+    YELLOW_FROM_1,
+    DashboardConfig,
+    cell_value,
+    dashboard_link,
     increase,
-    job_of,
-    namespace_of,
-    now,
-    of,
-    peak,
+    instant,
+    job_variable,
+    label_legend,
+    max_by,
+    namespace_variable,
     rate,
-    to_board,
-    total,
+    select,
+    sum_by,
+    table_query,
 )
-from temporal_slo.generate.dashboards.schedules import schedules, skipped
-from temporal_slo.generate.dashboards.state import firing
+from temporal_slo.generate.dashboards.schedules import actions_not_taken, schedules
+from temporal_slo.generate.dashboards.slo_state import alert_annotation
 from temporal_slo.generate.kit import (
-    Board,
     Column,
+    Dashboard,
     Link,
+    Panel,
     Query,
     Row,
-    Step,
+    Threshold,
     Variable,
     bar_gauge,
     heatmap,
@@ -46,154 +49,163 @@ from temporal_slo.generate.kit import (
     table,
     timeseries,
 )
-from temporal_slo.generate.kit.parts import Json, Panel, by_name
-from temporal_slo.names import Family
-from temporal_slo.promql import Matcher, one_of, selector
+from temporal_slo.generate.kit.model import Json, override_by_name
+from temporal_slo.names import values
+from temporal_slo.promql import Matcher, one_of
 
-TYPED: Final = (OF_TYPE,)
-BAD_ENDS: Final = one_of(names.STATUS, ("failed", "timed_out"))
-COLORS: Final = {
-    "completed": GOOD,
-    "failed": BAD,
-    "timed_out": HIGH,
-    "canceled": "blue",
-    "terminated": "purple",
-    "retried": WARN,
+TYPED: Final = (MATCH_WORKFLOW_TYPE,)
+MATCH_FAILED: Final = one_of(names.STATUS, (values.FAILED, values.TIMED_OUT))
+MATCH_COMPLETED: Final = one_of(names.STATUS, (values.COMPLETED,))
+STATUS_COLORS: Final = {
+    values.COMPLETED: GREEN,
+    values.FAILED: RED,
+    values.TIMED_OUT: ORANGE,
+    values.CANCELED: BLUE,
+    values.TERMINATED: PURPLE,
+    values.RETRIED: YELLOW,
 }
-OUTCOMES: Final = {"good": GOOD, "bad": BAD, "excluded": "blue", "unknown": WARN, "none": "purple"}
-QUANTILES: Final = ((0.5, "half"), (0.9, "9 of 10"), (0.99, "99 of 100"))
+OUTCOME_COLORS: Final = {
+    values.GOOD: GREEN,
+    values.BAD: RED,
+    values.EXCLUDED: BLUE,
+    values.UNKNOWN: YELLOW,
+    values.NONE: PURPLE,
+}
+QUANTILES: Final = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
 
 
-def board(setting: Setting) -> Board:
+def dashboard(config: DashboardConfig) -> Dashboard:
     """Return the dashboard."""
-    types = selector(names.WORKFLOWS_STARTED.sample, Matcher("job", "=~", "$job"), OF_NAMESPACE)
+    types = select(names.WORKFLOWS_STARTED)
     rows = (
         Row("Now", _now()),
-        Row("Started and closed", (_started(), _closed(), _outcomes(), _failures())),
-        Row("Durations", (_durations(), _quantiles())),
-        Row("Open", (_running(), _oldest(), _overdue(), _stuck())),
-        Row("By type", (_types(setting), _reasons())),
-        Row("Schedules", (schedules(), skipped())),
+        Row("Started and closed runs", (_started(), _closed(), _outcomes(), _failures())),
+        Row("Durations", (_duration_heatmap(), _duration_quantiles())),
+        Row("Open runs", (_open(), _oldest(), _overdue(), _stuck())),
+        Row("By workflow type", (_types(config), _failure_types())),
+        Row("Schedules", (schedules(), actions_not_taken())),
     )
-    return Board(
+    return Dashboard(
         names.DASHBOARD_WORKFLOWS,
         "Temporal SLO / Workflows",
-        "What Temporal itself says of workflow runs: starts, ends and why, durations, and what is stuck.",
+        "Workflow runs from Temporal visibility: starts, closes, failures by type, durations, open, overdue and stuck "
+        "runs, schedules.",
         rows,
         (
             DATASOURCE,
-            job_of(names.EXPORTER_UP.sample),
-            namespace_of(names.EXPORTER_UP),
+            job_variable(names.EXPORTER_UP.sample),
+            namespace_variable(names.EXPORTER_UP),
             Variable(names.WORKFLOW_TYPE, "Workflow type", f"label_values({types}, {names.WORKFLOW_TYPE})"),
         ),
-        (firing(),),
+        (alert_annotation(),),
     )
 
 
 def _now() -> tuple[Panel, ...]:
-    failed = increase(names.WORKFLOWS_CLOSED, matchers=(*TYPED, BAD_ENDS), window=RANGE)
+    failed = increase(names.WORKFLOWS_CLOSED, matchers=(*TYPED, MATCH_FAILED), window=RANGE)
     return (
         stat(
             "Started",
-            "Runs that started in the time range.",
-            now(increase(names.WORKFLOWS_STARTED, matchers=TYPED, window=RANGE)),
+            "Runs started in the time range.",
+            instant(increase(names.WORKFLOWS_STARTED, matchers=TYPED, window=RANGE)),
             unit="locale",
             decimals=0,
         ),
         stat(
             "Closed",
-            "Runs that closed in the time range, however they ended.",
-            now(increase(names.WORKFLOWS_CLOSED, matchers=TYPED, window=RANGE)),
+            "Runs closed in the time range, whatever their status.",
+            instant(increase(names.WORKFLOWS_CLOSED, matchers=TYPED, window=RANGE)),
             unit="locale",
             decimals=0,
         ),
         stat(
             "Failed or timed out",
-            "Runs that failed for good or timed out in the time range.",
-            now(failed),
+            "Runs that failed without a retry, or timed out, in the time range.",
+            instant(failed),
             unit="locale",
             decimals=0,
-            steps=(Step(GOOD), Step(HIGH, 1)),
+            thresholds=(Threshold(GREEN), Threshold(ORANGE, 1)),
         ),
         stat(
             "Open",
-            "Runs that were open at the last poll.",
-            now(total(names.WORKFLOWS_RUNNING, matchers=TYPED)),
+            "Runs open at the last poll.",
+            instant(sum_by(names.WORKFLOWS_RUNNING, matchers=TYPED)),
             unit="locale",
             decimals=0,
         ),
         stat(
             "Overdue",
-            "Runs that are open for longer than an SLO allows.",
-            now(total(names.WORKFLOWS_OVERDUE, matchers=TYPED)),
+            "Runs open for longer than an SLO allows.",
+            instant(sum_by(names.WORKFLOWS_OVERDUE, matchers=TYPED)),
             unit="locale",
             decimals=0,
-            steps=NONE_WANTED,
-            empty="no such SLO",
+            thresholds=YELLOW_FROM_1,
+            no_value="no such SLO",
         ),
         stat(
             "Stuck",
-            "Runs whose workflow tasks fail over and over.",
-            now(_stuck_now()),
+            "Runs whose workflow tasks fail repeatedly.",
+            instant(_stuck_runs()),
             unit="locale",
             decimals=0,
-            steps=TRUE_IS_BAD,
+            thresholds=RED_FROM_1,
         ),
     )
 
 
-def _stuck_now() -> str:
-    # Its series exist only where a run is stuck: none is 0 only while the source was read whole.
-    known = f"0 * max({of(names.EXPORTER_SOURCE_UP, Matcher(names.SOURCE, '=', 'task_problems'))} == 1)"
-    return f"{total(names.WORKFLOWS_WITH_TASK_PROBLEMS, matchers=TYPED)} or {known}"
+def _stuck_runs() -> str:
+    # There are series of stuck runs only; without any, the number is 0 only if the source was read.
+    zero = f"0 * max({select(names.EXPORTER_SOURCE_UP, Matcher(names.SOURCE, '=', 'task_problems'))} == 1)"
+    return f"{sum_by(names.WORKFLOWS_WITH_TASK_PROBLEMS, matchers=TYPED)} or {zero}"
 
 
 def _started() -> Panel:
-    return _over_time("Started", "Runs that started, a second, by type.", names.WORKFLOWS_STARTED, names.WORKFLOW_TYPE)
-
-
-def _over_time(title: str, text: str, family: Family, *by: str) -> Panel:
     return timeseries(
-        title, text, Query(rate(family, *by, matchers=TYPED), by_legend(*by)), unit=A_SECOND, size=(12, 7)
+        "Start rate",
+        "Runs started per second by workflow type.",
+        Query(rate(names.WORKFLOWS_STARTED, names.WORKFLOW_TYPE, matchers=TYPED), label_legend(names.WORKFLOW_TYPE)),
+        unit=PER_SECOND,
+        size=(12, 7),
     )
 
 
 def _closed() -> Panel:
-    expr = rate(names.WORKFLOWS_CLOSED, names.STATUS, matchers=TYPED)
     return timeseries(
-        "Closed by status",
-        "Runs that closed, a second. Retried: a further attempt followed, so no customer saw it fail.",
-        Query(expr, by_legend(names.STATUS)),
-        unit=A_SECOND,
+        "Close rate by status",
+        "Runs closed per second by status. Retried: failed or timed out, and another attempt followed.",
+        Query(rate(names.WORKFLOWS_CLOSED, names.STATUS, matchers=TYPED), label_legend(names.STATUS)),
+        unit=PER_SECOND,
         stacked=True,
         size=(12, 7),
-        overrides=_colored(COLORS),
+        overrides=_color_overrides(STATUS_COLORS),
     )
 
 
-def _colored(colors: Mapping[str, str]) -> list[Json]:
-    return [by_name(series, {"color": {"mode": "fixed", "fixedColor": color}}) for series, color in colors.items()]
+def _color_overrides(colors: Mapping[str, str]) -> list[Json]:
+    return [
+        override_by_name(series, {"color": {"mode": "fixed", "fixedColor": color}}) for series, color in colors.items()
+    ]
 
 
 def _outcomes() -> Panel:
-    expr = rate(names.WORKFLOWS_CLOSED, names.OUTCOME, matchers=(*TYPED, one_of(names.STATUS, ("completed",))))
+    expr = rate(names.WORKFLOWS_CLOSED, names.OUTCOME, matchers=(*TYPED, MATCH_COMPLETED))
     return timeseries(
-        "Completed by outcome",
-        "What completed runs came to, a second, by their results. None: the specs name no outcome for the type.",
-        Query(expr, by_legend(names.OUTCOME)),
-        unit=A_SECOND,
+        "Completed by business outcome",
+        "Completed runs per second by outcome of their result. None: no outcome is configured for the workflow type.",
+        Query(expr, label_legend(names.OUTCOME)),
+        unit=PER_SECOND,
         stacked=True,
         size=(12, 7),
-        overrides=_colored(OUTCOMES),
+        overrides=_color_overrides(OUTCOME_COLORS),
     )
 
 
 def _failures() -> Panel:
     expr = increase(names.WORKFLOW_FAILURES, names.STATUS, names.FAILURE_TYPE, matchers=TYPED)
     return timeseries(
-        "Failures by reason",
-        "Runs that failed, timed out, or were retried, terminated or reset, by the type of the innermost cause.",
-        Query(expr, by_legend(names.STATUS, names.FAILURE_TYPE)),
+        "Failures by status and type",
+        "Failed, timed-out, retried, terminated and reset runs by type of the root cause.",
+        Query(expr, label_legend(names.STATUS, names.FAILURE_TYPE)),
         unit="short",
         stacked=True,
         bars=True,
@@ -201,41 +213,45 @@ def _failures() -> Panel:
     )
 
 
-def _durations() -> Panel:
+def _duration_heatmap() -> Panel:
     expr = increase(names.WORKFLOW_DURATION, "le", matchers=TYPED, suffix="_bucket")
-    text = "How long the runs that closed took. Edges of the buckets are where the specs have their thresholds."
-    return heatmap("Durations", text, Query(expr, "{{le}}", format="heatmap"), unit="s")
+    return heatmap(
+        "Workflow duration",
+        "Durations of closed runs. The bucket bounds include the latency thresholds of the specs.",
+        Query(expr, "{{le}}", format="heatmap"),
+        unit="s",
+    )
 
 
-def _quantiles() -> Panel:
+def _duration_quantiles() -> Panel:
     buckets = rate(names.WORKFLOW_DURATION, "le", matchers=TYPED, suffix="_bucket")
     queries = (
-        Query(f"histogram_quantile({part:g}, {buckets})", f"{word} within", exemplars=part == QUANTILES[-1][0])
-        for part, word in QUANTILES
+        Query(f"histogram_quantile({quantile:g}, {buckets})", name, exemplars=name == "p99")
+        for quantile, name in QUANTILES
     )
     return timeseries(
-        "Duration within",
-        "Within what time half of the runs closed, 9 of 10, and 99 of 100; no exacter than the buckets are.",
+        "Workflow duration quantiles",
+        "Duration of closed runs: p50, p90 and p99, interpolated within the histogram's buckets.",
         *queries,
         unit="s",
     )
 
 
-def _running() -> Panel:
+def _open() -> Panel:
     return timeseries(
         "Open runs",
-        "Runs that are open, by type.",
-        Query(total(names.WORKFLOWS_RUNNING, names.WORKFLOW_TYPE, matchers=TYPED), by_legend(names.WORKFLOW_TYPE)),
+        "Open runs by workflow type.",
+        Query(sum_by(names.WORKFLOWS_RUNNING, names.WORKFLOW_TYPE, matchers=TYPED), label_legend(names.WORKFLOW_TYPE)),
         unit="short",
     )
 
 
 def _oldest() -> Panel:
-    expr = peak(names.WORKFLOW_OLDEST_RUNNING_AGE, names.WORKFLOW_TYPE, matchers=TYPED)
+    expr = max_by(names.WORKFLOW_OLDEST_RUNNING_AGE, names.WORKFLOW_TYPE, matchers=TYPED)
     return timeseries(
         "Oldest open run",
-        "Age of the run that is open the longest, by type.",
-        Query(expr, by_legend(names.WORKFLOW_TYPE)),
+        "Age of the oldest open run by workflow type.",
+        Query(expr, label_legend(names.WORKFLOW_TYPE)),
         unit="s",
     )
 
@@ -244,80 +260,86 @@ def _overdue() -> Panel:
     by = names.SLO, names.WORKFLOW_TYPE, names.NAMESPACE
     return timeseries(
         "Overdue runs",
-        "Runs that are open for longer than an SLO allows.",
-        Query(peak(names.WORKFLOWS_OVERDUE, *by, matchers=TYPED), by_legend(*by)),
+        "Runs open for longer than an SLO allows.",
+        Query(max_by(names.WORKFLOWS_OVERDUE, *by, matchers=TYPED), label_legend(*by)),
         unit="short",
-        steps=NONE_WANTED,
+        thresholds=YELLOW_FROM_1,
     )
 
 
 def _stuck() -> Panel:
     by = names.WORKFLOW_TYPE, names.CATEGORY, names.CAUSE, names.NAMESPACE
     activity = names.WORKFLOW_TYPE, names.ACTIVITY_TYPE, names.NAMESPACE
-    stuck = peak(names.WORKFLOWS_WITH_TASK_PROBLEMS, *by, matchers=TYPED)
-    retrying = peak(names.ACTIVITIES_RETRYING, *activity, matchers=TYPED)
+    stuck = max_by(names.WORKFLOWS_WITH_TASK_PROBLEMS, *by, matchers=TYPED)
+    retrying = max_by(names.ACTIVITIES_RETRYING, *activity, matchers=TYPED)
     return timeseries(
-        "Stuck runs and activities",
-        "Runs whose workflow tasks fail over and over, by cause, and activities that are retried over and over.",
-        Query(stuck, f"{by_legend(*by)}"),
-        Query(retrying, f"{by_legend(*activity)} retried"),
+        "Stuck runs and retrying activities",
+        "Runs whose workflow tasks fail repeatedly, by cause; and pending activities with many attempts.",
+        Query(stuck, label_legend(*by)),
+        Query(retrying, f"{label_legend(*activity)} retrying"),
         unit="short",
-        steps=NONE_WANTED,
+        thresholds=YELLOW_FROM_1,
     )
 
 
-def _types(setting: Setting) -> Panel:
-    key = names.WORKFLOW_TYPE, names.NAMESPACE
-    here = to_board(
-        "Only ${__value.text}",
-        names.DASHBOARD_WORKFLOWS,
-        **{names.NAMESPACE: field("Temporal namespace"), names.WORKFLOW_TYPE: field("Workflow type")},
-    )
-    where, what = field("Temporal namespace"), field("Workflow type")
-    runs = f"{setting.links.web}/namespaces/{where}/workflows?query=WorkflowType%3D%22{what}%22"
-    links = (here, Link("Executions in the Temporal Web UI", runs, new_tab=True))
-    closed = increase(names.WORKFLOWS_CLOSED, *key, matchers=TYPED, window=RANGE)
-    bad = increase(names.WORKFLOWS_CLOSED, *key, matchers=(*TYPED, BAD_ENDS), window=RANGE)
-    seconds = increase(names.WORKFLOW_DURATION, *key, matchers=TYPED, window=RANGE, suffix="_sum")
-    count = increase(names.WORKFLOW_DURATION, *key, matchers=TYPED, window=RANGE, suffix="_count")
-    exprs = (
-        increase(names.WORKFLOWS_STARTED, *key, matchers=TYPED, window=RANGE),
-        closed,
-        bad,
-        f"{bad} / ({closed} > 0)",
-        f"{seconds} / ({count} > 0)",
-        total(names.WORKFLOWS_RUNNING, *key, matchers=TYPED),
-        peak(names.WORKFLOW_OLDEST_RUNNING_AGE, *key, matchers=TYPED),
-    )
+def _types(config: DashboardConfig) -> Panel:
     columns = (
-        Column(names.WORKFLOW_TYPE, "Workflow type", links=links),
+        Column(names.WORKFLOW_TYPE, "Workflow type", data_links=_type_links(config)),
         Column(names.NAMESPACE, "Temporal namespace"),
         Column("A", "Started", "locale", 0),
         Column("B", "Closed", "locale", 0),
-        Column("C", "Failed or timed out", "locale", 0, (Step("text"), Step(HIGH, 1))),
-        Column("D", "Share of them", "percentunit", 1, (Step("text"), Step(HIGH, 0.01), Step(BAD, 0.1))),
+        Column("C", "Failed or timed out", "locale", 0, (Threshold(TEXT), Threshold(ORANGE, 1))),
+        Column("D", "Failure rate", "percentunit", 1, (Threshold(TEXT), Threshold(ORANGE, 0.01), Threshold(RED, 0.1))),
         Column("E", "Mean duration", "s", 1),
         Column("F", "Open", "locale", 0),
-        Column("G", "Oldest", "s", 0),
+        Column("G", "Oldest open run", "s", 0),
     )
     return table(
         "Workflow types",
-        "What each type did in the time range. Click a type to see it alone, or its executions.",
-        *map(column, exprs),
+        "Runs of each workflow type in the time range. Click a type to filter by it or to list its executions.",
+        *map(table_query, _type_exprs()),
         columns=columns,
         size=(24, 9),
-        sorted_by=("C", True),
+        sort_by=("C", True),
     )
 
 
-def _reasons() -> Panel:
+def _type_exprs() -> tuple[str, ...]:
+    key = names.WORKFLOW_TYPE, names.NAMESPACE
+    closed = increase(names.WORKFLOWS_CLOSED, *key, matchers=TYPED, window=RANGE)
+    failed = increase(names.WORKFLOWS_CLOSED, *key, matchers=(*TYPED, MATCH_FAILED), window=RANGE)
+    duration_sum = increase(names.WORKFLOW_DURATION, *key, matchers=TYPED, window=RANGE, suffix="_sum")
+    duration_count = increase(names.WORKFLOW_DURATION, *key, matchers=TYPED, window=RANGE, suffix="_count")
+    return (
+        increase(names.WORKFLOWS_STARTED, *key, matchers=TYPED, window=RANGE),
+        closed,
+        failed,
+        f"{failed} / ({closed} > 0)",
+        f"{duration_sum} / ({duration_count} > 0)",
+        sum_by(names.WORKFLOWS_RUNNING, *key, matchers=TYPED),
+        max_by(names.WORKFLOW_OLDEST_RUNNING_AGE, *key, matchers=TYPED),
+    )
+
+
+def _type_links(config: DashboardConfig) -> tuple[Link, Link]:
+    namespace, workflow_type = cell_value("Temporal namespace"), cell_value("Workflow type")
+    variables = {names.NAMESPACE: namespace, names.WORKFLOW_TYPE: workflow_type}
+    query = f"WorkflowType%3D%22{workflow_type}%22"
+    executions = f"{config.links.web}/namespaces/{namespace}/workflows?query={query}"
+    return (
+        dashboard_link("Filter by ${__value.text}", names.DASHBOARD_WORKFLOWS, **variables),
+        Link("Executions in the Temporal Web UI", executions, new_tab=True),
+    )
+
+
+def _failure_types() -> Panel:
     expr = increase(names.WORKFLOW_FAILURES, names.FAILURE_TYPE, matchers=TYPED, window=RANGE)
     return bar_gauge(
-        "Reasons",
-        "Failures in the time range by the type of the innermost cause, the ten most frequent.",
-        now(f"topk(10, {expr} > 0)", by_legend(names.FAILURE_TYPE)),
+        "Failures by type",
+        "Failures in the time range by type of the root cause, the ten most frequent.",
+        instant(f"topk(10, {expr} > 0)", label_legend(names.FAILURE_TYPE)),
         unit="locale",
         decimals=0,
         size=(24, 7),
-        steps=(Step(HIGH),),
+        thresholds=(Threshold(ORANGE),),
     )

@@ -1,6 +1,7 @@
-"""Dashboards as data: what stands on them, and how that becomes JSON that Grafana takes as it is."""
+"""Dashboards as typed data, and their rendering to Grafana's classic dashboard JSON."""
 
-from temporal_slo.generate.kit.board import Annotation, Board, Row, Variable, identity
+from temporal_slo.generate.kit.dashboard import Annotation, Dashboard, Row, Variable, panel_id
+from temporal_slo.generate.kit.model import Column, Link, Panel, Query, Threshold, ValueMapping
 from temporal_slo.generate.kit.panels import (
     alert_list,
     bar_gauge,
@@ -8,29 +9,28 @@ from temporal_slo.generate.kit.panels import (
     heatmap,
     stat,
     state_timeline,
-    table,
     text,
     timeseries,
 )
-from temporal_slo.generate.kit.parts import Column, Link, Panel, Query, Step, Words
 from temporal_slo.generate.kit.render import render
+from temporal_slo.generate.kit.table import table
 
 __all__ = [
     "Annotation",
-    "Board",
     "Column",
+    "Dashboard",
     "Link",
     "Panel",
     "Query",
     "Row",
-    "Step",
+    "Threshold",
+    "ValueMapping",
     "Variable",
-    "Words",
     "alert_list",
     "bar_gauge",
     "gauge",
     "heatmap",
-    "identity",
+    "panel_id",
     "render",
     "stat",
     "state_timeline",

@@ -1,29 +1,23 @@
-"""The kinds of panels in use, each with what Grafana's plugin of today wants."""
+"""One constructor per panel type except tables, with the options that current versions of Grafana's plugins need."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from temporal_slo.generate.kit.parts import (
-    Column,
+from temporal_slo.generate.kit.model import (
     Json,
     Link,
     Panel,
     Query,
-    Step,
-    Words,
-    by_name,
-    mappings,
-    none_first,
-    thresholds,
+    Threshold,
+    ValueMapping,
+    with_no_data_color,
 )
 
-NEUTRAL: Final = (Step("blue"),)
-MANY: Final = 6
-"""So many series want a table for a legend."""
+NEUTRAL: Final = (Threshold("blue"),)
 
 
-def _reduced(calc: str, *, every_row: bool = False) -> Json:
-    return {"calcs": [calc], "fields": "", "values": every_row}
+def _reduce_options(reducer: str) -> Json:
+    return {"calcs": [reducer], "fields": "", "values": False}
 
 
 def _legend(calcs: Sequence[str] = (), *, shown: bool = True) -> Json:
@@ -31,9 +25,11 @@ def _legend(calcs: Sequence[str] = (), *, shown: bool = True) -> Json:
     return {"showLegend": shown, "displayMode": mode, "placement": "bottom", "calcs": list(calcs)}
 
 
-def _numbers(unit: str, decimals: int | None, low: float | None = None, high: float | None = None) -> Json:
-    given = {"unit": unit, "decimals": decimals, "min": low, "max": high}
-    return {key: value for key, value in given.items() if value is not None}
+def _standard_options(
+    unit: str, decimals: int | None, minimum: float | None = None, maximum: float | None = None
+) -> Json:
+    options = {"unit": unit, "decimals": decimals, "min": minimum, "max": maximum}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def stat(
@@ -42,47 +38,54 @@ def stat(
     *queries: Query,
     unit: str,
     size: tuple[int, int] = (4, 4),
-    steps: Sequence[Step] = NEUTRAL,
-    words: Sequence[Words] = (),
+    thresholds: Sequence[Threshold] = NEUTRAL,
+    mappings: Sequence[ValueMapping] = (),
     decimals: int | None = None,
-    calc: str = "lastNotNull",
-    filled: bool = False,
-    links: Sequence[Link] = (),
-    empty: str = "no data",
-    named: bool = False,
+    reducer: str = "lastNotNull",
+    background: bool = False,
+    data_links: Sequence[Link] = (),
+    no_value: str = "no data",
+    show_name: bool = False,
 ) -> Panel:
-    """Return a panel of one number for each series.
+    """Return a stat panel: one number per series.
 
     Args:
-        title: Of the panel.
-        description: What it shows.
-        queries: Asked for the end of the time range, unless *calc* wants all of it.
-        unit: Of the number.
-        size: Width of 24, and height.
-        steps: Colours.
-        words: Shown instead of numbers.
-        decimals: Digits after the point.
-        calc: What becomes of a series: the id of a reducer.
-        filled: Colour the whole panel, not just the number.
-        links: Of the number.
-        empty: Shown where there is no data.
-        named: Show the name of a series although there is only one.
+        title: Title of the panel.
+        description: What the panel shows.
+        queries: Instant queries, unless *reducer* needs the whole time range.
+        unit: Unit of the numbers.
+        size: Width of 24 columns, and height.
+        thresholds: Colors.
+        mappings: Texts displayed in place of numbers.
+        decimals: Digits after the decimal point.
+        reducer: Id of the calculation that reduces a series to one number.
+        background: Color the background instead of the number.
+        data_links: Links of the numbers.
+        no_value: Text displayed if there is no data.
+        show_name: Show the name of the series even if there is only one.
     """
     options: Json = {
-        "reduceOptions": _reduced(calc),
+        "reduceOptions": _reduce_options(reducer),
         "orientation": "auto",
-        "textMode": "value_and_name" if named else "auto",
-        "colorMode": "background" if filled else "value",
+        "textMode": "value_and_name" if show_name else "auto",
+        "colorMode": "background" if background else "value",
         "graphMode": "none",
         "justifyMode": "auto",
         "wideLayout": True,
         "showPercentChange": False,
         "percentChangeColorMode": "standard",
     }
-    defaults = {**_numbers(unit, decimals), "noValue": empty}
-    colors = none_first(steps)
     return Panel(
-        "stat", title, description, queries, size, options, {}, defaults, steps=colors, words=words, links=links
+        "stat",
+        title,
+        description,
+        queries,
+        size,
+        options,
+        defaults={**_standard_options(unit, decimals), "noValue": no_value},
+        thresholds=with_no_data_color(thresholds),
+        mappings=mappings,
+        data_links=data_links,
     )
 
 
@@ -92,39 +95,39 @@ def timeseries(
     *queries: Query,
     unit: str,
     size: tuple[int, int] = (12, 8),
-    steps: Sequence[Step] = (),
+    thresholds: Sequence[Threshold] = (),
     stacked: bool = False,
     bars: bool = False,
-    low: float | None = 0,
-    high: float | None = None,
+    minimum: float | None = 0,
+    maximum: float | None = None,
     decimals: int | None = None,
-    calcs: Sequence[str] = (),
+    legend_calcs: Sequence[str] = (),
     overrides: Sequence[Json] = (),
-    links: Sequence[Link] = (),
+    data_links: Sequence[Link] = (),
     panel_links: Sequence[Link] = (),
 ) -> Panel:
-    """Return a panel of series over time.
+    """Return a time series panel.
 
     Args:
-        title: Of the panel.
-        description: What it shows.
-        queries: Of the series.
-        unit: Of the values.
-        size: Width of 24, and height.
-        steps: Drawn as lines.
-        stacked: Add the series up.
-        bars: Draw bars and not lines.
-        low: Where the axis begins; None for where the values do.
-        high: Where the axis ends.
-        decimals: Digits after the point.
-        calcs: Columns of the legend: ids of reducers.
-        overrides: Of single series.
-        links: Of the values.
-        panel_links: Of the panel's head.
+        title: Title of the panel.
+        description: What the panel shows.
+        queries: Range queries.
+        unit: Unit of the values.
+        size: Width of 24 columns, and height.
+        thresholds: Drawn as dashed lines.
+        stacked: Stack the series.
+        bars: Draw bars instead of lines.
+        minimum: Lower end of the axis; None for that of the values.
+        maximum: Upper end of the axis; None for that of the values.
+        decimals: Digits after the decimal point.
+        legend_calcs: Columns of the legend: ids of calculations.
+        overrides: Field overrides.
+        data_links: Links of the values.
+        panel_links: Links of the panel header.
     """
-    custom = _drawn(stacked=stacked, bars=bars, lines=bool(steps))
-    options = {"legend": _legend(calcs), "tooltip": {"mode": "multi", "sort": "desc"}}
-    defaults = {**_numbers(unit, decimals, low, high), "color": {"mode": "palette-classic"}}
+    custom = _graph_styles(stacked=stacked, bars=bars, threshold_lines=bool(thresholds))
+    options = {"legend": _legend(legend_calcs), "tooltip": {"mode": "multi", "sort": "desc"}}
+    defaults = {**_standard_options(unit, decimals, minimum, maximum), "color": {"mode": "palette-classic"}}
     return Panel(
         "timeseries",
         title,
@@ -134,14 +137,14 @@ def timeseries(
         options,
         custom,
         defaults,
-        steps=steps,
+        thresholds=thresholds,
         overrides=overrides,
-        links=links,
+        data_links=data_links,
         panel_links=panel_links,
     )
 
 
-def _drawn(*, stacked: bool, bars: bool, lines: bool) -> Json:
+def _graph_styles(*, stacked: bool, bars: bool, threshold_lines: bool) -> Json:
     return {
         "drawStyle": "bars" if bars else "line",
         "lineInterpolation": "linear",
@@ -150,73 +153,11 @@ def _drawn(*, stacked: bool, bars: bool, lines: bool) -> Json:
         "showPoints": "auto",
         "spanNulls": False,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "thresholdsStyle": {"mode": "dashed" if lines else "off"},
+        "thresholdsStyle": {"mode": "dashed" if threshold_lines else "off"},
         "axisPlacement": "auto",
         "axisBorderShow": False,
         "axisGridShow": True,
     }
-
-
-def table(
-    title: str,
-    description: str,
-    *queries: Query,
-    columns: Sequence[Column],
-    size: tuple[int, int] = (24, 9),
-    sorted_by: tuple[str, bool] | None = None,
-) -> Panel:
-    """Return a table with a row for each set of labels.
-
-    Args:
-        title: Of the panel.
-        description: What it shows.
-        queries: Instant ones in the format `table`; each becomes a column.
-        columns: In their order; what is in none is left out.
-        size: Width of 24, and height.
-        sorted_by: The field of a column, and whether its greatest value comes first.
-    """
-    order = {column.source: index for index, column in enumerate(columns)}
-    transformations: list[Json] = [{"id": "merge", "options": {}}]
-    if sorted_by:
-        field = next(column.source for column in columns if column.field == sorted_by[0])
-        transformations.append({"id": "sortBy", "options": {"sort": [{"field": field, "desc": sorted_by[1]}]}})
-    names = {column.source: column.title for column in columns}
-    # Names not fields: what a later server adds to a series stays out of the table.
-    transformations.append({"id": "filterFieldsByName", "options": {"include": {"names": list(order)}}})
-    transformations.append(
-        {"id": "organize", "options": {"excludeByName": {}, "indexByName": order, "renameByName": names}}
-    )
-    custom: Json = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True}
-    options: Json = {"showHeader": True, "cellHeight": "sm"}
-    overrides = [by_name(column.title, _cells(column)) for column in columns if _cells(column)]
-    # A unit for what no column has one for, so that texts stay texts.
-    defaults: Json = {"unit": "none", "noValue": "-"}
-    return Panel(
-        "table",
-        title,
-        description,
-        queries,
-        size,
-        options,
-        custom,
-        defaults,
-        overrides=overrides,
-        transformations=transformations,
-    )
-
-
-def _cells(column: Column) -> Json:
-    given: Json = {
-        "unit": column.unit,
-        "decimals": column.decimals,
-        "custom.width": column.width,
-        "links": [link.json() for link in column.links] or None,
-        "mappings": mappings(column.words) if column.words else None,
-    }
-    if column.steps:
-        kind = {"type": "color-background", "mode": "basic"} if column.words else {"type": "color-text"}
-        given |= {"thresholds": thresholds(column.steps), "custom.cellOptions": kind, "color": {"mode": "thresholds"}}
-    return {key: value for key, value in given.items() if value is not None}
 
 
 def bar_gauge(
@@ -225,14 +166,14 @@ def bar_gauge(
     *queries: Query,
     unit: str,
     size: tuple[int, int] = (12, 8),
-    steps: Sequence[Step] = NEUTRAL,
-    high: float | None = None,
+    thresholds: Sequence[Threshold] = NEUTRAL,
+    maximum: float | None = None,
     decimals: int | None = None,
-    links: Sequence[Link] = (),
+    data_links: Sequence[Link] = (),
 ) -> Panel:
-    """Return a panel of one bar for each series, up to *high*; the other arguments are those of `stat`."""
+    """Return a bar gauge panel: one bar per series, from 0 to *maximum*; other arguments as in `stat`."""
     options: Json = {
-        "reduceOptions": _reduced("lastNotNull"),
+        "reduceOptions": _reduce_options("lastNotNull"),
         "orientation": "horizontal",
         "displayMode": "gradient",
         "valueMode": "color",
@@ -243,8 +184,17 @@ def bar_gauge(
         "minVizHeight": 16,
         "legend": _legend(shown=False),
     }
-    defaults = _numbers(unit, decimals, 0, high)
-    return Panel("bargauge", title, description, queries, size, options, {}, defaults, steps=steps, links=links)
+    return Panel(
+        "bargauge",
+        title,
+        description,
+        queries,
+        size,
+        options,
+        defaults=_standard_options(unit, decimals, 0, maximum),
+        thresholds=thresholds,
+        data_links=data_links,
+    )
 
 
 def gauge(
@@ -253,13 +203,13 @@ def gauge(
     *queries: Query,
     unit: str,
     size: tuple[int, int] = (4, 4),
-    steps: Sequence[Step] = NEUTRAL,
-    low: float = 0,
-    high: float = 1,
+    thresholds: Sequence[Threshold] = NEUTRAL,
+    minimum: float = 0,
+    maximum: float = 1,
 ) -> Panel:
-    """Return a panel of one dial for each series, from *low* to *high*."""
+    """Return a gauge panel: one dial per series, from *minimum* to *maximum*; other arguments as in `stat`."""
     options: Json = {
-        "reduceOptions": _reduced("lastNotNull"),
+        "reduceOptions": _reduce_options("lastNotNull"),
         "orientation": "auto",
         "showThresholdLabels": False,
         "showThresholdMarkers": True,
@@ -267,19 +217,19 @@ def gauge(
         "minVizWidth": 75,
         "minVizHeight": 75,
     }
-    defaults = {**_numbers(unit, None, low, high), "noValue": "no data"}
-    return Panel("gauge", title, description, queries, size, options, {}, defaults, steps=steps)
+    defaults = {**_standard_options(unit, None, minimum, maximum), "noValue": "no data"}
+    return Panel("gauge", title, description, queries, size, options, defaults=defaults, thresholds=thresholds)
 
 
 def heatmap(title: str, description: str, query: Query, *, unit: str, size: tuple[int, int] = (12, 8)) -> Panel:
-    """Return a heatmap of a histogram's buckets.
+    """Return a heatmap panel of a histogram.
 
     Args:
-        title: Of the panel.
-        description: What it shows.
-        query: The increase of the buckets by `le`, in the format `heatmap`.
-        unit: Of the bucket edges.
-        size: Width of 24, and height.
+        title: Title of the panel.
+        description: What the panel shows.
+        query: Increase of the buckets by `le`, in the format `heatmap`.
+        unit: Unit of the bucket bounds.
+        size: Width of 24 columns, and height.
     """
     options: Json = {
         "calculate": False,
@@ -293,11 +243,11 @@ def heatmap(title: str, description: str, query: Query, *, unit: str, size: tupl
         "exemplars": {"color": "rgba(255,0,255,0.7)"},
         "showValue": "never",
     }
-    custom: Json = {"scaleDistribution": {"type": "linear"}, "hideFrom": _shown_everywhere()}
+    custom: Json = {"scaleDistribution": {"type": "linear"}, "hideFrom": _hide_from_nothing()}
     return Panel("heatmap", title, description, (query,), size, options, custom, {"unit": unit})
 
 
-def _shown_everywhere() -> Json:
+def _hide_from_nothing() -> Json:
     return {"legend": False, "tooltip": False, "viz": False}
 
 
@@ -305,10 +255,10 @@ def state_timeline(
     title: str,
     description: str,
     *queries: Query,
-    words: Sequence[Words],
+    mappings: Sequence[ValueMapping],
     size: tuple[int, int] = (24, 6),
 ) -> Panel:
-    """Return a panel of one bar for each series that shows how its state changed; *words* name whole numbers."""
+    """Return a state timeline panel: one bar of states per series; *mappings* name the states, whole numbers."""
     options: Json = {
         "showValue": "auto",
         "rowHeight": 0.85,
@@ -317,19 +267,19 @@ def state_timeline(
         "legend": _legend(),
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    custom: Json = {"lineWidth": 0, "fillOpacity": 75, "spanNulls": False, "hideFrom": _shown_everywhere()}
-    # Without thresholds: where they give the colours, Grafana names the states by them, and not by these words.
+    custom: Json = {"lineWidth": 0, "fillOpacity": 75, "spanNulls": False, "hideFrom": _hide_from_nothing()}
+    # No thresholds: if they set the colors, Grafana names the states after them and ignores the mappings.
     defaults = {"unit": "none", "color": {"mode": "palette-classic"}}
-    return Panel("state-timeline", title, description, queries, size, options, custom, defaults, words=words)
+    return Panel("state-timeline", title, description, queries, size, options, custom, defaults, mappings=mappings)
 
 
 def text(title: str, description: str, markdown: str, *, size: tuple[int, int] = (8, 5)) -> Panel:
-    """Return a panel of text, which may hold variables."""
+    """Return a text panel; *markdown* may contain dashboard variables."""
     return Panel("text", title, description, (), size, {"mode": "markdown", "content": markdown})
 
 
-def alert_list(title: str, description: str, *, about: str, size: tuple[int, int] = (8, 8)) -> Panel:
-    """Return a list of alerts that fire or are about to; *about* is a part of their names."""
+def alert_list(title: str, description: str, *, alert_name: str, size: tuple[int, int] = (8, 8)) -> Panel:
+    """Return a list of the pending and firing alerts whose names contain *alert_name*."""
     states = {"firing": True, "pending": True, "noData": False, "normal": False, "error": True, "recovering": True}
     options: Json = {
         "viewMode": "list",
@@ -338,7 +288,7 @@ def alert_list(title: str, description: str, *, about: str, size: tuple[int, int
         "maxItems": 20,
         "sortOrder": 3,
         "dashboardAlerts": False,
-        "alertName": about,
+        "alertName": alert_name,
         "alertInstanceLabelFilter": "",
         "showInstances": False,
         "stateFilter": states,

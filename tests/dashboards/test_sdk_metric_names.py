@@ -1,4 +1,4 @@
-"""The SDK's metrics are named, in each profile, as a worker with such a runtime exposes them."""
+"""Each profile names the SDK metrics as a worker with such a runtime exposes them."""
 
 import uuid
 from datetime import timedelta
@@ -27,13 +27,13 @@ class Named:
 
     @workflow.run
     async def run(self) -> None:
-        """Await it."""
+        """Await the activity."""
         await workflow.execute_activity(named, start_to_close_timeout=timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("profile", [WHOLE, PLAIN], ids=["whole", "plain"])
 async def test_names(temporal: Temporal, profile: Profile) -> None:
-    """All that need no trouble are there, with the type and labels that we take for granted."""
+    """All metrics that do not need a failure are exposed with the declared type and labels."""
     address, queue = f"{LOOPBACK}:{free_port()}", uuid.uuid4().hex
     config = PrometheusConfig(bind_address=address)
     plain = Runtime(telemetry=TelemetryConfig(metrics=config)) if profile == PLAIN else None
@@ -41,7 +41,7 @@ async def test_names(temporal: Temporal, profile: Profile) -> None:
     client = await Client.connect(
         temporal.address, namespace="names", runtime=plain or prometheus_runtime(bind_address=address)
     )
-    wanted = {metric for metric in SDK_METRICS if not metric.from_trouble}
+    expected = {metric for metric in SDK_METRICS if not metric.from_trouble}
     async with Worker(
         client,
         task_queue=queue,
@@ -53,20 +53,20 @@ async def test_names(temporal: Temporal, profile: Profile) -> None:
 
         async def missing() -> set[str]:
             lines = httpx.get(f"http://{address}/metrics", timeout=30).text.splitlines()
-            there = set()
-            for metric in wanted:
+            exposed = set()
+            for metric in expected:
                 name, end = profile.sample(metric), "_bucket" if metric.type == "histogram" else ""
                 series = [line for line in lines if line.startswith(f"{name}{end}{{")]
                 typed = f"# TYPE {name} {metric.type}" in lines
                 labels = (*metric.labels, "namespace")
                 if typed and any(all(f'{label}="' in line for label in labels) for line in series):
-                    there.add(metric)
-            return {metric.name for metric in wanted - there}
+                    exposed.add(metric)
+            return {metric.name for metric in expected - exposed}
 
-        async def all_there() -> bool:
+        async def complete() -> bool:
             return not await missing()
 
         try:
-            await until(all_there, deadline=60, what="the SDK's metrics")
+            await until(complete, deadline=60, what="the SDK's metrics")
         except TimeoutError:
             assert await missing() == set()

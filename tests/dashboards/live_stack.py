@@ -1,4 +1,4 @@
-"""Everything that dashboards show, running on this machine, and in the troubles that they are to show."""
+"""A local stack of everything that dashboards show, including the failures that they must show."""
 
 import asyncio
 import logging
@@ -34,61 +34,63 @@ from temporal_slo.servers.stage import Stage
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.spec.load import load
 
-from .made import ROOT
+from .rendered import ROOT
 
 SPECS: Final = ROOT / "deploy" / "slos"
 TRIGGER: Final = "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1"
-QUEUE: Final = "troubles"
+QUEUE: Final = "failing"
 MIX: Final = "confirmed=60,declined=8,cancelled_by_user=5,canceled=4,terminated=3,timed_out=10,failed=10"
 SOURCES: Final = "task_queues=2s,task_problems=2s,schedules=2s,retry_storms=2s,calendar=2s"
-OFTEN: Final = RetryPolicy(initial_interval=timedelta(milliseconds=20), backoff_coefficient=1)
-RULES_EVERY: Final = "2s"
+FAST_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=20), backoff_coefficient=1)
+RULES_INTERVAL: Final = "2s"
 
 
 @workflow.defn
-class TroubleBug:
-    """Raises what is no failure of the workflow, so that its workflow task fails."""
+class BuggyWorkflow:
+    """Raises an exception that fails the workflow task instead of the workflow."""
 
     @workflow.run
     async def run(self) -> None:
-        """Raise it."""
+        """Fail the workflow task."""
         raise RuntimeError("a bug")
 
 
 @workflow.defn
-class TroubleStorm:
-    """Has an activity that is retried for ever."""
+class RetryStormWorkflow:
+    """Runs an activity that is retried forever."""
 
     @workflow.run
     async def run(self) -> None:
-        """Await it."""
-        await workflow.execute_activity(away, start_to_close_timeout=timedelta(hours=1), retry_policy=OFTEN)
+        """Await the activity."""
+        await workflow.execute_activity(
+            unavailable, start_to_close_timeout=timedelta(hours=1), retry_policy=FAST_RETRIES
+        )
 
 
 @workflow.defn
-class TroubleSteps:
-    """Takes many steps, and so is thrown out of a small cache and comes back."""
+class ManyStepsWorkflow:
+    """Takes many steps, so that it is evicted from a small sticky cache and replayed."""
 
     @workflow.run
     async def run(self) -> None:
-        """Sleep again and again."""
+        """Sleep a hundred times."""
         for _ in range(100):
             await workflow.sleep(1)
 
 
 @activity.defn
-async def away() -> None:
+async def unavailable() -> None:
     """Fail."""
-    raise ApplicationError("the service is away", type="Away")
+    raise ApplicationError("the service is unavailable", type="Unavailable")
 
 
 @dataclass
-class Running:
-    """All that runs.
+class LiveStack:
+    """The running stack.
 
     Attributes:
-        prometheus: Scrapes it all.
-        stage: Watches it.
+        prometheus: Scrapes all processes.
+        stage: Supervises them.
     """
 
     prometheus: Prometheus
@@ -96,33 +98,33 @@ class Running:
 
 
 @asynccontextmanager
-async def everything(folder: Path, program: Path) -> AsyncIterator[Running]:
-    """Run Temporal, exporter, workers, load, troubles, and Prometheus with the rules of the reference specs."""
+async def live_stack(folder: Path, program: Path) -> AsyncIterator[LiveStack]:
+    """Run Temporal, exporter, workers, load, failing workflows, and Prometheus with the reference rules."""
     with Stage(folder) as stage:
         server = TemporalServer(folder, options=["--headless", "--dynamic-config-value", TRIGGER])
         stage.add(server.child)
         client = await server.ready()
         await ensure_namespace(client, TEMPORAL_NAMESPACE)
-        exporter, worker, troubles = (f"{LOOPBACK}:{free_port()}" for _ in range(3))
+        exporter, worker, failing = (f"{LOOPBACK}:{free_port()}" for _ in range(3))
         where = ("--temporal-address", server.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
         spec = ("--spec", str(SPECS))
         ledger = ("--ledger", f"sqlite:///{folder / 'ledger.db'}", "--poll-interval", "500ms")
         stage.own("exporter", "exporter", *where, "--listen", exporter, *ledger, "--sources", SOURCES, *spec)
-        # Else the first runs might close before it has begun to count, and half an hour would pass before an audit.
+        # Runs closed before the exporter is ready would be found only by an audit, half an hour later.
         await stage.until(lambda: ready(exporter), deadline=60, part="exporter", what="ready")
-        targets = {"temporal-slo": exporter, "bookings": worker, "troubles": troubles, "temporal": server.metrics}
+        targets = {"temporal-slo": exporter, "bookings": worker, "failing": failing, "temporal": server.metrics}
         prometheus = Prometheus(program, folder, targets, rules=write_rules(folder))
         stage.add(prometheus.child)
         await prometheus.ready()
         stage.own("worker", "worker", *where, "--metrics-listen", worker, *spec)
         stage.own("load", "load", *where, "--rate", "6", "--mix", MIX, "--execution-timeout", "20s")
-        async with in_trouble(server.address, troubles):
-            yield Running(prometheus, stage)
+        async with failing_workflows(server.address, failing):
+            yield LiveStack(prometheus, stage)
         await prometheus.close()
 
 
 async def ready(exporter: str) -> bool:
-    """Whether the exporter has polled."""
+    """Whether the exporter has completed a poll."""
     async with httpx.AsyncClient() as http:
         try:
             return (await http.get(f"http://{exporter}/readyz")).is_success
@@ -131,25 +133,25 @@ async def ready(exporter: str) -> bool:
 
 
 def write_rules(folder: Path) -> list[Path]:
-    """Write the rules of the reference specs, to be evaluated as often as is scraped here, and return the files."""
+    """Write the rules of the reference specs with a short evaluation interval, and return the files."""
     files = render(load([SPECS]), links(None, None, None))
     written = []
     for name, text in files.items():
         if name.endswith(SUFFIX):
-            (folder / name).write_text(text.replace("interval: 30s", f"interval: {RULES_EVERY}"))
+            (folder / name).write_text(text.replace("interval: 30s", f"interval: {RULES_INTERVAL}"))
             written.append(folder / name)
     return written
 
 
 @asynccontextmanager
-async def in_trouble(address: str, metrics: str) -> AsyncIterator[None]:
-    """Run a worker whose workflows are in every trouble, with a cache that is too small, and a schedule."""
+async def failing_workflows(address: str, metrics: str) -> AsyncIterator[None]:
+    """Run a worker whose workflows fail in every way, with too small a sticky cache, and a schedule."""
     for name in ("temporalio.activity", "temporalio.workflow", "temporalio.worker"):
-        # What fails here fails on purpose, again and again, each time with a traceback.
+        # The failures are intended; each would log a traceback.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     runtime = prometheus_runtime(bind_address=metrics)
     client = await Client.connect(address, namespace=TEMPORAL_NAMESPACE, runtime=runtime, plugins=[SLOPlugin()])
-    action = ScheduleActionStartWorkflow("Nobody", id="scheduled", task_queue="troubles-nobody")
+    action = ScheduleActionStartWorkflow("Nobody", id="scheduled", task_queue="without-pollers")
     intervals = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=5))])
     await client.create_schedule("nightly", Schedule(action=action, spec=intervals))
     with suppress(RPCError):
@@ -157,18 +159,18 @@ async def in_trouble(address: str, metrics: str) -> AsyncIterator[None]:
     worker = Worker(
         client,
         task_queue=QUEUE,
-        workflows=[TroubleBug, TroubleStorm, TroubleSteps],
-        activities=[away],
+        workflows=[BuggyWorkflow, RetryStormWorkflow, ManyStepsWorkflow],
+        activities=[unavailable],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=2,
         graceful_shutdown_timeout=timedelta(0),
     )
     async with worker:
-        starts = [TroubleBug, TroubleStorm, *[TroubleSteps] * 6]
+        starts = [BuggyWorkflow, RetryStormWorkflow, *[ManyStepsWorkflow] * 6]
         await asyncio.gather(
             *(
-                client.start_workflow(one.__name__, id=f"trouble-{number}", task_queue=QUEUE)
-                for number, one in enumerate(starts)
+                client.start_workflow(workflow_class.__name__, id=f"failing-{number}", task_queue=QUEUE)
+                for number, workflow_class in enumerate(starts)
             )
         )
         yield
