@@ -30,9 +30,9 @@ from temporal_slo.ledger.change import CLOSED, OPEN, Change, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.settings import DEFAULT_HISTORY_RATE, DEFAULT_VISIBILITY_RATE, ExporterSettings
-from temporal_slo.temporal.close_events import FEATURES
+from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rate_limited import PacedVisibility, Requests
+from temporal_slo.temporal.rpc import GET_HISTORY
 from temporal_slo.temporal.visibility import CLOSED_QUERY, PAGE_SIZE_MAX, TemporalVisibility, count_closed
 from tests.integration.polling import parts_of
 from tests.run_factory import at_once
@@ -164,13 +164,13 @@ class Polled:
     def __init__(self, site: Site, began: int) -> None:
         self._site = site
         self._now = began
-        self._requests = Requests()
+        self._gateway = Gateway(site.client, NAMESPACE)
         self.cost = Cost(site.rows)
 
     async def begin(self, ledger: Ledger) -> None:
         """Start counting; the first poll is not measured."""
         await begin(ledger, self._now)
-        self._mirror = await mirror(self._site.client, ledger, self._requests, self._now)
+        self._mirror = await mirror(self._gateway, ledger, self._now)
         board = Board(ledger)
         await board.join(NAMESPACE)
         clock = lambda: self._now / SECOND  # noqa: E731
@@ -182,10 +182,10 @@ class Polled:
         self._now += INTERVAL
         # All of them later than the last poll.
         self._site.add(list(self._site.closed(NEW, self._now - SECOND, (INTERVAL - 2 * SECOND) // NEW)))
-        before = self._requests.total()
+        before = self._gateway.requests.total()
         side = self.cost.sweeps if number % SWEEPS == SWEEPS - 1 else self.cost.ours
         assert await side.timed(self._poller.poll)
-        side.requests = max(side.requests, self._requests.total() - before)
+        side.requests = max(side.requests, self._gateway.requests.total() - before)
         self.cost.added += NEW
         self.cost.closed = sum(histogram.count for histogram in self._mirror.state.closed.values())
 
@@ -231,9 +231,9 @@ async def begin(ledger: Ledger, low: int) -> None:
     await ledger.commit(NAMESPACE, Change(positions=positions), low)
 
 
-async def mirror(client: Client, ledger: Ledger, requests: Requests, now: int) -> Mirror:
+async def mirror(gateway: Gateway, ledger: Ledger, now: int) -> Mirror:
     """Return a mirror as the exporter has it, its budget lifted."""
-    visibility = PacedVisibility(TemporalVisibility(client, NAMESPACE), Budget(math.inf, 1), requests)
+    visibility = TemporalVisibility(gateway, Budget(math.inf, 1))
     return Mirror(NAMESPACE, visibility, ledger, await ledger.load(NAMESPACE), now, judge=at_once)
 
 
@@ -261,11 +261,11 @@ def _ledger(site: Site, name: str) -> Ledger:
 
 async def measure_catch_up(site: Site) -> Race:
     """Catch up on all rows, a page in turns with a bare loop."""
-    race, ledger, requests = Race(), _ledger(site, "catch-up"), Requests()
+    race, ledger, gateway = Race(), _ledger(site, "catch-up"), Gateway(site.client, NAMESPACE)
     try:
         await begin(ledger, _before(site))
-        await _race_pages(race, site, await mirror(site.client, ledger, requests, _now()))
-        race.ours.requests = requests.total()
+        await _race_pages(race, site, await mirror(gateway, ledger, _now()))
+        race.ours.requests = gateway.requests.total()
     finally:
         ledger.close()
     return race
@@ -355,7 +355,9 @@ async def _close_events(client: Client, runs: list[WorkflowExecution]) -> int:
                 execution=execution,
                 history_event_filter_type=HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
             )
-            answer = await client.workflow_service.get_workflow_execution_history(request, metadata=FEATURES)
+            answer = await client.workflow_service.get_workflow_execution_history(
+                request, metadata=GET_HISTORY.metadata
+            )
             found += len(answer.history.events)
 
     await asyncio.gather(*(work() for _ in range(HISTORY_CONCURRENCY)))

@@ -1,7 +1,5 @@
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
-from math import inf
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.temporal.rate_limit import BACKOFF_CAP, Budget, backoff
-from temporal_slo.temporal.rate_limited import PacedVisibility, Requests
+from temporal_slo.temporal.rate_limit import BACKOFF_CAP, backoff
 from temporal_slo.testing import FakeVisibility, FixedClock
 from tests.run_factory import BEGAN, at_once, closed, running
 
@@ -64,13 +61,11 @@ async def run(
         published.append(snapshot)
 
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
-    requests = Requests()
-    paced = PacedVisibility(visibility, Budget(inf, 1), requests)
-    mirror = Mirror("shop", paced, ledger, await ledger.load("shop"), BEGAN, judge=at_once)
+    mirror = Mirror("shop", visibility, ledger, await ledger.load("shop"), BEGAN, judge=at_once)
 
     def gauge(snapshot: Snapshot) -> Snapshot:
         clock.forward(pace)
-        return replace(snapshot, requests=dict(requests))
+        return snapshot
 
     interval = timedelta(seconds=15)
     poller = Poller("shop", mirror, gauge, publish, interval=interval, clock=clock, sleep=sleeper)
@@ -122,18 +117,6 @@ async def test_catching_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert told[:4] == [(1, 0.25, False), (6, 15.25, False), (10, 16.25, False), (13, 17, True)]
     assert (told[-1][0], told[-1][2]) == (21, False)
     assert len(computed) == len(told)
-
-
-async def test_counts_requests(tmp_path: Path) -> None:
-    """Requests are counted by API and by the code of the answer, also those of failed polls."""
-    visibility = FakeVisibility()
-    visibility.errors.extend([None, None, None, GONE, TemporalRequestError("RESOURCE_EXHAUSTED", "too many")])
-    published, _ = await run(tmp_path, visibility, 3)
-    assert published[-1].requests == {
-        ("ListWorkflowExecutions", "OK"): 5,
-        ("ListWorkflowExecutions", "UNAVAILABLE"): 1,
-        ("ListWorkflowExecutions", "RESOURCE_EXHAUSTED"): 1,
-    }
 
 
 async def test_waits(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
 from temporal_slo.temporal.close_events import TemporalHistory
-from temporal_slo.temporal.rate_limited import PacedHistory, PacedVisibility
+from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, TemporalVisibility
 
 from .polling import parts_of
@@ -25,16 +25,14 @@ from .polling import parts_of
 
 def backfill_of(parts: Parts, ledger: Ledger, client: Client, page_size: int = PAGE_SIZE_MAX) -> Backfill:
     """A backfill of all that there is, within the budgets of *parts*."""
-    budgets, requests = parts.gauge.budgets, parts.gauge.requests
-    visibility = TemporalVisibility(client, parts.namespace)
-    history = TemporalHistory(client, parts.namespace)
+    budgets, gateway = parts.gauge.budgets, Gateway(client, parts.namespace)
     decode = converter_decode(load_converter(DEFAULT_CONVERTER, "test"), parts.namespace)
     return Backfill(
         parts.namespace,
         parts.mirror,
         ledger,
-        PacedVisibility(visibility, budgets["visibility"], requests, bulk=True),
-        PacedHistory(history, budgets["history"], requests, bulk=True),
+        TemporalVisibility(gateway, budgets["visibility"], bulk=True),
+        TemporalHistory(gateway, budgets["history"], bulk=True),
         judge=Judge(OutcomeReader({}, decode), (), State()),
         since=None,
         page_size=page_size,

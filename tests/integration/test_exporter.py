@@ -19,7 +19,8 @@ from temporal_slo.reference.workflows.booking import BookingTimings
 from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
-from temporal_slo.temporal.visibility import LIST_WORKFLOWS, count_closed
+from temporal_slo.temporal.rpc import LIST_WORKFLOWS
+from temporal_slo.temporal.visibility import count_closed
 from tests.conftest import Temporal
 
 from .exporter import Exporter
@@ -127,10 +128,10 @@ async def test_steady_state_is_two_requests(temporal: Temporal, tmp_path: Path) 
             return bool(figures and sum(figures.closed.values()) == sum(figures.running.values()) == 5)
 
         await until(seen, deadline=30, what="5 closed and 5 open runs")
-        before = poller.snapshot.requests[LIST_WORKFLOWS, "OK"]
+        before = poller.snapshot.requests[LIST_WORKFLOWS.name, "OK"]
         for _ in range(10):
             assert await poller.poll()
-        assert poller.snapshot.requests[LIST_WORKFLOWS, "OK"] - before == 20
+        assert poller.snapshot.requests[LIST_WORKFLOWS.name, "OK"] - before == 20
 
 
 async def test_pages_of_a_real_server(temporal: Temporal, tmp_path: Path) -> None:
@@ -146,11 +147,11 @@ async def test_pages_of_a_real_server(temporal: Temporal, tmp_path: Path) -> Non
             return (await count_closed(client)).total() == 450
 
         await until(all_closed, deadline=60, what="450 closed runs")
-        before = poller.snapshot.requests[LIST_WORKFLOWS, "OK"]
+        before = poller.snapshot.requests[LIST_WORKFLOWS.name, "OK"]
         assert await poller.poll()
         assert poller.snapshot.figures
         assert poller.snapshot.figures.waiting == 450
-        assert poller.snapshot.requests[LIST_WORKFLOWS, "OK"] - before == 3
+        assert poller.snapshot.requests[LIST_WORKFLOWS.name, "OK"] - before == 3
 
 
 async def test_killed_and_restarted(temporal: Temporal, tmp_path: Path) -> None:

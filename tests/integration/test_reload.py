@@ -80,7 +80,9 @@ async def test_debug_poll(temporal: Temporal, tmp_path: Path) -> None:
         await exporter.started()
         await exporter.becomes(names.EXPORTER_UP, 1)
         poll = (await told(exporter))["debug"]
-        requests = [(asked["what"].split(",")[0], asked["code"], asked["rows"]) for asked in poll["poll"]["requests"]]
+        requests = [
+            (asked["request"].split(",")[0], asked["code"], asked["rows"]) for asked in poll["poll"]["requests"]
+        ]
         assert ("closed runs", "OK", 0) in requests
         assert (poll["poll"]["trouble"], poll["uncovered"], poll["pending_runs"], poll["open_runs"]) == (None, [], 0, 0)
     finally:

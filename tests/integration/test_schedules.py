@@ -31,6 +31,7 @@ from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.process import until
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.temporal import schedules
+from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.schedules import TemporalSchedules
 from tests.conftest import Temporal
 
@@ -50,7 +51,7 @@ class Watched:
     source: Schedules = field(init=False)
 
     def __post_init__(self) -> None:
-        self.source = Schedules(TemporalSchedules(self.client, self.client.namespace))
+        self.source = Schedules(TemporalSchedules(Gateway(self.client, self.client.namespace), None, None))
 
     async def create(
         self,
@@ -149,12 +150,12 @@ async def test_pages(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedules, "PAGE_SIZE", 2)
     for name in "cab":
         await watched.create(name, DAY)
-    watched.source = Schedules(TemporalSchedules(watched.client, NAMESPACE), limit=2)
+    watched.source = Schedules(TemporalSchedules(Gateway(watched.client, NAMESPACE), None, None), limit=2)
     figures = await watched.show("3 schedules", shown_as(1, names.EXPORTER_SCHEDULES_OVER_LIMIT, ""))
     assert sorted(name for family, name in figures if family is names.SCHEDULE_PAUSED) == ["a", "b"]
-    assert await TemporalSchedules(watched.client, NAMESPACE).describe("never was") is None
+    assert await TemporalSchedules(Gateway(watched.client, NAMESPACE), None, None).describe("never was") is None
     with pytest.raises(TemporalRequestError, match="NOT_FOUND"):
-        await TemporalSchedules(watched.client, "never-was").describe("a")
+        await TemporalSchedules(Gateway(watched.client, "never-was"), None, None).describe("a")
 
 
 async def test_buffered(watched: Watched) -> None:

@@ -26,6 +26,7 @@ from temporal_slo.exporter.sources.retry_storms import RetryStorms
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.process import until
+from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.pending_activities import TemporalRuns
 from temporal_slo.temporal.visibility import TemporalVisibility
 from tests.conftest import Temporal
@@ -70,7 +71,7 @@ class Watched:
 
     def __post_init__(self) -> None:
         self.storms = RetryStorms(
-            TemporalRuns(self.client, NAMESPACE),
+            TemporalRuns(Gateway(self.client, NAMESPACE), None),
             self.mirror.state,
             partial(self.ledger.workflow_ids, NAMESPACE),
             attempts=ATTEMPTS,
@@ -106,7 +107,7 @@ async def watched(temporal: Temporal, folder: Path) -> AsyncIterator[Watched]:
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
     try:
         state = await ledger.load(NAMESPACE)
-        visibility = TemporalVisibility(client, NAMESPACE)
+        visibility = TemporalVisibility(Gateway(client, NAMESPACE), None)
         mirror = Mirror(NAMESPACE, visibility, ledger, state, int(time.time() * SECOND), judge=at_once)
         async with Worker(
             client,
@@ -146,6 +147,6 @@ async def test_gone(temporal: Temporal) -> None:
     """A run that is not there has no activities; a namespace that is not there is an error."""
     client = await temporal.namespace(NAMESPACE)
     nobody = uuid.uuid4().hex, str(uuid.uuid4())
-    assert await TemporalRuns(client, NAMESPACE).activities(*nobody) == ()
+    assert await TemporalRuns(Gateway(client, NAMESPACE), None).activities(*nobody) == ()
     with pytest.raises(TemporalRequestError, match="NOT_FOUND"):
-        await TemporalRuns(client, "never-was").activities(*nobody)
+        await TemporalRuns(Gateway(client, "never-was"), None).activities(*nobody)

@@ -17,6 +17,7 @@ from temporal_slo.exporter.sources.source import Watch
 from temporal_slo.exporter.sources.task_queues import TaskQueues
 from temporal_slo.ledger.state import State
 from temporal_slo.servers.process import until
+from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, Backlog, QueueFacts, TemporalQueues
 from tests.conftest import Temporal
 
@@ -73,7 +74,7 @@ async def test_backlog_and_pollers(temporal: Temporal) -> None:
     """Tasks that nobody takes are a backlog that grows old; workers take them, activities on a queue of their own."""
     client = await temporal.namespace(NAMESPACE)
     queue, kitchen = f"q-{uuid.uuid4().hex}", f"k-{uuid.uuid4().hex}"
-    source = TaskQueues(TemporalQueues(client, NAMESPACE), State(), (queue,))
+    source = TaskQueues(TemporalQueues(Gateway(client, NAMESPACE), None), State(), (queue,))
     handles = await start(client, queue, kitchen, 7)
     backlog, age, pollers = (
         family.name for family in (names.TASK_QUEUE_BACKLOG, names.TASK_QUEUE_BACKLOG_AGE, names.TASK_QUEUE_POLLERS)
@@ -108,7 +109,7 @@ async def test_backlog_and_pollers(temporal: Temporal) -> None:
 
 async def test_unknown_queue(temporal: Temporal) -> None:
     """The server tells a queue that nobody ever used from none at all by nothing; to ask for it makes no poller."""
-    requests = TemporalQueues(await temporal.namespace(NAMESPACE), NAMESPACE)
+    requests = TemporalQueues(Gateway(await temporal.namespace(NAMESPACE), NAMESPACE), None)
     queue = uuid.uuid4().hex
     for _ in range(3):
         assert await requests.describe(queue, WORKFLOW) == QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 0, None)
@@ -117,7 +118,7 @@ async def test_unknown_queue(temporal: Temporal) -> None:
 
 async def test_refusal_names_the_queue(temporal: Temporal) -> None:
     """A name that the server refuses fails the reading, and the error says which."""
-    requests = TemporalQueues(await temporal.namespace(NAMESPACE), NAMESPACE)
+    requests = TemporalQueues(Gateway(await temporal.namespace(NAMESPACE), NAMESPACE), None)
     with pytest.raises(TemporalRequestError, match=r"^INVALID_ARGUMENT: task queue '/_sys/rides/1': ") as caught:
         await requests.describe("/_sys/rides/1", WORKFLOW)
     assert caught.value.code == "INVALID_ARGUMENT"
@@ -126,7 +127,11 @@ async def test_refusal_names_the_queue(temporal: Temporal) -> None:
 async def test_server_away() -> None:
     """A server that does not answer leaves the last good samples, as a watch keeps them."""
     client = await Client.connect("127.0.0.1:1", lazy=True)
-    watch = Watch(NAMESPACE, TaskQueues(TemporalQueues(client, NAMESPACE), State(), ("rides",)), timedelta(seconds=1))
+    watch = Watch(
+        NAMESPACE,
+        TaskQueues(TemporalQueues(Gateway(client, NAMESPACE), None), State(), ("rides",)),
+        timedelta(seconds=1),
+    )
     await watch.read()
     assert watch.reading
     assert watch.reading.trouble

@@ -1,19 +1,22 @@
-import socket
-from types import SimpleNamespace
-
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest, ListWorkflowExecutionsResponse
-from temporalio.client import Client
+from temporalio.api.workflowservice.v1 import (
+    CountWorkflowExecutionsResponse,
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.runs.run import Run
-from temporal_slo.temporal import rpc
+from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.request_log import RequestLog
 from temporal_slo.temporal.visibility import OPEN_QUERY, RUNNING_QUERY, Page, TemporalVisibility
+
+from .fake_service import FakeService
 
 STARTED, DUE, CLOSED = (Timestamp(seconds=1_700_000_000 + after, nanos=123_456_000) for after in (0, 3, 10))
 
@@ -30,18 +33,13 @@ def row(status: int, **fields: object) -> WorkflowExecutionInfo:
     )
 
 
-async def listed(answer: ListWorkflowExecutionsResponse | Exception) -> Page:
+async def listed(answer: ListWorkflowExecutionsResponse) -> Page:
     """What the adapter makes of a server's raw answer."""
-
-    async def respond(request: ListWorkflowExecutionsRequest, **_: object) -> ListWorkflowExecutionsResponse:
-        assert (request.namespace, request.page_size, request.next_page_token) == ("shop", 17, b"here")
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    service = SimpleNamespace(workflow_service=SimpleNamespace(list_workflow_executions=respond))
-    client: Client = service  # type: ignore[assignment] # all of the client that the adapter uses
-    return await TemporalVisibility(client, "shop").closed(17, b"here")
+    service = FakeService(list_workflow_executions=answer)
+    page = await TemporalVisibility(Gateway(service.client, "shop"), None).closed(17, b"here")
+    (request,) = service.requests
+    assert (request.namespace, request.page_size, request.next_page_token) == ("shop", 17, b"here")
+    return page
 
 
 async def test_row() -> None:
@@ -73,40 +71,50 @@ async def test_paused() -> None:
 
 async def test_server_without_pausing() -> None:
     """A server that refuses the status of paused runs is asked without it, from then on at once."""
-    queries: list[str] = []
 
-    async def respond(request: ListWorkflowExecutionsRequest, **_: object) -> ListWorkflowExecutionsResponse:
-        queries.append(request.query)
+    def respond(request: ListWorkflowExecutionsRequest) -> ListWorkflowExecutionsResponse | Exception:
         if "Paused" in request.query:
-            raise RPCError("invalid ExecutionStatus value: Paused", RPCStatusCode.INVALID_ARGUMENT, b"")
+            return RPCError("invalid ExecutionStatus value: Paused", RPCStatusCode.INVALID_ARGUMENT, b"")
         return ListWorkflowExecutionsResponse(executions=[row(1)])
 
-    service = SimpleNamespace(workflow_service=SimpleNamespace(list_workflow_executions=respond))
-    visibility = TemporalVisibility(service, "shop")  # type: ignore[arg-type] # all of the client that it uses
+    service, log = FakeService(list_workflow_executions=respond), RequestLog()
+    gateway = Gateway(service.client, "shop", log)
+    visibility = TemporalVisibility(gateway, None)
     for _ in range(2):
         assert [run.status for run in (await visibility.running(17, paused=True)).rows] == ["running"]
-    assert queries == [OPEN_QUERY, RUNNING_QUERY, RUNNING_QUERY]
+    assert [request.query for request in service.requests] == [OPEN_QUERY, RUNNING_QUERY, RUNNING_QUERY]
+    assert gateway.requests == {("ListWorkflowExecutions", "OK"): 2}
+    assert [(entry.code, entry.rows) for entry in log.requests] == [("OK", 1), ("OK", 1)]
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (RPCError("slow\ndown", RPCStatusCode.RESOURCE_EXHAUSTED, b""), "RESOURCE_EXHAUSTED"),
-        (RuntimeError("Failed client connect: refused"), "UNAVAILABLE"),
-    ],
-)
-async def test_errors(error: Exception, code: str) -> None:
-    """What the SDK raises becomes one line with its gRPC code."""
-    with pytest.raises(TemporalRequestError, match=f"^{code}: ") as caught:
-        await listed(error)
-    assert (caught.value.code, "\n" in str(caught.value)) == (code, False)
+async def test_refused_query() -> None:
+    """A query without the status of paused runs that the server rejects is an error."""
+    service = FakeService(list_workflow_executions=RPCError("no", RPCStatusCode.INVALID_ARGUMENT, b""))
+    for paused in (False, True):
+        with pytest.raises(TemporalRequestError, match=r"^INVALID_ARGUMENT: no$"):
+            await TemporalVisibility(Gateway(service.client, "shop"), None).running(17, paused=paused)
 
 
-async def test_silent_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that takes connections and never answers is away after a while, though the SDK would wait for ever."""
-    monkeypatch.setattr(rpc, "OVERALL_TIMEOUT", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = await Client.connect("{}:{}".format(*silent.getsockname()), lazy=True)
-        with pytest.raises(TemporalRequestError, match="no connection in") as raised:
-            await TemporalVisibility(client, "shop").closed(1)
-    assert raised.value.code == "DEADLINE_EXCEEDED"
+async def test_log() -> None:
+    """The request log has every request as a sentence, with the rows or the runs that came back."""
+    page = ListWorkflowExecutionsResponse(executions=[row(1), row(1)])
+    service = FakeService(
+        list_workflow_executions=page, count_workflow_executions=CountWorkflowExecutionsResponse(count=23)
+    )
+    log = RequestLog()
+    visibility = TemporalVisibility(Gateway(service.client, "shop", log), None)
+    await visibility.closed(17)
+    await visibility.closed(17, b"on", until=1_700_000_000_123_456)
+    await visibility.running(7)
+    await visibility.running(7, b"on", paused=True)
+    assert await visibility.count(1_700_000_000_000_000, 1_700_000_001_500_000) == 23
+    assert [(entry.request, entry.rows) for entry in log.requests] == [
+        ("closed runs, the first page of 17", 2),
+        ("closed runs, a further page of 17, closed until 2023-11-14T22:13:20.123+00:00", 2),
+        ("running runs, the first page of 7", 2),
+        ("running and paused runs, a further page of 7", 2),
+        (
+            "number of runs closed from 2023-11-14T22:13:20.000+00:00 until 2023-11-14T22:13:21.500+00:00",
+            23,
+        ),
+    ]

@@ -1,8 +1,6 @@
 """A live Temporal, asked politely: whether what the specs name is there, and how much of it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,8 +17,9 @@ from temporal_slo.check.scraping import Finding
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.settings import DEFAULT_VISIBILITY_RATE
 from temporal_slo.spec.bound import BoundSlo, task_queues, workflow_types
+from temporal_slo.temporal.gateway import OVERALL_TIMEOUT, Gateway
 from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
+from temporal_slo.temporal.rpc import COUNT_WORKFLOWS, DESCRIBE_NAMESPACE, LIST_WORKFLOWS
 from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, QueueFacts, TemporalQueues
 
 DAY: Final = timedelta(days=1)
@@ -68,61 +67,44 @@ class Temporal:
 
     def __init__(self, client: Client, timeout: timedelta, rate: float = DEFAULT_VISIBILITY_RATE) -> None:
         self._client = client
-        self._timeout = timeout.total_seconds()
-        self._budget = Budget(rate, 1)
-
-    @asynccontextmanager
-    async def _turn(self, about: str = "") -> AsyncIterator[None]:
-        async with self._budget.slot():
-            try:
-                async with asyncio.timeout(self._timeout), answered(about):
-                    yield
-            except TimeoutError as error:
-                raise TemporalRequestError("DEADLINE_EXCEEDED", f"{about}no answer in {self._timeout:g} s") from error
+        self._timeout = min(timeout.total_seconds(), OVERALL_TIMEOUT)
+        self._limiter = Budget(rate, 1)
 
     async def namespace(self, name: str, slos: Sequence[BoundSlo]) -> Namespace:
         """Return what there is of all that *slos* name in the namespace *name*; trouble is part of it."""
         found = Namespace(name, named=task_queues(slos))
+        gateway = Gateway(self._client, name, timeout=self._timeout)
         types = workflow_types(slos)
         try:
-            await self._describe(name)
+            await gateway.call(DESCRIBE_NAMESPACE, DescribeNamespaceRequest(namespace=name), limiter=self._limiter)
             for kind in types[:TYPES_MAX]:
-                found.types[kind] = await self._type(name, kind)
+                found.types[kind] = await self._type(gateway, kind)
             seen = (facts.task_queue for facts in found.types.values() if facts.task_queue)
             queues = tuple(dict.fromkeys((*found.named, *seen)))
             for queue in queues[:QUEUES_MAX]:
-                found.queues[queue] = await self._queue(name, queue)
+                found.queues[queue] = await self._queue(gateway, queue)
             found.left_out = len(types[TYPES_MAX:]) + len(queues[QUEUES_MAX:])
         except TemporalRequestError as error:
             found.trouble, found.missing, found.away = str(error), error.code == MISSING, error.code in AWAY
         return found
 
-    async def _describe(self, namespace: str) -> None:
-        async with self._turn():
-            await self._client.workflow_service.describe_namespace(
-                DescribeNamespaceRequest(namespace=namespace), timeout=REQUEST_TIMEOUT
-            )
-
-    async def _type(self, namespace: str, kind: str) -> TypeFacts:
-        of_type = f"WorkflowType = {_quoted(kind)}"
+    async def _type(self, gateway: Gateway, kind: str) -> TypeFacts:
+        of_type, about = f"WorkflowType = {_quoted(kind)}", f"workflow type {kind!r}: "
         since = f"{datetime.now(UTC) - DAY:%Y-%m-%dT%H:%M:%SZ}"
-        count = CountWorkflowExecutionsRequest(namespace=namespace, query=f"{of_type} AND StartTime >= '{since}'")
-        async with self._turn(f"workflow type {kind!r}: "):
-            last_day = await self._client.workflow_service.count_workflow_executions(count, timeout=REQUEST_TIMEOUT)
+        count = CountWorkflowExecutionsRequest(
+            namespace=gateway.namespace, query=f"{of_type} AND StartTime >= '{since}'"
+        )
+        last_day = await gateway.call(COUNT_WORKFLOWS, count, limiter=self._limiter, about=about)
         # Open runs come first, the newest of them before all.
-        newest = ListWorkflowExecutionsRequest(namespace=namespace, query=of_type, page_size=1)
-        async with self._turn(f"workflow type {kind!r}: "):
-            page = await self._client.workflow_service.list_workflow_executions(newest, timeout=REQUEST_TIMEOUT)
+        newest = ListWorkflowExecutionsRequest(namespace=gateway.namespace, query=of_type, page_size=1)
+        page = await gateway.call(LIST_WORKFLOWS, newest, limiter=self._limiter, about=about)
         for row in page.executions:
             return TypeFacts(last_day.count, True, not row.HasField("close_time"), row.task_queue)  # noqa: FBT003 its fields
         return TypeFacts(last_day.count)
 
-    async def _queue(self, namespace: str, queue: str) -> tuple[QueueFacts, QueueFacts]:
-        asks = TemporalQueues(self._client, namespace)
-        async with self._turn():
-            workflows = await asks.describe(queue, WORKFLOW)
-        async with self._turn():
-            return workflows, await asks.describe(queue, ACTIVITY)
+    async def _queue(self, gateway: Gateway, queue: str) -> tuple[QueueFacts, QueueFacts]:
+        requests = TemporalQueues(gateway, self._limiter)
+        return await requests.describe(queue, WORKFLOW), await requests.describe(queue, ACTIVITY)
 
 
 def _quoted(text: str) -> str:

@@ -34,8 +34,8 @@ from temporal_slo.spec.model import (
 )
 from temporal_slo.temporal.close_events import TemporalHistory
 from temporal_slo.temporal.connection import Connection
-from temporal_slo.temporal.rate_limited import PacedHistory, PacedVisibility, Requests
-from temporal_slo.temporal.request_log import Trace, TracedVisibility
+from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.request_log import RequestLog
 from temporal_slo.temporal.visibility import TemporalVisibility
 
 HISTORY_CONCURRENCY: Final = 8
@@ -70,7 +70,7 @@ class Parts:
     settler: Settler
     watches: tuple[Watch, ...]
     gauge: "Gauge"
-    trace: Trace
+    trace: RequestLog
     mirror: Mirror
     judge: Judge
     settings: ExporterSettings
@@ -106,7 +106,7 @@ class Parts:
         state, snapshot = self.mirror.state, self.poller.snapshot
         readings = [(watch.name, watch.reading) for watch in self.watches if watch.reading]
         return {
-            "poll": {**self.trace.told(), "seconds": snapshot.poll_duration, "trouble": snapshot.trouble},
+            "poll": {**self.trace.debug_info(), "seconds": snapshot.poll_duration, "trouble": snapshot.trouble},
             "last_success": snapshot.last_success,
             "positions": {name: position.position / SECOND for name, position in state.positions.items()},
             "uncovered": [{"from": gap.low / SECOND, "until": gap.high / SECOND} for gap in state.gaps],
@@ -135,18 +135,18 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
     go_by(specs, namespace, state)
     await board.join(namespace)
     budgets = registry.budgets(settings, HISTORY_CONCURRENCY)
-    requests, trace = Requests(), Trace()
-    site = registry.Site(namespace, common.client, ledger, state, specs, budgets, requests)
-    traced = TracedVisibility(TemporalVisibility(common.client, namespace), trace)
-    visibility = PacedVisibility(traced, budgets["visibility"], requests)
-    history = PacedHistory(TemporalHistory(common.client, namespace), budgets["history"], requests)
+    trace = RequestLog()
+    gateway = Gateway(common.client, namespace, trace)
+    site = registry.Site(namespace, gateway, ledger, state, specs, budgets)
+    visibility = TemporalVisibility(gateway, budgets["visibility"])
+    history = TemporalHistory(gateway, budgets["history"])
     judge = Judge(reader, outcomes, state)
     mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
     watches = registry.watches(settings, site)
     backfill = _backfill(common, site, mirror) if settings.backfill else None
     if backfill:
         watches = (*watches, Watch(namespace, backfill, PROGRESS_INTERVAL))
-    gauge = Gauge(requests, budgets, watches, reader if outcomes else None)
+    gauge = Gauge(gateway.requests, budgets, watches, reader if outcomes else None)
     auditor, measured = Auditor(namespace, mirror, ledger, visibility), Measured(namespace, ledger, state)
     between = (measured.note, auditor.audit)
     poller = Poller(namespace, mirror, gauge, board.put, between=between, trace=trace, interval=settings.poll_interval)
@@ -156,15 +156,14 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
 
 def _backfill(common: Common, site: registry.Site, mirror: Mirror) -> Backfill:
     settings, namespace = common.settings, site.namespace
-    visibility, history = TemporalVisibility(site.client, namespace), TemporalHistory(site.client, namespace)
     # Of its own: results of old that cannot be read must not stop the reading of new ones.
     judge = Judge(outcome_reader(settings, namespace, site.specs), spec_outcomes(site.specs, namespace), State())
     return Backfill(
         namespace,
         mirror,
         common.ledger,
-        PacedVisibility(visibility, site.budgets["visibility"], site.requests, bulk=True),
-        PacedHistory(history, site.budgets["history"], site.requests, bulk=True),
+        TemporalVisibility(site.gateway, site.budgets["visibility"], bulk=True),
+        TemporalHistory(site.gateway, site.budgets["history"], bulk=True),
         judge=judge,
         since=None if settings.backfill == RETENTION else settings.backfill,
         show=common.bar,

@@ -15,7 +15,7 @@ from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.temporal.rate_limit import backoff
-from temporal_slo.temporal.request_log import Trace
+from temporal_slo.temporal.request_log import RequestLog
 
 PUBLISH_INTERVAL: Final = 1.0
 """Seconds between two snapshots while catching up: making one, a walk over all open runs, costs more than a page."""
@@ -53,7 +53,7 @@ class Poller:
         publish: Publish,
         *,
         between: Sequence[Between] = (),
-        trace: Trace | None = None,
+        trace: RequestLog | None = None,
         interval: timedelta,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -62,7 +62,7 @@ class Poller:
         self._gauge = gauge
         self._publish = publish
         self._between = between
-        self._trace = trace or Trace()
+        self._trace = trace or RequestLog()
         self._interval = interval.total_seconds()
         self._clock = clock
         self._sleep = sleep
@@ -86,7 +86,7 @@ class Poller:
 
     async def poll(self) -> bool:
         """Poll once, publish a snapshot and return whether the poll was complete."""
-        self._trace.begin(self._clock())
+        self._trace.start_poll(self._clock())
         began = time.monotonic()
         complete = await self._try(self._mirror.poll)
         self.snapshot = replace(self.snapshot, poll_duration=time.monotonic() - began)

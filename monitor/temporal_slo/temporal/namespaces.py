@@ -1,4 +1,4 @@
-"""Requests for the registered namespaces."""
+"""The list of registered namespaces."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,20 +6,23 @@ from temporalio.api.enums.v1 import NamespaceState
 from temporalio.api.workflowservice.v1 import ListNamespacesRequest
 from temporalio.client import Client
 
-from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
+from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.rpc import LIST_NAMESPACES
+
+PAGE_SIZE = 100
 
 Listing = Callable[[], Awaitable[list[str]]]
 
 
 def listing(client: Client) -> Listing:
-    """Return what lists the namespaces that are registered."""
+    """Return a function that lists the registered namespaces; it raises TemporalRequestError."""
+    gateway = Gateway(client, client.namespace)
 
     async def listed() -> list[str]:
         found, token = list[str](), b""
         while True:
-            request = ListNamespacesRequest(page_size=100, next_page_token=token)
-            async with answered():
-                page = await client.workflow_service.list_namespaces(request, timeout=REQUEST_TIMEOUT)
+            request = ListNamespacesRequest(page_size=PAGE_SIZE, next_page_token=token)
+            page = await gateway.call(LIST_NAMESPACES, request, limiter=None)
             registered = NamespaceState.NAMESPACE_STATE_REGISTERED
             found += [row.namespace_info.name for row in page.namespaces if row.namespace_info.state == registered]
             if not (token := page.next_page_token):

@@ -1,15 +1,14 @@
 """What the exporter asks of open runs, and the adapter that asks a real server."""
 
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
-from temporalio.client import Client
 from temporalio.service import RPCError
 
-from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered, is_gone
-
-DESCRIBE_WORKFLOW: Final = "DescribeWorkflowExecution"
+from temporal_slo.temporal.gateway import Gateway, is_not_found
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rpc import DESCRIBE_WORKFLOW
 
 
 class PendingActivity(NamedTuple):
@@ -38,31 +37,29 @@ class RunRequests(Protocol):
 class TemporalRuns:
     """Runs of a real server.
 
-    Requests are not retried here; who asks does that, at its own pace.
-
     Args:
-        client: May be lazy: the connection is then made by the first request.
-        namespace: Temporal namespace of the runs.
+        gateway: Sends the requests.
+        limiter: Rate limiter of all requests.
     """
 
-    def __init__(self, client: Client, namespace: str) -> None:
-        self._service = client.workflow_service
-        self._namespace = namespace
+    def __init__(self, gateway: Gateway, limiter: Budget | None) -> None:
+        self._gateway = gateway
+        self._limiter = limiter
 
     async def activities(self, workflow_id: str, run_id: str) -> tuple[PendingActivity, ...]:
         """Return the pending activities of a run; a read of its state that costs about 2 ms."""
         request = DescribeWorkflowExecutionRequest(
-            namespace=self._namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+            namespace=self._gateway.namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
         )
-        async with answered():
+        async with self._gateway.request(DESCRIBE_WORKFLOW, limiter=self._limiter) as send:
             try:
-                answer = await self._service.describe_workflow_execution(request, timeout=REQUEST_TIMEOUT)
+                response = await send(request)
             except RPCError as error:
-                if is_gone(error):
+                if is_not_found(error):
                     return ()
                 raise
         return tuple(
             PendingActivity(activity.activity_type.name, activity.attempt)
-            for activity in answer.pending_activities
+            for activity in response.pending_activities
             if not activity.paused
         )

@@ -1,49 +1,99 @@
-"""What all raw requests to Temporal have in common: their errors."""
+"""The calls of Temporal's workflow service that this package makes."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from temporalio.api.errordetails.v1 import NotFoundFailure
-from temporalio.service import RPCError, RPCStatusCode
+from google.protobuf.message import Message
+from temporalio.api.workflowservice.v1 import (
+    CountWorkflowExecutionsRequest,
+    CountWorkflowExecutionsResponse,
+    DescribeNamespaceRequest,
+    DescribeNamespaceResponse,
+    DescribeScheduleRequest,
+    DescribeScheduleResponse,
+    DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
+    DescribeWorkflowExecutionRequest,
+    DescribeWorkflowExecutionResponse,
+    GetWorkflowExecutionHistoryRequest,
+    GetWorkflowExecutionHistoryResponse,
+    ListNamespacesRequest,
+    ListNamespacesResponse,
+    ListSchedulesRequest,
+    ListSchedulesResponse,
+    ListWorkersRequest,
+    ListWorkersResponse,
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
+)
 
-from temporal_slo.errors import TemporalRequestError
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
 
 REQUEST_TIMEOUT: Final = timedelta(seconds=30)
-
-OVERALL_TIMEOUT: Final = 35.0
-"""Seconds for a request and its connection: the SDK waits for ever for one that is taken and never answered."""
-
-OWN_TIMEOUT: Final = "Timeout expired"
+"""Timeout of a request in the SDK, which starts once there is a connection."""
 
 
-@asynccontextmanager
-async def answered(about: str = "") -> AsyncIterator[None]:
-    """Raise what the SDK raises as one error of ours.
+@dataclass(frozen=True, slots=True)
+class Rpc(Generic[RequestT, ResponseT]):
+    """A call of the workflow service.
 
-    Args:
-        about: What the request was about, to stand before what was said.
+    Attributes:
+        name: Its name in Temporal's API, which is the value of the label `api`.
+        request: Message that is sent.
+        response: Message that is received.
+        timeout: Timeout of a request in the SDK.
+        metadata: gRPC metadata of a request.
+        rows: Returns the number of rows in a response, for the request log; None for calls that are not logged.
     """
-    try:
-        async with asyncio.timeout(OVERALL_TIMEOUT):
-            yield
-    except TimeoutError as error:
-        raise TemporalRequestError("DEADLINE_EXCEEDED", f"{about}no connection in {OVERALL_TIMEOUT:g} s") from error
-    except RPCError as error:
-        # The SDK says CANCELLED where its own time-out struck, which does not tell that the server may be overloaded.
-        status = RPCStatusCode.DEADLINE_EXCEEDED if error.message == OWN_TIMEOUT else error.status
-        raise TemporalRequestError(status.name, about + error.message) from error
-    except RuntimeError as error:
-        # The SDK's word for a connection that could not be made.
-        raise TemporalRequestError("UNAVAILABLE", str(error)) from error
+
+    name: str
+    request: type[RequestT]
+    response: type[ResponseT]
+    timeout: timedelta = REQUEST_TIMEOUT
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    rows: Callable[[ResponseT], int] | None = None
+
+    @property
+    def method(self) -> str:
+        """Name of the SDK's method."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", self.name).lower()
 
 
-def is_gone(error: RPCError) -> bool:
-    """Return whether *error* tells that the one thing asked for is not there."""
-    # A namespace that is not found has the same code; only the details tell the two apart. And what stands between us
-    # and the server may say NOT_FOUND without any.
-    return error.status is RPCStatusCode.NOT_FOUND and any(
-        detail.Is(NotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details
-    )
+LIST_WORKFLOWS: Final = Rpc(
+    "ListWorkflowExecutions",
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
+    rows=lambda page: len(page.executions),
+)
+COUNT_WORKFLOWS: Final = Rpc(
+    "CountWorkflowExecutions",
+    CountWorkflowExecutionsRequest,
+    CountWorkflowExecutionsResponse,
+    rows=lambda answer: answer.count,
+)
+DESCRIBE_WORKFLOW: Final = Rpc(
+    "DescribeWorkflowExecution", DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse
+)
+GET_HISTORY: Final = Rpc(
+    "GetWorkflowExecutionHistory",
+    GetWorkflowExecutionHistoryRequest,
+    GetWorkflowExecutionHistoryResponse,
+    # Without it the server returns a synthetic continued-as-new event for every closed run that has a successor.
+    metadata={"supported-features": "follows-next-run-id"},
+)
+LIST_SCHEDULES: Final = Rpc("ListSchedules", ListSchedulesRequest, ListSchedulesResponse)
+DESCRIBE_SCHEDULE: Final = Rpc(
+    "DescribeSchedule",
+    DescribeScheduleRequest,
+    DescribeScheduleResponse,
+    # Short: the server does not answer for a schedule whose server-side worker is down.
+    timeout=timedelta(seconds=10),
+)
+DESCRIBE_TASK_QUEUE: Final = Rpc("DescribeTaskQueue", DescribeTaskQueueRequest, DescribeTaskQueueResponse)
+LIST_WORKERS: Final = Rpc("ListWorkers", ListWorkersRequest, ListWorkersResponse)
+DESCRIBE_NAMESPACE: Final = Rpc("DescribeNamespace", DescribeNamespaceRequest, DescribeNamespaceResponse)
+LIST_NAMESPACES: Final = Rpc("ListNamespaces", ListNamespacesRequest, ListNamespacesResponse)

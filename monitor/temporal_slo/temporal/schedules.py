@@ -2,28 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.schedule.v1 import ScheduleListEntry
 from temporalio.api.workflowservice.v1 import DescribeScheduleRequest, ListSchedulesRequest
-from temporalio.client import Client
 from temporalio.service import RPCError
 
-from temporal_slo.temporal.rpc import answered, is_gone
+from temporal_slo.temporal.gateway import Gateway, is_not_found
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rpc import DESCRIBE_SCHEDULE, LIST_SCHEDULES
 
 PAGE_SIZE: Final = 1000
 """The largest page that a server gives."""
-
-LIST_TIMEOUT: Final = timedelta(seconds=30)
-
-# Short, because a schedule whose server-side worker is away is answered by nobody.
-DESCRIBE_TIMEOUT: Final = timedelta(seconds=10)
-
-LIST_SCHEDULES: Final = "ListSchedules"
-DESCRIBE_SCHEDULE: Final = "DescribeSchedule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +76,35 @@ class ScheduleRequests(Protocol):
 class TemporalSchedules:
     """Schedules of a real server.
 
-    Requests are not retried here; who asks does that, at its own pace.
-
     Args:
-        client: May be lazy: the connection is then made by the first request.
-        namespace: Temporal namespace of the schedules.
+        gateway: Sends the requests.
+        lists: Rate limiter of lists, which share the server's limit of visibility requests.
+        descriptions: Rate limiter of descriptions, which do not.
     """
 
-    def __init__(self, client: Client, namespace: str) -> None:
-        self._service = client.workflow_service
-        self._namespace = namespace
+    def __init__(self, gateway: Gateway, lists: Budget | None, descriptions: Budget | None) -> None:
+        self._gateway = gateway
+        self._lists = lists
+        self._descriptions = descriptions
 
     async def page(self, token: bytes = b"") -> SchedulePage:
         """Return a page of all schedules; a request of visibility."""
-        request = ListSchedulesRequest(namespace=self._namespace, maximum_page_size=PAGE_SIZE, next_page_token=token)
-        async with answered():
-            answer = await self._service.list_schedules(request, timeout=LIST_TIMEOUT)
-        return SchedulePage(tuple(map(_listed, answer.schedules)), answer.next_page_token)
+        request = ListSchedulesRequest(
+            namespace=self._gateway.namespace, maximum_page_size=PAGE_SIZE, next_page_token=token
+        )
+        page = await self._gateway.call(LIST_SCHEDULES, request, limiter=self._lists)
+        return SchedulePage(tuple(map(_listed, page.schedules)), page.next_page_token)
 
     async def describe(self, schedule_id: str) -> Described | None:
         """Return what a schedule itself tells; a query to the workflow behind it, on servers where there is one."""
-        request = DescribeScheduleRequest(namespace=self._namespace, schedule_id=schedule_id)
-        async with answered():
+        request = DescribeScheduleRequest(namespace=self._gateway.namespace, schedule_id=schedule_id)
+        async with self._gateway.request(DESCRIBE_SCHEDULE, limiter=self._descriptions) as send:
             try:
-                answer = await self._service.describe_schedule(request, timeout=DESCRIBE_TIMEOUT)
+                info = (await send(request)).info
             except RPCError as error:
-                if is_gone(error):
+                if is_not_found(error):
                     return None
                 raise
-        info = answer.info
         return Described(
             next_action=_first(info.future_action_times),
             missed=info.missed_catchup_window,

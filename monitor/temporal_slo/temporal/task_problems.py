@@ -5,11 +5,10 @@ from typing import Final, NamedTuple, Protocol
 
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, ListWorkflowExecutionsRequest
-from temporalio.client import Client
 
-from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
-
-DESCRIBE_NAMESPACE: Final = "DescribeNamespace"
+from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rpc import DESCRIBE_NAMESPACE, LIST_WORKFLOWS
 
 REPORTED_PROBLEMS: Final = "TemporalReportedProblems"
 
@@ -58,30 +57,27 @@ class TemporalProblems:
     beside 50,000 open ones.
 
     Args:
-        client: May be lazy: the connection is then made by the first request.
-        namespace: Temporal namespace of the runs.
+        gateway: Sends the requests.
+        limiter: Rate limiter of all requests.
     """
 
-    def __init__(self, client: Client, namespace: str) -> None:
-        self._service = client.workflow_service
-        self._namespace = namespace
+    def __init__(self, gateway: Gateway, limiter: Budget | None) -> None:
+        self._gateway = gateway
+        self._limiter = limiter
 
     async def reported(self) -> bool:
         """Whether the server reports them: it is 1.30 or newer, and it is not switched off there."""
-        async with answered():
-            answer = await self._service.describe_namespace(
-                DescribeNamespaceRequest(namespace=self._namespace), timeout=REQUEST_TIMEOUT
-            )
-        return answer.namespace_info.capabilities.reported_problems_search_attribute
+        request = DescribeNamespaceRequest(namespace=self._gateway.namespace)
+        response = await self._gateway.call(DESCRIBE_NAMESPACE, request, limiter=self._limiter)
+        return response.namespace_info.capabilities.reported_problems_search_attribute
 
     async def page(self, size: int, token: bytes = b"") -> ProblemPage:
         """A page of at most *size* runs, newest start first."""
         request = ListWorkflowExecutionsRequest(
-            namespace=self._namespace, query=PROBLEMS_QUERY, page_size=size, next_page_token=token
+            namespace=self._gateway.namespace, query=PROBLEMS_QUERY, page_size=size, next_page_token=token
         )
-        async with answered():
-            answer = await self._service.list_workflow_executions(request, timeout=REQUEST_TIMEOUT)
-        return ProblemPage(tuple(map(_problem, answer.executions)), answer.next_page_token)
+        page = await self._gateway.call(LIST_WORKFLOWS, request, limiter=self._limiter)
+        return ProblemPage(tuple(map(_problem, page.executions)), page.next_page_token)
 
 
 def _problem(row: WorkflowExecutionInfo) -> Problem:

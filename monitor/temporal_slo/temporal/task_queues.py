@@ -10,13 +10,11 @@ from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueResponse,
     ListWorkersRequest,
 )
-from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
-
-DESCRIBE_TASK_QUEUE: Final = "DescribeTaskQueue"
-LIST_WORKERS: Final = "ListWorkers"
+from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rpc import DESCRIBE_TASK_QUEUE, LIST_WORKERS
 
 WORKERS_MAX: Final = 1000
 """Workers whose task queues are read, in one request."""
@@ -92,44 +90,44 @@ class TemporalQueues:
     server answers with figures up to five seconds old.
 
     Args:
-        client: May be lazy: the connection is then made by the first request.
-        namespace: Temporal namespace of the task queues.
+        gateway: Sends the requests.
+        limiter: Rate limiter of all requests: one of their own, for no other kind of request shares their limit.
     """
 
-    def __init__(self, client: Client, namespace: str) -> None:
-        self._service = client.workflow_service
-        self._namespace = namespace
+    def __init__(self, gateway: Gateway, limiter: Budget | None) -> None:
+        self._gateway = gateway
+        self._limiter = limiter
 
     async def served(self) -> frozenset[str]:
         """Task queues of the workers that report themselves; none if the server keeps no list of them."""
-        request = ListWorkersRequest(namespace=self._namespace, page_size=WORKERS_MAX)
-        async with answered():
+        request = ListWorkersRequest(namespace=self._gateway.namespace, page_size=WORKERS_MAX)
+        async with self._gateway.request(LIST_WORKERS, limiter=self._limiter) as send:
             try:
-                answer = await self._service.list_workers(request, timeout=REQUEST_TIMEOUT)
+                response = await send(request)
             except RPCError as error:
                 if error.status is RPCStatusCode.UNIMPLEMENTED:
                     return frozenset()
                 raise
-        return frozenset(worker.worker_heartbeat.task_queue for worker in answer.workers_info)
+        return frozenset(worker.worker_heartbeat.task_queue for worker in response.workers_info)
 
     async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
         """Return what there is to tell of a task queue."""
         request = DescribeTaskQueueRequest(
-            namespace=self._namespace,
+            namespace=self._gateway.namespace,
             task_queue=TaskQueue(name=task_queue),
             task_queue_type=TASK_TYPES[task_type],
             report_stats=True,
         )
-        async with answered(f"task queue {task_queue!r}: "):
-            answer = await self._service.describe_task_queue(request, timeout=REQUEST_TIMEOUT)
-        last = max((poller.last_access_time.ToMicroseconds() for poller in answer.pollers), default=None)
-        return QueueFacts(_backlog(answer), len(answer.pollers), None if last is None else last / 1_000_000)
+        about = f"task queue {task_queue!r}: "
+        response = await self._gateway.call(DESCRIBE_TASK_QUEUE, request, limiter=self._limiter, about=about)
+        last = max((poller.last_access_time.ToMicroseconds() for poller in response.pollers), default=None)
+        return QueueFacts(_backlog(response), len(response.pollers), None if last is None else last / 1_000_000)
 
 
-def _backlog(answer: DescribeTaskQueueResponse) -> Backlog | None:
-    if not answer.HasField("stats"):
+def _backlog(response: DescribeTaskQueueResponse) -> Backlog | None:
+    if not response.HasField("stats"):
         return None
-    stats = answer.stats
+    stats = response.stats
     return Backlog(
         tasks=stats.approximate_backlog_count,
         age=stats.approximate_backlog_age.ToMicroseconds() / 1_000_000,

@@ -1,29 +1,34 @@
 """What the exporter asks of Temporal visibility, and the adapter that asks a real server."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest
+from temporalio.api.workflowservice.v1 import (
+    CountWorkflowExecutionsRequest,
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
+)
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.errors import TemporalRequestError
 from temporal_slo.names.values import PAUSED, RUNNING
+from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import STATUS_NAMES, Run
-from temporal_slo.temporal.rpc import REQUEST_TIMEOUT, answered
+from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rpc import COUNT_WORKFLOWS, LIST_WORKFLOWS
 
 PAGE_SIZE_MAX: Final = 1000
 """The largest page that a server gives; it answers a larger wish with this, in silence."""
 
 NUL_SIGN: Final = "\u2400"
 """Stands for the character 0, which Temporal takes in every name and PostgreSQL in none."""
-
-LIST_WORKFLOWS: Final = "ListWorkflowExecutions"
-COUNT_WORKFLOWS: Final = "CountWorkflowExecutions"
 
 # Statuses by number: the SDK's own enum lacks those of newer servers and would raise on them.
 CLOSED_STATUSES: Final[Mapping[int, str]] = {
@@ -46,6 +51,8 @@ STATUSES: Final[Mapping[int, str]] = {
 CLOSED_QUERY: Final = f"ExecutionStatus IN {tuple(STATUS_NAMES)}"
 RUNNING_QUERY: Final = "ExecutionStatus = 'Running'"
 OPEN_QUERY: Final = "ExecutionStatus IN ('Running', 'Paused')"
+
+Send = Callable[[ListWorkflowExecutionsRequest], Awaitable[ListWorkflowExecutionsResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,54 +86,69 @@ class Visibility(Protocol):
 class TemporalVisibility:
     """Visibility of a real server.
 
-    Asks for raw rows: the SDK's own listing raises on statuses that it does not know. Requests are not retried
-    here; the poller does that, at its own pace.
+    Requests raw rows: the SDK's own listing raises on statuses that it does not know.
 
     Args:
-        client: May be lazy: the connection is then made by the first request.
-        namespace: Temporal namespace to list.
+        gateway: Sends the requests, and logs them unless they are bulk.
+        limiter: Rate limiter of all requests.
+        bulk: Whether they yield to all others of the limiter.
     """
 
-    def __init__(self, client: Client, namespace: str) -> None:
-        self._service = client.workflow_service
-        self._namespace = namespace
+    def __init__(self, gateway: Gateway, limiter: Budget | None, *, bulk: bool = False) -> None:
+        self._gateway = gateway
+        self._limiter = limiter
+        self._bulk = bulk
         self._open_query = OPEN_QUERY
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
         """Closed runs, newest close first."""
-        # The filter costs a scan: it is for catching up alone.
-        older = "" if until is None else f" AND CloseTime <= '{_timestamp(until)}'"
-        return await self._list(CLOSED_QUERY + older, size, token)
+        query, older = CLOSED_QUERY, ""
+        if until is not None:
+            # The filter costs a scan: it is for catching up alone.
+            query += f" AND CloseTime <= '{_timestamp(until)}'"
+            older = f", closed until {_moment(until)}"
+        async with self._list(f"closed runs, {_page(size, token)}{older}") as send:
+            page = await send(self._list_request(query, size, token))
+        return _runs(page)
 
     async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
         """Running runs, and paused ones if they are asked for, newest start first."""
-        if not paused:
-            # Two statuses in one query cost a scan on SQL stores.
-            return await self._list(RUNNING_QUERY, size, token)
-        try:
-            return await self._list(self._open_query, size, token)
-        except TemporalRequestError as error:
-            if error.code != "INVALID_ARGUMENT" or self._open_query == RUNNING_QUERY:
-                raise
-            # A server older than pausing: it refuses the status, and none of its runs can have it.
-            self._open_query = RUNNING_QUERY
-            return await self._list(self._open_query, size, token)
+        # Two statuses in one query cost a scan on SQL stores.
+        query = self._open_query if paused else RUNNING_QUERY
+        kind = "running and paused runs" if paused else "running runs"
+        async with self._list(f"{kind}, {_page(size, token)}") as send:
+            try:
+                page = await send(self._list_request(query, size, token))
+            except RPCError as error:
+                if error.status is not RPCStatusCode.INVALID_ARGUMENT or query == RUNNING_QUERY:
+                    raise
+                # A server older than pausing rejects the status, and none of its runs can have it.
+                self._open_query = RUNNING_QUERY
+                page = await send(self._list_request(RUNNING_QUERY, size, token))
+        return _runs(page)
 
     async def count(self, since: int, until: int) -> int:
         """How many runs closed at *since* or after, and before *until*."""
         closed = f"CloseTime >= '{_timestamp(since)}' AND CloseTime < '{_timestamp(until)}'"
-        request = CountWorkflowExecutionsRequest(namespace=self._namespace, query=f"{CLOSED_QUERY} AND {closed}")
-        async with answered():
-            answer = await self._service.count_workflow_executions(request, timeout=REQUEST_TIMEOUT)
-        return answer.count
-
-    async def _list(self, query: str, size: int, token: bytes) -> Page:
-        request = ListWorkflowExecutionsRequest(
-            namespace=self._namespace, query=query, page_size=size, next_page_token=token
+        request = CountWorkflowExecutionsRequest(
+            namespace=self._gateway.namespace, query=f"{CLOSED_QUERY} AND {closed}"
         )
-        async with answered():
-            answer = await self._service.list_workflow_executions(request, timeout=REQUEST_TIMEOUT)
-        return Page(tuple(map(_run, answer.executions)), answer.next_page_token)
+        response = await self._gateway.call(
+            COUNT_WORKFLOWS,
+            request,
+            limiter=self._limiter,
+            bulk=self._bulk,
+            description=f"number of runs closed from {_moment(since)} until {_moment(until)}",
+        )
+        return response.count
+
+    def _list(self, description: str) -> AbstractAsyncContextManager[Send]:
+        return self._gateway.request(LIST_WORKFLOWS, limiter=self._limiter, bulk=self._bulk, description=description)
+
+    def _list_request(self, query: str, size: int, token: bytes) -> ListWorkflowExecutionsRequest:
+        return ListWorkflowExecutionsRequest(
+            namespace=self._gateway.namespace, query=query, page_size=size, next_page_token=token
+        )
 
 
 async def count_closed(client: Client) -> Counter[str]:
@@ -138,6 +160,10 @@ async def count_closed(client: Client) -> Counter[str]:
 def storable(name: str) -> str:
     """Return *name* as every ledger can keep it, and as memory and labels have it then too."""
     return name.replace("\0", NUL_SIGN)
+
+
+def _runs(page: ListWorkflowExecutionsResponse) -> Page:
+    return Page(tuple(map(_run, page.executions)), page.next_page_token)
 
 
 def _run(row: WorkflowExecutionInfo) -> Run:
@@ -166,3 +192,11 @@ def _duration(row: WorkflowExecutionInfo, due: int, close: int) -> int:
 def _timestamp(moment: int) -> str:
     seconds, microseconds = divmod(moment, 1_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{microseconds:06}Z"
+
+
+def _page(size: int, token: bytes) -> str:
+    return f"{'a further' if token else 'the first'} page of {size}"
+
+
+def _moment(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / SECOND, UTC).isoformat(timespec="milliseconds")

@@ -35,8 +35,6 @@ from temporal_slo.ledger.state import State
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.servers.process import until
-from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rate_limited import PacedVisibility, Requests
 from temporal_slo.testing import FakeVisibility, FixedClock
 from tests.run_factory import BEGAN, closed, running
 
@@ -337,22 +335,6 @@ async def test_rests_while_catching_up(site: Site) -> None:
     await task
     assert sum(site.counted.values()) == 43
     assert BACKLOG == 10_000
-
-
-async def test_steady_goes_first() -> None:
-    """A request of the backfill waits until no other wants a turn."""
-    budget, order = Budget(float("inf"), 1), list[str]()
-
-    class Slow(FakeVisibility):
-        async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> object:  # type: ignore[override]
-            order.append("past" if size == 7 else "live")
-            await asyncio.sleep(0)
-            return await super().closed(size, token, until)
-
-    live = PacedVisibility(Slow(), budget, Requests())  # type: ignore[arg-type]
-    past = PacedVisibility(Slow(), budget, Requests(), bulk=True)  # type: ignore[arg-type]
-    await asyncio.gather(live.closed(1), past.closed(7), past.closed(7), live.closed(1), live.closed(1))
-    assert order == ["live", "live", "live", "past", "past"]
 
 
 class Terminal(StringIO):

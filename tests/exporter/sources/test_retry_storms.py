@@ -12,8 +12,6 @@ from temporal_slo.ledger.state import OpenRun, State
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.temporal.pending_activities import PendingActivity
-from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rate_limited import PacedRuns, Requests
 
 NOW = 1_700_000_000 * SECOND
 PAST = ATTEMPTS + 1
@@ -234,15 +232,3 @@ async def test_ledger_away() -> None:
     await watch.read()
     assert watch.reading
     assert watch.reading.trouble == "ledger: disk I/O error"
-
-
-async def test_paced() -> None:
-    """Each run that is looked at is one request of the budget."""
-    requests, budget = Requests(), Budget(1000, 8)
-    runs = FakeRuns()
-    runs.put("a", 100, PAST)
-    runs.put("b", 90)
-    storms = RetryStorms(PacedRuns(runs, budget, requests), runs.state, runs.workflow_ids)
-    assert (await read(storms))[0] == {("Ride", "Charge"): 1}
-    assert budget.requests == 2
-    assert requests == {("DescribeWorkflowExecution", "OK"): 2}

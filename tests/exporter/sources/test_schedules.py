@@ -10,8 +10,6 @@ from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources.schedules import FAILURES_MAX, REFRESH, TOLERANCE, VALUE_LENGTH, Schedules, label
 from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rate_limited import PacedSchedules, Requests
 from temporal_slo.temporal.schedules import Described, Listed, SchedulePage
 from temporal_slo.testing import FixedClock
 
@@ -269,17 +267,3 @@ async def test_history_is_no_increase() -> None:
     assert shown[names.SCHEDULE_MISSED_CATCHUP.sample] == 3
     assert shown[names.SCHEDULE_OVERLAP_SKIPPED.sample] == 5
     assert shown[names.SCHEDULE_BUFFER_DROPPED.sample] == 7
-
-
-async def test_paced() -> None:
-    """Lists are paced and counted as visibility requests are, descriptions with those of histories."""
-    requests, visibility, history = Requests(), Budget(1000, 1), Budget(1000, 8)
-    inner = FakeSchedules(row("a"), row("b"))
-    inner.failing = {"b"}
-    await read(Schedules(PacedSchedules(inner, visibility, history, requests)))
-    assert (visibility.requests, history.requests) == (1, 2)
-    assert requests == {
-        ("ListSchedules", "OK"): 1,
-        ("DescribeSchedule", "OK"): 1,
-        ("DescribeSchedule", "FAILED_PRECONDITION"): 1,
-    }

@@ -11,8 +11,6 @@ from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.exporter.sources.task_problems import PAGES_MAX, TaskProblems
 from temporal_slo.names import Family
 from temporal_slo.names.samples import Sample
-from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rate_limited import PacedProblems, Requests
 from temporal_slo.temporal.task_problems import Problem, ProblemPage
 
 FAILED, TIMED_OUT = "WorkflowTaskFailed", "WorkflowTaskTimedOut"
@@ -141,11 +139,3 @@ async def test_server_without_the_report() -> None:
     assert stuck(await source.read(0)) == {RIDE: 1}
     await source.read(0)
     assert requests.checks == 3
-
-
-async def test_requests_are_counted() -> None:
-    """Each page is a visibility request, and the question whether problems are reported is one of its own."""
-    requests, budget = Requests(), Budget(float("inf"), 1)
-    await TaskProblems(PacedProblems(FakeProblems([[RIDE], [RIDE]]), budget, requests)).read(0)
-    assert requests == {("ListWorkflowExecutions", "OK"): 2, ("DescribeNamespace", "OK"): 1}
-    assert budget.requests == 3

@@ -14,8 +14,6 @@ from temporal_slo.ledger.state import Histogram, OpenRun, State
 from temporal_slo.names import Family
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import ClosedKey, RunningKey
-from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rate_limited import PacedQueues, Requests
 from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, Backlog, QueueFacts
 
 NOTHING = QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 0, None)
@@ -203,19 +201,3 @@ async def test_what_is_left_out_is_forgotten() -> None:
     requests.facts.clear()
     state.open.update(mirrored(rides=3).open)
     assert values(await source.read(0), names.TASK_QUEUE_POLLERS) == {("rides", WORKFLOW): 0}
-
-
-async def test_requests_are_counted() -> None:
-    """Requests are counted by their own name and by code, and paced by the budget they are given."""
-    requests, inner, budget = Requests(), FakeQueues(), Budget(float("inf"), 1)
-    inner.errors["boats"] = TemporalRequestError("INTERNAL", "broken")
-    paced = PacedQueues(inner, budget, requests)
-    await TaskQueues(paced, mirrored(rides=1), ()).read(0)
-    with pytest.raises(TemporalRequestError):
-        await paced.describe("boats", WORKFLOW)
-    assert requests == {
-        ("ListWorkers", "OK"): 1,
-        ("DescribeTaskQueue", "OK"): 2,
-        ("DescribeTaskQueue", "INTERNAL"): 1,
-    }
-    assert budget.requests == 4

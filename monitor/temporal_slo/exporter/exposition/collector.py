@@ -8,10 +8,13 @@ from temporal_slo.exporter.exposition.snapshot import Figures, Snapshot
 from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.ledger.change import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
 from temporal_slo.names.samples import Exemplar, FamilySeries, Histogram, Labels, Sample, Value, ValueWithExemplar
-from temporal_slo.temporal.close_events import GET_HISTORY
-from temporal_slo.temporal.pending_activities import DESCRIBE_WORKFLOW
-from temporal_slo.temporal.schedules import DESCRIBE_SCHEDULE
-from temporal_slo.temporal.task_queues import DESCRIBE_TASK_QUEUE, LIST_WORKERS
+from temporal_slo.temporal.rpc import (
+    DESCRIBE_SCHEDULE,
+    DESCRIBE_TASK_QUEUE,
+    DESCRIBE_WORKFLOW,
+    GET_HISTORY,
+    LIST_WORKERS,
+)
 
 COUNTERS = (
     names.WORKFLOWS_STARTED,
@@ -35,11 +38,11 @@ OTHERS = {
 """Counters of the exporter itself, by what the state calls them."""
 
 REQUESTS = {
-    GET_HISTORY: names.EXPORTER_HISTORY_REQUESTS,
-    DESCRIBE_TASK_QUEUE: names.EXPORTER_TASK_QUEUE_REQUESTS,
-    LIST_WORKERS: names.EXPORTER_TASK_QUEUE_REQUESTS,
-    DESCRIBE_SCHEDULE: names.EXPORTER_DESCRIBE_REQUESTS,
-    DESCRIBE_WORKFLOW: names.EXPORTER_DESCRIBE_REQUESTS,
+    GET_HISTORY.name: names.EXPORTER_HISTORY_REQUESTS,
+    DESCRIBE_TASK_QUEUE.name: names.EXPORTER_TASK_QUEUE_REQUESTS,
+    LIST_WORKERS.name: names.EXPORTER_TASK_QUEUE_REQUESTS,
+    DESCRIBE_SCHEDULE.name: names.EXPORTER_DESCRIBE_REQUESTS,
+    DESCRIBE_WORKFLOW.name: names.EXPORTER_DESCRIBE_REQUESTS,
 }
 """What counts requests that are not of visibility, by API."""
 

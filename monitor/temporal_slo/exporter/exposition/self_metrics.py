@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from temporal_slo.exporter.classify.outcome import OutcomeReader
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources.source import Watch
+from temporal_slo.temporal.gateway import RequestCounts
 from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rate_limited import Requests
 
 
 @dataclass(slots=True)
 class Gauge:
     """Puts what the exporter did into a snapshot."""
 
-    requests: Requests
+    requests: RequestCounts
     budgets: Mapping[str, Budget]
     watches: tuple[Watch, ...]
     reader: OutcomeReader | None

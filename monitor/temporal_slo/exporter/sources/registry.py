@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from temporalio.client import Client
-
 from temporal_slo.exporter.sources.calendar_month import CalendarPeriods
 from temporal_slo.exporter.sources.retry_storms import RetryStorms
 from temporal_slo.exporter.sources.schedules import Schedules
@@ -18,9 +16,9 @@ from temporal_slo.ledger.state import State
 from temporal_slo.settings import ExporterSettings
 from temporal_slo.spec.bound import BoundSlo, LoadedSpecs, task_queues
 from temporal_slo.spec.model import Spec
+from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.pending_activities import TemporalRuns
 from temporal_slo.temporal.rate_limit import Budget
-from temporal_slo.temporal.rate_limited import PacedProblems, PacedQueues, PacedRuns, PacedSchedules, Requests
 from temporal_slo.temporal.schedules import TemporalSchedules
 from temporal_slo.temporal.task_problems import TemporalProblems
 from temporal_slo.temporal.task_queues import TemporalQueues
@@ -36,12 +34,11 @@ class Site:
     """A namespace as its sources see it."""
 
     namespace: str
-    client: Client
+    gateway: Gateway
     ledger: Ledger
     state: State
     specs: tuple[Spec, ...]
     budgets: Mapping[str, Budget]
-    requests: Requests
 
     @property
     def slos(self) -> tuple[BoundSlo, ...]:
@@ -59,23 +56,21 @@ def budgets(settings: ExporterSettings, history_concurrency: int) -> dict[str, B
 
 
 def _task_queues(site: Site) -> Source:
-    paced = PacedQueues(TemporalQueues(site.client, site.namespace), site.budgets["task_queues"], site.requests)
-    return TaskQueues(paced, site.state, task_queues(site.slos))
+    requests = TemporalQueues(site.gateway, site.budgets["task_queues"])
+    return TaskQueues(requests, site.state, task_queues(site.slos))
 
 
 def _task_problems(site: Site) -> Source:
-    inner = TemporalProblems(site.client, site.namespace)
-    return TaskProblems(PacedProblems(inner, site.budgets["visibility"], site.requests))
+    return TaskProblems(TemporalProblems(site.gateway, site.budgets["visibility"]))
 
 
 def _schedules(site: Site) -> Source:
-    inner = TemporalSchedules(site.client, site.namespace)
-    return Schedules(PacedSchedules(inner, site.budgets["visibility"], site.budgets["history"], site.requests))
+    return Schedules(TemporalSchedules(site.gateway, site.budgets["visibility"], site.budgets["history"]))
 
 
 def _retry_storms(site: Site) -> Source:
-    paced = PacedRuns(TemporalRuns(site.client, site.namespace), site.budgets["history"], site.requests)
-    return RetryStorms(paced, site.state, partial(site.ledger.workflow_ids, site.namespace))
+    requests = TemporalRuns(site.gateway, site.budgets["history"])
+    return RetryStorms(requests, site.state, partial(site.ledger.workflow_ids, site.namespace))
 
 
 def _calendar(site: Site) -> Source:

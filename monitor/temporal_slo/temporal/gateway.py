@@ -1,0 +1,146 @@
+"""The one way by which requests reach Temporal: rate-limited, timed out, counted, logged, with translated errors."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from typing import Final
+
+from temporalio.api.errordetails.v1 import NotFoundFailure
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_slo.errors import TemporalRequestError
+from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.request_log import LoggedRequest, RequestLog
+from temporal_slo.temporal.rpc import RequestT, ResponseT, Rpc
+
+OVERALL_TIMEOUT: Final = 35.0
+"""Seconds for a request and its connection: the SDK's timeout does not include the time to connect."""
+
+SDK_TIMEOUT_MESSAGE: Final = "Timeout expired"
+
+RequestCounts = Counter[tuple[str, str]]
+"""Requests so far, by API and gRPC code of the response."""
+
+
+class Gateway:
+    """Sends the requests about one Temporal namespace.
+
+    Requests are not retried here: callers retry at their own interval.
+
+    Args:
+        client: May be lazy: the first request then connects. Each request uses its connection of that moment.
+        namespace: Temporal namespace.
+        log: Gets the requests that have a description and are not bulk; None for no log.
+        timeout: Seconds for a request and its connection.
+
+    Attributes:
+        namespace: Temporal namespace.
+        requests: Requests so far, by API and gRPC code of the response.
+    """
+
+    def __init__(
+        self, client: Client, namespace: str, log: RequestLog | None = None, *, timeout: float = OVERALL_TIMEOUT
+    ) -> None:
+        self._client = client
+        self._log = log
+        self._timeout = timeout
+        self.namespace = namespace
+        self.requests = RequestCounts()
+
+    async def call(
+        self,
+        rpc: Rpc[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        limiter: Budget | None,
+        bulk: bool = False,
+        about: str = "",
+        description: str = "",
+    ) -> ResponseT:
+        """Send *request* and return the response.
+
+        Args:
+            rpc: The call.
+            request: Its message.
+            limiter: Rate limiter that the request waits for; None for no limit.
+            bulk: Whether the request yields to all others of the limiter: for catching up.
+            about: Prefix of error messages.
+            description: The request as text, for the request log; empty to leave it out.
+
+        Raises:
+            TemporalRequestError: The request failed.
+        """
+        async with self.request(rpc, limiter=limiter, bulk=bulk, about=about, description=description) as send:
+            return await send(request)
+
+    @asynccontextmanager
+    async def request(
+        self,
+        rpc: Rpc[RequestT, ResponseT],
+        *,
+        limiter: Budget | None,
+        bulk: bool = False,
+        about: str = "",
+        description: str = "",
+    ) -> AsyncIterator[Callable[[RequestT], Awaitable[ResponseT]]]:
+        """Wait for the rate limiter and yield a function that sends a message; its arguments are those of `call`.
+
+        For calls with an error that is an answer: the body may handle the SDK's RPCError. All that it sends is counted
+        and logged as one request, with the code OK unless an error leaves the body.
+
+        Raises:
+            TemporalRequestError: The request failed, and the body did not handle it.
+        """
+        log = self._log if description and not bulk else None
+        async with limiter.slot(bulk=bulk) if limiter else nullcontext():
+            with (
+                self._counted(rpc.name),
+                log.record(description) if log else nullcontext() as entry,
+                _translated(about, self._timeout),
+            ):
+                yield lambda message: self._send(rpc, message, entry)
+
+    async def _send(self, rpc: Rpc[RequestT, ResponseT], message: RequestT, entry: LoggedRequest | None) -> ResponseT:
+        method = getattr(self._client.workflow_service, rpc.method)
+        async with asyncio.timeout(self._timeout):
+            response: ResponseT = await method(message, metadata=rpc.metadata, timeout=rpc.timeout)
+        if entry and rpc.rows:
+            entry.rows = rpc.rows(response)
+        return response
+
+    @contextmanager
+    def _counted(self, api: str) -> Iterator[None]:
+        try:
+            yield
+        except TemporalRequestError as error:
+            self.requests[api, error.code] += 1
+            raise
+        self.requests[api, RPCStatusCode.OK.name] += 1
+
+
+@contextmanager
+def _translated(about: str, timeout: float) -> Iterator[None]:
+    """Raise what the SDK raises as TemporalRequestError."""
+    try:
+        yield
+    except TimeoutError as error:
+        code = RPCStatusCode.DEADLINE_EXCEEDED.name
+        raise TemporalRequestError(code, f"{about}no response within {timeout:g} s") from error
+    except RPCError as error:
+        # The SDK's own timeout has the code CANCELLED, which would hide that the server may be overloaded.
+        timed_out = error.message == SDK_TIMEOUT_MESSAGE
+        status = RPCStatusCode.DEADLINE_EXCEEDED if timed_out else error.status
+        raise TemporalRequestError(status.name, about + error.message) from error
+    except RuntimeError as error:
+        # The SDK raises it when it cannot connect.
+        raise TemporalRequestError(RPCStatusCode.UNAVAILABLE.name, str(error)) from error
+
+
+def is_not_found(error: RPCError) -> bool:
+    """Return whether *error* says that the one workflow or schedule of the request does not exist."""
+    # A namespace that does not exist has the same code and other details; a proxy may send NOT_FOUND without details.
+    return error.status is RPCStatusCode.NOT_FOUND and any(
+        detail.Is(NotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details
+    )
