@@ -12,6 +12,7 @@ from temporal_slo.check.diagnosis import Cause, Facts, Idle, Suspect, TypeFacts,
 from temporal_slo.check.expected_series import NATURES, misnamed, nature
 from temporal_slo.check.prometheus import Target
 from temporal_slo.check.selectors import Selector, rules_of, uses_of
+from temporal_slo.names.server import SERVER_METRICS
 from temporal_slo.promql import Matcher, edge
 from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.load import load
@@ -154,7 +155,7 @@ def test_natures_are_of_rules(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(waits.replace(f"temporal_namespace: {NAMESPACE}", "temporal_namespace: two"))
     specs = load([tmp_path])
     selected = [uses.selector for uses in uses_of(rules_of(specs), specs.slos)]
-    troubles = {metric.name for metric in names.SERVER_METRICS if metric.from_trouble} - {"service_errors"}
+    troubles = {metric.name for metric in SERVER_METRICS if metric.absent_when_healthy} - {"service_errors"}
     for metric, own in NATURES:
         fitting = [one for one in selected if one.metric == metric and own.matcher in (None, *one.matchers)]
         assert fitting or metric in troubles, metric

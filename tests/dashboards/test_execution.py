@@ -107,11 +107,11 @@ async def test_names_exist(stack: LiveStack) -> None:
     async with httpx.AsyncClient(base_url=stack.prometheus.url, timeout=30) as http:
         existing = set((await http.get("/api/v1/label/__name__/values")).json()["data"])
     used = {str(one.name) for expr in ALL.values() for one, _ in selectors(promql_parser.parse(expr))}
-    from_trouble = {one.name for one in SERVER_METRICS if one.from_trouble}
+    absent_when_healthy = {one.name for one in SERVER_METRICS if one.absent_when_healthy}
     # A test cannot cause internal errors of the worker library.
-    from_trouble |= {names.WORKER_ERRORS.sample}
-    from_trouble |= {WHOLE.sample(one) for one in SDK_METRICS if one.from_trouble}
-    assert used - existing <= from_trouble
+    absent_when_healthy |= {names.WORKER_ERRORS.sample}
+    absent_when_healthy |= {WHOLE.sample(one) for one in SDK_METRICS if one.absent_when_healthy}
+    assert used - existing <= absent_when_healthy
 
 
 async def test_empty_prometheus(programs: dict[str, Path], tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def test_names(temporal: Temporal, profile: Profile) -> None:
     client = await Client.connect(
         temporal.address, namespace="names", runtime=plain or prometheus_runtime(bind_address=address)
     )
-    expected = {metric for metric in SDK_METRICS if not metric.from_trouble}
+    expected = {metric for metric in SDK_METRICS if not metric.absent_when_healthy}
     async with Worker(
         client,
         task_queue=queue,

@@ -7,15 +7,12 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from temporalio.worker import Worker
 
-from temporal_slo import names
-from temporal_slo.names.server import CLOSED_IS_SHOWN, FRONTEND, SERVICE_NAME
+from temporal_slo.names.server import FRONTEND, SERVER_METRICS, SERVICE_NAME, VISIBILITY_CLOSE_TASK
 from temporal_slo.names.server import TASK_LATENCY as SHOWN
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
 
 from .endings import Booking
-
-METRICS = names.SERVER_METRICS
 
 
 async def test_server_metrics(temporal: Temporal) -> None:
@@ -34,15 +31,17 @@ async def test_server_metrics(temporal: Temporal) -> None:
         await until(all_there, deadline=60, what="the server's metrics")
     except TimeoutError:
         assert missing(found) == []
-    assert [metric for metric in METRICS if metric.name in found and found[metric.name].type != metric.type] == []
+    assert [
+        metric for metric in SERVER_METRICS if metric.name in found and found[metric.name].type != metric.type
+    ] == []
     services = {sample.labels[SERVICE_NAME] for sample in found["service_requests"].samples}
     assert FRONTEND in services
-    assert any(sample.labels["operation"] == CLOSED_IS_SHOWN for sample in found[SHOWN.name].samples)
+    assert any(sample.labels["operation"] == VISIBILITY_CLOSE_TASK for sample in found[SHOWN.name].samples)
 
 
 def missing(found: dict[str, Metric]) -> list[str]:
     """What is not there of all that needs no trouble, or lacks a label in some series."""
-    wanted = [metric for metric in METRICS if not metric.from_trouble or metric.name in found]
+    wanted = [metric for metric in SERVER_METRICS if not metric.absent_when_healthy or metric.name in found]
     return [
         metric.name
         for metric in wanted

@@ -151,13 +151,13 @@ async def test_label_values_are_bounded(connect: Connect, metrics: Metrics, queu
     """Failure types past the limit become `other`, and that is counted; a constant label is on everything."""
     client = await connect(SLOPlugin(max_label_values=2, labels={"team": "bookings"}))
     drive = Drive(client, queue)
-    before = metrics.counts(names.WORKER_BOUNDED).get(("failure_type",), 0)
+    before = metrics.counts(names.WORKER_VALUES_OVER_LIMIT).get(("failure_type",), 0)
     async with case_worker(client, queue, workflows=[cases.FailsAs]):
         for name in ("A", "B", "C", "D"):
             await drive.start(cases.FailsAs, name)
             await drive.ended()
     assert {labels[4]: count for labels, count in metrics.ends(queue).items()} == {"A": 1, "B": 1, "other": 2}
-    assert metrics.counts(names.WORKER_BOUNDED)[("failure_type",)] == before + 2
+    assert metrics.counts(names.WORKER_VALUES_OVER_LIMIT)[("failure_type",)] == before + 2
     # A worker's own types are as few as its code.
     async with case_worker(client, queue, workflows=[cases.FailsAs, cases.Returns, cases.Continues]):
         for case, arguments in ((cases.Returns, ()), (cases.Continues, (0,))):
@@ -185,7 +185,7 @@ async def test_prometheus_runtime(temporal: Temporal, queue: str, plain: Client)
         assert "temporal_slo_workflow_objective_total{" in text, "an objective's series exists from the start"
     text = await _scrape(port)
     for family in names.INTERCEPTOR_FAMILIES:
-        if family not in (names.WORKER_ERRORS, names.WORKER_BOUNDED, names.WORKFLOW_TASK_FAILURES):
+        if family not in (names.WORKER_ERRORS, names.WORKER_VALUES_OVER_LIMIT, names.WORKFLOW_TASK_FAILURES):
             assert f"\n# HELP {family.sample} {family.help}\n" in text, family.name
     assert 'le="37.5"' in text
     (seconds,) = [

@@ -111,7 +111,7 @@ def test_arguments_replace_what_the_spec_says() -> None:
 def test_values_are_bounded(metrics: Metrics, queue: str) -> None:
     """Above the limit a value becomes `other`, which is counted; an empty value is `none`."""
     recorder = Recorder(metrics.runtime.metric_meter, "ns", {}, 2)
-    before = metrics.counts(names.WORKER_BOUNDED).get(("failure_type",), 0)
+    before = metrics.counts(names.WORKER_VALUES_OVER_LIMIT).get(("failure_type",), 0)
     for type_ in ("A", "B", "C", "A", "none", "", "D"):
         recorder.count(names.WORKFLOW_TASK_FAILURES, "T", queue, type_)
     assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == {
@@ -120,7 +120,7 @@ def test_values_are_bounded(metrics: Metrics, queue: str) -> None:
         ("T", "other"): 2,
         ("T", "none"): 2,
     }
-    assert metrics.counts(names.WORKER_BOUNDED)[("failure_type",)] == before + 2
+    assert metrics.counts(names.WORKER_VALUES_OVER_LIMIT)[("failure_type",)] == before + 2
 
 
 def test_named_types_are_kept(metrics: Metrics, queue: str) -> None:

@@ -76,14 +76,14 @@ NATURES: Final[tuple[tuple[str, Nature], ...]] = (
     *(
         (metric.name, Nature("the first request that fails by the server's fault", _SERVER))
         for metric in server.SERVER_METRICS
-        if metric.from_trouble
+        if metric.absent_when_healthy
     ),
     (
         f"{server.TASK_LATENCY.name}_bucket",
         Nature(
             "the first run that closes since the Temporal server was started",
             _SERVER,
-            Matcher(server.OPERATION, "=", server.CLOSED_IS_SHOWN),
+            Matcher(server.OPERATION, "=", server.VISIBILITY_CLOSE_TASK),
         ),
     ),
 )

@@ -70,7 +70,7 @@ SERVER_CAUSES: Final = (
         "ticket",
         "closed runs show {{ $value | humanizeDuration }} late in visibility",
         lambda causes: _slow(
-            server.TASK_LATENCY, causes.visibility_lag, one_of(server.OPERATION, (server.CLOSED_IS_SHOWN,))
+            server.TASK_LATENCY, causes.visibility_lag, one_of(server.OPERATION, (server.VISIBILITY_CLOSE_TASK,))
         ),
     ),
 )

@@ -120,7 +120,7 @@ class Recorder:
         return {**self._constant, **dict(zip(family.labels[1:], values, strict=True))}
 
     def _replaced(self, key: tuple[str, str]) -> None:
-        self.count(names.WORKER_BOUNDED, key[1])
+        self.count(names.WORKER_VALUES_OVER_LIMIT, key[1])
 
 
 class HasRecorder(Protocol):

@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Final
 
-from temporal_slo.names import backfill, exporter, queues, schedules, server, worker, workflows
+from temporal_slo.names import backfill, exporter, queues, schedules, worker, workflows
 from temporal_slo.names.backfill import *
 from temporal_slo.names.exporter import *
 from temporal_slo.names.labels import *
@@ -23,6 +23,3 @@ EXPORTER_FAMILIES: Final = _declared(workflows, queues, schedules, backfill, exp
 
 INTERCEPTOR_FAMILIES: Final = _declared(worker)
 """Metrics of the worker library, exposed through the SDK's own meter."""
-
-SERVER_METRICS: Final = server.SERVER_METRICS
-"""Metrics of the Temporal server that alerts and dashboards query."""

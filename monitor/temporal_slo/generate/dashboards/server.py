@@ -25,7 +25,7 @@ from temporal_slo.promql import Matcher, one_of, selector
 MATCH_FRONTEND: Final = one_of(server.SERVICE_NAME, (server.FRONTEND,))
 NOT_POLLS: Final = Matcher(server.OPERATION, "!~", server.POLLS)
 FRONTEND_REQUESTS: Final = (MATCH_FRONTEND, NOT_POLLS)
-MATCH_VISIBILITY_TASK: Final = one_of(server.OPERATION, (server.CLOSED_IS_SHOWN,))
+MATCH_VISIBILITY_TASK: Final = one_of(server.OPERATION, (server.VISIBILITY_CLOSE_TASK,))
 SERVICE: Final = server.SERVICE_NAME
 ERROR_RATE_THRESHOLDS: Final = (Threshold(GREEN), Threshold(YELLOW, 0.001), Threshold(RED, 0.01))
 P50_AND_P99: Final = (("0.5", "p50"), ("0.99", "p99"))
