@@ -17,7 +17,7 @@ CLOSED: Final = f"{ENDED}, {_code(values.TERMINATED, values.CONTINUED_AS_NEW)}"
 HEAD: Final = f"""\
 # Metrics
 
-Generated from `monitor/temporal_slo/names/` by `make format`; do not edit. Every metric except the build info has the
+Generated from `monitor/temporal_slo/names/` by `make format`; do not edit. Metrics of a Temporal namespace have the
 label `{names.NAMESPACE}`. It is not called `namespace`, because Kubernetes scrape configurations set that label.
 
 | label | values |

@@ -1,4 +1,4 @@
-"""What the exporter tells of itself."""
+"""Metrics about the exporter itself."""
 
 from typing import Final
 
@@ -16,34 +16,36 @@ from temporal_slo.names.labels import (
 EXPORTER_UP: Final = Family(
     f"{PREFIX}_exporter_up",
     "gauge",
-    "1 if the last poll of visibility was complete, 0 if it failed and the other figures are the last good ones.",
+    "1 if the last poll of visibility succeeded, 0 if it failed and the other metrics still show the last successful "
+    "poll.",
     (NAMESPACE,),
 )
 EXPORTER_LAST_SUCCESS: Final = Family(
     f"{PREFIX}_exporter_last_success_timestamp_seconds",
     "gauge",
-    "When the last complete poll of visibility ended, in Unix time; absent before the first.",
+    "End of the last successful poll of visibility, in Unix time; absent before the first.",
     (NAMESPACE,),
     "seconds",
 )
 EXPORTER_POLL_DURATION: Final = Family(
     f"{PREFIX}_exporter_poll_duration_seconds",
     "gauge",
-    "How long the last poll of visibility took, complete or not; absent before the first.",
+    "Duration of the last poll of visibility, successful or not; absent before the first.",
     (NAMESPACE,),
     "seconds",
 )
 EXPORTER_WATERMARK: Final = Family(
     f"{PREFIX}_exporter_watermark_timestamp_seconds",
     "gauge",
-    "Close time of the newest workflow run that was read, in Unix time; what is missing below it is uncovered.",
+    "Close time of the newest closed workflow run read, in Unix time; the range not ingested yet below it is "
+    "temporal_slo_exporter_gap_seconds.",
     (NAMESPACE,),
     "seconds",
 )
 EXPORTER_GAP: Final = Family(
     f"{PREFIX}_exporter_gap_seconds",
     "gauge",
-    "Span of close times that was passed over and is still to be read: above 0 while the exporter catches up.",
+    "Close-time range not ingested yet; above 0 while catching up.",
     (NAMESPACE,),
     "seconds",
 )
@@ -56,168 +58,168 @@ EXPORTER_LATE_ROWS: Final = Family(
 EXPORTER_VANISHED_RUNS: Final = Family(
     f"{PREFIX}_exporter_vanished_runs",
     "counter",
-    "Open workflow runs that are no longer listed and were never seen closed: they were deleted.",
+    "Open workflow runs that are no longer listed and were never seen closed, because they were deleted.",
     (NAMESPACE,),
 )
 EXPORTER_RECONCILED_RUNS: Final = Family(
     f"{PREFIX}_exporter_reconciled_runs",
     "counter",
-    "Open workflow runs that no poll had found before all were listed, as happens every ten minutes.",
+    "Open workflow runs missed by polls and found by the full listing every ten minutes.",
     (NAMESPACE,),
 )
 EXPORTER_AUDITED_UNTIL: Final = Family(
     f"{PREFIX}_exporter_audited_until_timestamp_seconds",
     "gauge",
-    "Close time up to which Temporal's own count of closed workflow runs was compared with ours, in Unix time.",
+    "Close time up to which the counts were compared with Temporal's own count of closed workflow runs, in Unix time.",
     (NAMESPACE,),
     "seconds",
 )
 EXPORTER_AUDIT_DRIFT: Final = Family(
     f"{PREFIX}_exporter_audit_drift_runs",
     "gauge",
-    "Closed workflow runs that Temporal counted beyond ours in the last half hour audited; they are then read again. "
-    "Below 0 if runs were deleted. Absent before the first audit.",
+    "Temporal's count of closed workflow runs minus the exporter's, over the last audited half hour, which is read "
+    "again if the difference is positive; negative if runs were deleted, absent before the first audit.",
     (NAMESPACE,),
 )
 EXPORTER_AUDIT_REPAIRED_RUNS: Final = Family(
     f"{PREFIX}_exporter_audit_repaired_runs",
     "counter",
-    "Closed workflow runs that only an audit found missing, and that were then read and counted.",
+    "Closed workflow runs found missing by an audit, then read and counted.",
     (NAMESPACE,),
 )
 EXPORTER_VISIBILITY_REQUESTS: Final = Family(
     f"{PREFIX}_exporter_visibility_requests",
     "counter",
-    "Visibility requests sent to Temporal, by API and by the gRPC code of the answer.",
+    "Visibility requests sent to Temporal, by API and gRPC status code.",
     (NAMESPACE, API, CODE),
 )
 EXPORTER_HISTORY_REQUESTS: Final = Family(
     f"{PREFIX}_exporter_history_requests",
     "counter",
-    "Requests for close events sent to Temporal, by the gRPC code of the answer.",
+    "Requests for close events sent to Temporal, by gRPC status code.",
     (NAMESPACE, CODE),
 )
 EXPORTER_RATE_LIMIT: Final = Family(
     f"{PREFIX}_exporter_rate_limit_requests_per_second",
     "gauge",
-    "Requests a second that the budget of this kind of requests allows.",
+    "Configured rate limit of this request type, in requests per second.",
     (NAMESPACE, LIMITER),
 )
 EXPORTER_RATE_LIMIT_WAIT: Final = Family(
     f"{PREFIX}_exporter_rate_limit_wait_seconds",
     "counter",
-    "Time that requests have waited for their turn in the budget of this kind of requests.",
+    "Time that requests of this type spent waiting for the rate limiter.",
     (NAMESPACE, LIMITER),
     "seconds",
 )
 EXPORTER_PENDING_RUNS: Final = Family(
     f"{PREFIX}_exporter_pending_runs",
     "gauge",
-    "Closed workflow runs that are read but not yet counted, because they wait for their close event.",
+    "Closed workflow runs that were read but are not counted yet, because their close event is still to be read.",
     (NAMESPACE,),
 )
 EXPORTER_MISSING_CLOSE_EVENTS: Final = Family(
     f"{PREFIX}_exporter_missing_close_events",
     "counter",
-    "Closed workflow runs that were counted without their close event, because it was gone or did not come in time.",
+    "Closed workflow runs counted without their close event, because it was deleted or could not be read in time.",
     (NAMESPACE,),
 )
 EXPORTER_BOUNDED_FAILURE_TYPES: Final = Family(
     f"{PREFIX}_exporter_bounded_failure_types",
     "counter",
-    "Failures that were counted as failure type `other`, because their workflow type had too many.",
+    "Failures counted with failure type `other`, because their workflow type reached its limit of failure types.",
     (NAMESPACE,),
 )
 EXPORTER_OUTCOMES_STOPPED: Final = Family(
     f"{PREFIX}_exporter_outcomes_stopped",
     "gauge",
-    "1 if business outcomes are no longer read, because too many results in a row could not be decoded.",
+    "1 if business outcomes are no longer read, because too many consecutive results could not be decoded.",
     (NAMESPACE,),
 )
 EXPORTER_UNKNOWN_STATUS_ROWS: Final = Family(
     f"{PREFIX}_exporter_unknown_status_rows",
     "counter",
-    "Rows of visibility that were left out because their status is none that this version knows; "
-    "a row is counted each time it is read.",
+    "Visibility rows skipped because of an unknown status; a row is counted each time it is read.",
     (NAMESPACE,),
 )
 EXPORTER_SOURCE_UP: Final = Family(
     f"{PREFIX}_exporter_source_up",
     "gauge",
-    "1 if this source beside the mirror was last read whole, 0 if that failed and its figures are the last good ones; "
-    "absent before it was read.",
+    "1 if the last read of this data source succeeded, 0 if it failed and the metrics of the source still show the "
+    "last successful read; absent before the first.",
     (NAMESPACE, SOURCE),
 )
 EXPORTER_SOURCE_LAST_SUCCESS: Final = Family(
     f"{PREFIX}_exporter_source_last_success_timestamp_seconds",
     "gauge",
-    "When this source beside the mirror was last read whole, in Unix time; absent before the first time.",
+    "End of the last successful read of this data source, in Unix time; absent before the first.",
     (NAMESPACE, SOURCE),
     "seconds",
 )
 EXPORTER_SOURCE_DURATION: Final = Family(
     f"{PREFIX}_exporter_source_duration_seconds",
     "gauge",
-    "How long the last reading of this source beside the mirror took, whole or not.",
+    "Duration of the last read of this data source, successful or not.",
     (NAMESPACE, SOURCE),
     "seconds",
 )
 EXPORTER_NAMESPACES: Final = Family(
     f"{PREFIX}_exporter_namespaces",
     "gauge",
-    "Temporal namespaces that are watched.",
+    "Monitored Temporal namespaces.",
     (),
 )
 EXPORTER_NAMESPACES_OVER_LIMIT: Final = Family(
     f"{PREFIX}_exporter_namespaces_over_limit",
     "gauge",
-    "Temporal namespaces that were found and are not watched, because there are too many.",
+    "Temporal namespaces discovered but not monitored, because the limit of namespaces is reached.",
     (),
 )
 EXPORTER_DISCOVERY_UP: Final = Family(
     f"{PREFIX}_exporter_discovery_up",
     "gauge",
-    "1 if Temporal's namespaces were listed the last time, 0 if that failed and those known before are watched; "
-    "absent if the exporter was told which to watch.",
+    "1 if the last listing of Temporal's namespaces succeeded, 0 if it failed and the namespaces known before are "
+    "monitored; absent if the namespaces are configured.",
     (),
 )
 EXPORTER_RELOAD_SUCCESSFUL: Final = Family(
     f"{PREFIX}_exporter_config_last_reload_successful",
     "gauge",
-    "1 if the SLO specs were good when they were last read, 0 if the exporter goes by those of before.",
+    "1 if the last reload of the SLO specs succeeded, 0 if it failed and the previous specs are still in use.",
     (),
 )
 EXPORTER_RELOAD_TIMESTAMP: Final = Family(
     f"{PREFIX}_exporter_config_last_reload_success_timestamp_seconds",
     "gauge",
-    "When good SLO specs were last read, in Unix time.",
+    "Last successful reload of the SLO specs, in Unix time.",
     (),
     "seconds",
 )
 EXPORTER_CREDENTIALS_SUCCESSFUL: Final = Family(
     f"{PREFIX}_exporter_credentials_last_reload_successful",
     "gauge",
-    "1 if the certificates and keys for Temporal are those that were read last, 0 if these were bad or not answered to "
-    "and the exporter goes on with those of before.",
+    "1 if the last reload of the certificates and keys for Temporal succeeded, 0 if they were invalid or Temporal did "
+    "not answer with them, and the previous ones are still in use.",
     (),
 )
 EXPORTER_CREDENTIALS_TIMESTAMP: Final = Family(
     f"{PREFIX}_exporter_credentials_last_reload_success_timestamp_seconds",
     "gauge",
-    "When the certificates and keys for Temporal that are in use were taken into use, in Unix time.",
+    "Time since when the current certificates and keys for Temporal are in use, in Unix time.",
     (),
     "seconds",
 )
 EXPORTER_CERTIFICATE_EXPIRY: Final = Family(
     f"{PREFIX}_exporter_client_certificate_expiry_timestamp_seconds",
     "gauge",
-    "When the client certificate in use ends, in Unix time; absent if there is none, or its end cannot be read.",
+    "Expiry of the client certificate in use, in Unix time; absent without a client certificate, or if its expiry "
+    "cannot be parsed.",
     (),
     "seconds",
 )
 EXPORTER_BUILD_INFO: Final = Family(
     f"{PREFIX}_exporter_build_info",
     "gauge",
-    "Always 1; the label tells the version of the exporter.",
+    "Constant 1, labeled with the version of the exporter.",
     (VERSION,),
 )

@@ -1,4 +1,4 @@
-"""What the exporter tells of workflow runs."""
+"""Metrics of workflow runs, exposed by the exporter."""
 
 from typing import Final
 
@@ -17,85 +17,87 @@ from temporal_slo.names.labels import (
 WORKFLOWS_STARTED: Final = Family(
     f"{PREFIX}_workflows_started",
     "counter",
-    "Workflow runs that started since the ledger began, each counted once, when it is first seen open or closed.",
+    "Workflow runs started since the ledger was created, each counted once, when first seen open or closed.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE),
 )
 WORKFLOWS_CLOSED: Final = Family(
     f"{PREFIX}_workflows_closed",
     "counter",
-    "Workflow runs that closed since the ledger began, each counted once, as of the last poll.",
+    "Workflow runs closed since the ledger was created, each counted once, as of the last poll.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, STATUS, OUTCOME),
 )
 WORKFLOW_FAILURES: Final = Family(
     f"{PREFIX}_workflow_failures",
     "counter",
-    "Failed, timed out, retried, terminated and reset workflow runs, by the type of the innermost cause, "
-    "as their close event tells it.",
+    "Failed, timed-out, retried, terminated and reset workflow runs, by the type of the innermost cause in their "
+    "close event.",
     (NAMESPACE, WORKFLOW_TYPE, STATUS, FAILURE_TYPE),
 )
 WORKFLOW_DURATION: Final = Family(
     f"{PREFIX}_workflow_duration_seconds",
     "histogram",
-    "Time from execution to close of the workflow runs that closed since the ledger began, as of the last poll.",
+    "Time from execution to close of the workflow runs closed since the ledger was created, as of the last poll.",
     (NAMESPACE, WORKFLOW_TYPE, STATUS, OUTCOME),
     "seconds",
 )
 WORKFLOWS_RUNNING: Final = Family(
     f"{PREFIX}_workflows_running",
     "gauge",
-    "Workflow runs that were open at the last complete poll.",
+    "Open workflow runs, as of the last successful poll.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE),
 )
 WORKFLOW_OLDEST_RUNNING_AGE: Final = Family(
     f"{PREFIX}_workflow_oldest_running_age_seconds",
     "gauge",
-    "Age of the workflow run that was open the longest at the last complete poll, counted from when it was due "
-    "to execute; 0 if none was open.",
+    "Age of the oldest open workflow run since its scheduled start, as of the last successful poll; 0 if none is open.",
     (NAMESPACE, WORKFLOW_TYPE),
     "seconds",
 )
 WORKFLOWS_OVERDUE: Final = Family(
     f"{PREFIX}_workflows_overdue",
     "gauge",
-    "Workflow runs that were open for longer than the SLO's max_age at the last complete poll.",
+    "Workflow runs open for longer than the max_age of the SLO, as of the last successful poll.",
     (NAMESPACE, WORKFLOW_TYPE, SLO),
 )
 LATENCY_MEASURED_SINCE: Final = Family(
     f"{PREFIX}_latency_measured_since_timestamp_seconds",
     "gauge",
-    "Close time from which the threshold of a latency SLO is measured, in Unix time: runs that closed before were "
-    "counted when it was another, and do not tell how many met it; 0 if that is true of none.",
+    "Close time since which the current threshold of a latency SLO is measured, in Unix time; durations of runs "
+    "closed earlier were recorded with another threshold and are unusable for it. 0 if all runs were recorded with "
+    "the current one.",
     (NAMESPACE, SLO),
     "seconds",
 )
 OBSERVED_MINUTES: Final = Family(
     f"{PREFIX}_observed_minutes",
     "counter",
-    "Minutes that were judged for an SLO that counts overdue minutes, a minute or two after their end; those in which "
-    "the exporter was away are judged once it has read what closed in them.",
+    "Minutes evaluated for an SLO on overdue runs, one or two minutes after their end; minutes in which the exporter "
+    "was down are evaluated once their closed runs were read.",
     (NAMESPACE, SLO),
 )
 OVERDUE_MINUTES: Final = Family(
     f"{PREFIX}_overdue_minutes",
     "counter",
-    "Those of the observed minutes in which more runs than the SLO tolerates were open for longer than its max_age.",
+    "Evaluated minutes in which more runs than the SLO tolerates were open for longer than its max_age.",
     (NAMESPACE, SLO),
 )
 PERIOD_GOOD_EVENTS: Final = Family(
     f"{PREFIX}_period_good_events",
     "gauge",
-    "Good events of the calendar month so far, for an SLO whose period is that; read from the ledger once a minute.",
+    "Good events of the calendar month to date, for an SLO whose period is a calendar month; read from the ledger "
+    "once a minute.",
     (NAMESPACE, SLO),
 )
 PERIOD_BAD_EVENTS: Final = Family(
     f"{PREFIX}_period_bad_events",
     "gauge",
-    "Bad events of the calendar month so far, beside the good ones.",
+    "Bad events of the calendar month to date, for an SLO whose period is a calendar month; read from the ledger once "
+    "a minute.",
     (NAMESPACE, SLO),
 )
 WORKFLOWS_PAUSED: Final = Family(
     f"{PREFIX}_workflows_paused",
     "gauge",
-    "Open workflow runs that were paused when all open ones were last listed, which happens every ten minutes.",
+    "Paused open workflow runs, as of the last full listing, every ten minutes.",
     (NAMESPACE, WORKFLOW_TYPE),
 )
