@@ -1,4 +1,4 @@
-"""Who is told of what, as the real Alertmanager's tool reads it."""
+"""Alertmanager's configuration, as the real amtool reads it: routes, receivers, inhibitions."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ ticket:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The configuration made of those receivers."""
+    """The configuration generated for those receivers."""
     (tmp_path / "receivers.yaml").write_text(RECEIVERS)
     path = tmp_path / "alertmanager.yaml"
     (tmp_path / "spec.yaml").write_text(SPEC)
@@ -44,19 +44,19 @@ def config(tmp_path: Path) -> Path:
 
 
 def amtool(programs: dict[str, Path], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Alertmanager's tool."""
+    """Run amtool."""
     return subprocess.run([programs["amtool"], *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_valid(config: Path, programs: dict[str, Path]) -> None:
-    """Alertmanager takes it, with all inhibitions and receivers."""
+    """Alertmanager accepts it, with all inhibition rules and receivers."""
     done = amtool(programs, "check-config", str(config))
     assert (done.returncode, " - 4 inhibit rules" in done.stdout, " - 2 receivers" in done.stdout) == (0, True, True)
 
 
 @pytest.mark.parametrize(("severity", "receiver"), [("page", "page"), ("ticket", "ticket"), ("other", "ticket")])
 def test_routes(severity: str, receiver: str, config: Path, programs: dict[str, Path]) -> None:
-    """Pages go to those who are woken, all else to those who find tickets."""
+    """Pages go to the receiver `page`, all other alerts to `ticket`."""
     labels = ("alertname=TemporalSloBudgetBurns", f"severity={severity}")
     done = amtool(programs, "config", "routes", "test", f"--config.file={config}", *labels)
     assert done.stdout.strip() == receiver
@@ -71,22 +71,22 @@ slos:
 """
 
 
-def silenced(rule: dict[str, Any], source: dict[str, str], target: dict[str, str]) -> bool:
-    """Whether *source* silences *target* by an inhibition."""
+def inhibits(rule: dict[str, Any], source: dict[str, str], target: dict[str, str]) -> bool:
+    """Return whether *source* inhibits *target* by *rule*."""
     sides = ((rule["source_matchers"], source), (rule["target_matchers"], target))
     found = [(re.fullmatch(r'(\w+)(=~|!~|=)"(.*)"', matcher), labels) for side, labels in sides for matcher in side]
     assert all(match for match, _ in found)
-    fits = all(fulfils(Matcher(*match.groups()), labels.get(match[1], "")) for match, labels in found if match)
-    return fits and all(source.get(label) == target.get(label) for label in rule["equal"])
+    matches = all(fulfils(Matcher(*match.groups()), labels.get(match[1], "")) for match, labels in found if match)
+    return matches and all(source.get(label) == target.get(label) for label in rule["equal"])
 
 
-def burning(folder: Path) -> list[dict[str, str]]:
-    """The labels of all alerts on budgets that specs have, one with windows of its own among them."""
+def burn_alerts(folder: Path) -> list[dict[str, str]]:
+    """The labels of the error budget alerts of two specs, one of them with its own windows."""
     (folder / "a.yaml").write_text(SPEC)
-    own = SPEC.replace("shop", "fleet").replace("name: rides", "name: trips").replace("slos:\n", WINDOWS)
-    (folder / "b.yaml").write_text(own.replace("temporal_namespace: fleet-prod", "temporal_namespace: shop-prod"))
-    made = artefacts.render(specs.load([folder / "a.yaml", folder / "b.yaml"]), LINKS)
-    texts = [text for name, text in made.items() if name.endswith(SUFFIX)]
+    other = SPEC.replace("shop", "fleet").replace("name: rides", "name: trips").replace("slos:\n", WINDOWS)
+    (folder / "b.yaml").write_text(other.replace("temporal_namespace: fleet-prod", "temporal_namespace: shop-prod"))
+    files = artefacts.render(specs.load([folder / "a.yaml", folder / "b.yaml"]), LINKS)
+    texts = [text for name, text in files.items() if name.endswith(SUFFIX)]
     groups = [group for text in texts for group in yaml.safe_load(text)["groups"]]
     rules = [rule for group in groups for rule in group["rules"]]
     return [
@@ -96,15 +96,15 @@ def burning(folder: Path) -> list[dict[str, str]]:
     ]
 
 
-def test_none_silences_one_another(config: Path, tmp_path: Path) -> None:
-    """Whatever tiers are called, a faster one silences the slower of its severity, and no ticket a page."""
-    alerts = burning(tmp_path)
+def test_tiers_inhibit(config: Path, tmp_path: Path) -> None:
+    """Whatever tiers are named, a faster one inhibits slower ones of its severity, and no ticket inhibits a page."""
+    alerts = burn_alerts(tmp_path)
     both = specs.load([tmp_path / "a.yaml", tmp_path / "b.yaml"]).slos
     rules = yaml.safe_load(render(load(config.parent / "receivers.yaml"), both))["inhibit_rules"]
     pairs = {
         (one["slo"], one.get("tier"), other.get("tier"))
         for one, other in permutations(alerts, 2)
-        if any(silenced(rule, one, other) for rule in rules)
+        if any(inhibits(rule, one, other) for rule in rules)
     }
     pages = [(a, b) for a in ("page-quick", "page-slow") for b in ("ticket-quick", "ticket-slow", None)]
     assert pairs == {
@@ -118,19 +118,23 @@ def test_none_silences_one_another(config: Path, tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "secret in the URL": ("https://hooks.example.com/alerts", "https://hooks.example.com/?token=x", "bears a secret"),
-    "user in the URL": ("https://hooks.example.com/alerts", "https://a:b@hooks.example.com", "bears a secret"),
-    "no URL": ("https://hooks.example.com/alerts", "hooks", "is no URL"),
-    "secret itself": ("/run/secrets/pagerduty", "R0123456789", "is no absolute path"),
-    "unknown key": ("channel:", "chanel:", "yaml:6: ticket.0..slack.chanel: is not known"),
-    "two ways in one": ("- webhook:", "  webhook:", "names 2 ways"),
-    "nobody": ("ticket:\n", "ticket: []\nx:\n", "ticket"),
+    "secret in the URL": (
+        "https://hooks.example.com/alerts",
+        "https://hooks.example.com/?token=x",
+        "contains a secret",
+    ),
+    "user in the URL": ("https://hooks.example.com/alerts", "https://a:b@hooks.example.com", "contains a secret"),
+    "no URL": ("https://hooks.example.com/alerts", "hooks", "is not a valid URL"),
+    "secret itself": ("/run/secrets/pagerduty", "R0123456789", "is not an absolute path"),
+    "unknown key": ("channel:", "chanel:", "yaml:6: ticket.0..slack.chanel: is not a known key"),
+    "two integrations in one": ("- webhook:", "  webhook:", "has 2 integrations"),
+    "no receiver": ("ticket:\n", "ticket: []\nx:\n", "ticket"),
     "other version": ("receivers/v1", "receivers/v9", "version"),
     "a date for a version": ("temporal-slo/receivers/v1", "2001-99-99", "version"),
     "secret in a fragment": (
         "https://hooks.example.com/alerts",
         "https://hooks.example.com/#token=x",
-        "bears a secret",
+        "contains a secret",
     ),
     "secret in the path": (
         "https://hooks.example.com/alerts",
@@ -138,10 +142,10 @@ MISTAKES = {
         "in its path",
     ),
     "secret behind a dot": ("example.com/alerts", "slack.com./services/token=x", "in its path"),
-    "host": ("https://hooks.example.com/alerts", "https://hooks^example.com/", "is no URL"),
-    "port": ("https://hooks.example.com/alerts", "https://hooks.example.com:token=x/", "is no URL"),
-    "blank": ("https://hooks.example.com/alerts", "https://hooks example.com/", "is no URL"),
-    "escape": ("https://hooks.example.com/alerts", "https://hooks.example.com/%zz", "is no URL"),
+    "host": ("https://hooks.example.com/alerts", "https://hooks^example.com/", "is not a valid URL"),
+    "port": ("https://hooks.example.com/alerts", "https://hooks.example.com:token=x/", "is not a valid URL"),
+    "blank": ("https://hooks.example.com/alerts", "https://hooks example.com/", "is not a valid URL"),
+    "escape": ("https://hooks.example.com/alerts", "https://hooks.example.com/%zz", "is not a valid URL"),
     "no port": ("mail.example.com:587", "mail.example.com", "yaml:7: .*smarthost: has no port"),
     "no address": ("to: shop@example.com", "to: ''", "is empty"),
     "no channel": ('"#slo"', '""', "is empty"),
@@ -155,7 +159,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake(mistake: str, tmp_path: Path) -> None:
-    """It is refused in a line that says where, and that quotes nothing of what was written."""
+    """It is refused with its line, without quoting the input."""
     before, after, message = MISTAKES[mistake]
     path = tmp_path / "receivers.yaml"
     path.write_text(RECEIVERS.replace(before, after))
@@ -166,7 +170,7 @@ def test_mistake(mistake: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "silent"),
+    ("labels", "inhibited"),
     [
         ({"alertname": "TemporalSloBudgetBurns", "sli": "success"}, True),
         ({"alertname": "TemporalSloBudgetBurns", "sli": "activity_success"}, False),
@@ -175,14 +179,14 @@ def test_mistake(mistake: str, tmp_path: Path) -> None:
         ({"alertname": "TemporalSloExporterDown"}, False),
     ],
 )
-def test_blind(labels: dict[str, str], config: Path, *, silent: bool) -> None:
-    """Beside an exporter that is down what it tells of is silent, and what workers tell is not."""
+def test_exporter_failure(labels: dict[str, str], config: Path, *, inhibited: bool) -> None:
+    """An exporter that is down inhibits the alerts that depend on it, not those of SLIs that workers expose."""
     last = yaml.safe_load(config.read_text())["inhibit_rules"][-1]
-    assert silenced(last, {"alertname": "TemporalSloExporterDown"}, labels) == silent
+    assert inhibits(last, {"alertname": "TemporalSloExporterDown"}, labels) == inhibited
 
 
-def test_the_mistake_alone(tmp_path: Path) -> None:
-    """A list whose only item is wrong is not called empty, too."""
+def test_invalid_only_item(tmp_path: Path) -> None:
+    """A list whose only item is invalid is not reported as empty, too."""
     path = tmp_path / "receivers.yaml"
     path.write_text(
         RECEIVERS.replace("- pagerduty: {routing_key_file: /run/secrets/pagerduty}\n", "").replace("url:", "uri:")
@@ -190,21 +194,21 @@ def test_the_mistake_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         load(path)
     assert sorted(line.partition("webhook.")[2] for line in str(raised.value).splitlines()) == [
-        "uri: is not known here; correct or remove it",
+        "uri: is not a known key; correct or remove it",
         "url: is missing; add it",
     ]
 
 
 @pytest.mark.parametrize("host", ["[::1]:8080", "127.0.0.1", "ü.example", "a-b_c.example:9000"])
 def test_hosts(host: str, tmp_path: Path) -> None:
-    """Addresses and names of any script are hosts."""
+    """IP addresses and international names are valid hosts."""
     path = tmp_path / "receivers.yaml"
     path.write_text(RECEIVERS.replace("hooks.example.com", host))
     assert load(path).page[1].webhook
 
 
 def test_binary(tmp_path: Path) -> None:
-    """A file that is no text is refused in one line."""
+    """A binary file is refused in one line."""
     (tmp_path / "receivers.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="is not UTF-8 text"):
         load(tmp_path / "receivers.yaml")

@@ -18,7 +18,7 @@ TROUBLE = 61
 MINUTES = {
     "TemporalSloExporterStale": 6,
     "TemporalSloSourceStale": 15 + 5,
-    "TemporalSloUncovered": 15,
+    "TemporalSloIngestionLag": 15,
     "TemporalSloAuditDrift": 40,
     "TemporalSloUnknownOutcomes": 20 + 15,
     "TemporalSloScheduleOverdue": 1,

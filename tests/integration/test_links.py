@@ -35,7 +35,7 @@ async def test_budgets(temporal: Temporal, tmp_path: Path) -> None:
         assert (await temporal.client.count_workflows(visibility_query(slo))).count >= 0
 
 
-@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.runs], ids=lambda cause: cause.name)
+@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.executions], ids=lambda cause: cause.name)
 async def test_causes(cause: Cause, temporal: Temporal) -> None:
     """Each cause that is about runs has one, too."""
-    assert (await temporal.client.count_workflows(cause.runs.replace("TYPE", r"O\'Ride"))).count == 0
+    assert (await temporal.client.count_workflows(cause.executions.replace("TYPE", r"O\'Ride"))).count == 0

@@ -10,7 +10,7 @@ from temporal_slo.errors import UsageError
 from temporal_slo.generate import burn_alerts, cause_alerts, recording_rules, runbooks, server_alerts
 from temporal_slo.generate.files import MARK, README, SUFFIX, Files
 from temporal_slo.generate.links import Links
-from temporal_slo.generate.yaml_text import written
+from temporal_slo.generate.yaml_text import dump
 from temporal_slo.spec.bound import BoundSlo, LoadedSpecs
 from temporal_slo.spec.model import Causes, Overdue, Spec
 
@@ -74,4 +74,4 @@ def _document(name: str, groups: list[recording_rules.Group], *, operator: bool)
             "metadata": metadata,
             "spec": spec,
         }
-    return MARK + written(spec)
+    return MARK + dump(spec)

@@ -1,4 +1,4 @@
-"""Alerts that tell why a promise may break, or that nobody would see it break."""
+"""Cause alerts: what endangers the SLOs of a Temporal namespace, or hides that one is violated."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -11,50 +11,53 @@ from temporal_slo.generate.links import Links, literal
 from temporal_slo.generate.recording_rules import INTERVAL, Group, Rule, number
 from temporal_slo.generate.runbooks import RUNBOOKS
 from temporal_slo.names import Family
-from temporal_slo.names.values import NONE
-from temporal_slo.promql import Matcher, one_of, selector
+from temporal_slo.names.values import NONE, UNKNOWN
+from temporal_slo.promql import REPLICA_LABELS, Matcher, one_of, selector
 from temporal_slo.spec.figures import lasting, seconds
 from temporal_slo.spec.model import Causes, ServerCauses
 
-Condition = Callable[[Causes, Callable[..., str]], str]
+Select = Callable[..., str]
+"""Returns the selector of a metric in the Temporal namespace, given further matchers if any."""
 
 
 class Cause(NamedTuple):
-    """An alert that is the same for every Temporal namespace.
+    """An alert that every Temporal namespace has.
 
     Attributes:
-        name: Of the alert.
+        name: Alert name.
         severity: `page` or `ticket`.
-        summary: One line; may hold labels of the series.
-        condition: Returns the expression from the thresholds of the spec, and from what makes selectors.
-        wait: How long it must hold.
-        board: The dashboard that shows more.
-        runs: Query of visibility for the runs that are meant, if any; may hold `TYPE`.
+        summary: Symptom and number, one line; a template.
+        condition: Returns the alert expression from the thresholds of the spec and the selectors.
+        pending: Returns how long the expression must hold before the alert fires (`for`).
+        dashboard: UID of the dashboard with the details.
+        executions: Visibility query for the affected runs, if any; may contain `TYPE`.
     """
 
     name: str
     severity: str
     summary: str
-    condition: Condition
-    wait: Callable[[Causes], timedelta] = lambda _: timedelta(minutes=5)
-    board: str = names.DASHBOARD_EXPORTER
-    runs: str = ""
+    condition: Callable[[Causes, Select], str]
+    pending: Callable[[Causes], timedelta] = lambda _: timedelta(minutes=5)
+    dashboard: str = names.DASHBOARD_EXPORTER
+    executions: str = ""
 
+
+RUNS_OVERDUE: Final = "TemporalSloRunsOverdue"
 
 TYPE: Final = '{{ reReplaceAll "\'" "\\\\\'" $labels.workflow_type | urlquery }}'
-"""The workflow type of an alert, quoted for visibility and then for a URL; types are of whoever starts workflows."""
+"""Workflow type of an alert, quoted for visibility, then for a URL: clients choose the names of workflow types."""
 OPEN: Final = "WorkflowType = 'TYPE' AND ExecutionStatus = 'Running'"
 
 
-def _peak(selected: str, *labels: str) -> str:
-    # Replicas tell the same; the highest is that of the one that is ahead.
-    return f"max by ({', '.join((names.NAMESPACE, *labels))}) ({selected})"
+def _max_by(expression: str, *labels: str) -> str:
+    # Replicas of the exporter report the same; the highest value is that of the most recent one.
+    return f"max by ({', '.join((names.NAMESPACE, *labels))}) ({expression})"
 
 
-def _most(causes: Causes) -> timedelta:
-    """Return the part of the time until somebody is told in which an exporter that begins again and again is seen.
+def _up_window(causes: Causes) -> timedelta:
+    """Return the range over which the exporter's `up` is evaluated; the rest of `exporter_stale` is the `for`.
 
-    Over so long it says the same all the while, though at each moment it may be there or not.
+    A crash-looping exporter reports only now and then: an instant selector would reset the pending alert each time.
     """
     return max(causes.exporter_stale * 4 // 5, timedelta(seconds=1))
 
@@ -63,215 +66,226 @@ CAUSES: Final = (
     Cause(
         "TemporalSloExporterDown",
         "page",
-        "no exporter tells of the Temporal namespace: nobody would see a promise break",
-        lambda causes, of: f"absent_over_time({of(names.EXPORTER_UP)}[{lasting(_most(causes))}])",
-        lambda causes: causes.exporter_stale - _most(causes),
+        "exporter down, no scrape target reports this Temporal namespace",
+        lambda causes, select: f"absent_over_time({select(names.EXPORTER_UP)}[{lasting(_up_window(causes))}])",
+        lambda causes: causes.exporter_stale - _up_window(causes),
     ),
     Cause(
         "TemporalSloNamespaceUnreachable",
         "page",
-        "the exporter cannot read the Temporal namespace, or ends before it has",
-        lambda causes, of: f"{_peak(f'max_over_time({of(names.EXPORTER_UP)}[{lasting(_most(causes))}])')} == 0",
-        lambda causes: causes.exporter_stale - _most(causes),
+        "polling this Temporal namespace fails, or the exporter is crash-looping",
+        lambda causes, select: (
+            f"{_max_by(f'max_over_time({select(names.EXPORTER_UP)}[{lasting(_up_window(causes))}])')} == 0"
+        ),
+        lambda causes: causes.exporter_stale - _up_window(causes),
     ),
     Cause(
         "TemporalSloExporterStale",
         "page",
-        "nothing was read for {{ $value | humanizeDuration }}, though the exporter says that all is well",
-        # Where it says that it cannot, the alert before tells.
-        lambda causes, of: (
-            f"time() - {_peak(of(names.EXPORTER_LAST_SUCCESS))} > {seconds(causes.exporter_stale)} "
-            f"unless {_peak(of(names.EXPORTER_UP))} == 0"
+        "stale data, last successful poll {{ $value | humanizeDuration }} ago although the exporter reports up",
+        # If it reports down, TemporalSloNamespaceUnreachable fires instead.
+        lambda causes, select: (
+            f"time() - {_max_by(select(names.EXPORTER_LAST_SUCCESS))} > {seconds(causes.exporter_stale)} "
+            f"unless {_max_by(select(names.EXPORTER_UP))} == 0"
         ),
         lambda _: timedelta(minutes=1),
     ),
     Cause(
         "TemporalSloSourceStale",
         "ticket",
-        "{{ $labels.source }} were last read {{ $value | humanizeDuration }} ago: their figures stand still",
-        lambda causes, of: (
-            f"time() - {_peak(of(names.EXPORTER_SOURCE_LAST_SUCCESS), names.SOURCE)} > {seconds(causes.source_stale)}"
+        "source {{ $labels.source }} is stale, last successful read {{ $value | humanizeDuration }} ago",
+        lambda causes, select: (
+            f"time() - {_max_by(select(names.EXPORTER_SOURCE_LAST_SUCCESS), names.SOURCE)}"
+            f" > {seconds(causes.source_stale)}"
         ),
     ),
     Cause(
-        "TemporalSloUncovered",
+        "TemporalSloIngestionLag",
         "ticket",
-        "the exporter catches up too slowly: {{ $value | humanizeDuration }} of closed runs are still to be read",
-        lambda causes, of: f"min by ({names.NAMESPACE}) ({of(names.EXPORTER_GAP)}) > {seconds(causes.uncovered)}",
+        "ingestion lag, {{ $value | humanizeDuration }} of close times not read yet",
+        lambda causes, select: (
+            f"min by ({names.NAMESPACE}) ({select(names.EXPORTER_GAP)}) > {seconds(causes.uncovered)}"
+        ),
         lambda _: timedelta(minutes=15),
     ),
     Cause(
         "TemporalSloAuditDrift",
         "ticket",
-        "Temporal counts {{ $value }} closed runs more than the exporter",
-        lambda causes, of: f"min by ({names.NAMESPACE}) ({of(names.EXPORTER_AUDIT_DRIFT)}) >= {causes.audit_drift}",
+        "audit drift, Temporal counts {{ $value }} more closed runs than the exporter",
+        lambda causes, select: (
+            f"min by ({names.NAMESPACE}) ({select(names.EXPORTER_AUDIT_DRIFT)}) >= {causes.audit_drift}"
+        ),
         lambda _: timedelta(minutes=40),
     ),
     Cause(
         "TemporalSloSpecNotReloaded",
         "ticket",
-        "the exporter goes by an older spec: the new one is not good",
+        "SLO spec reload failed, the previous spec is still in use",
         lambda _, __: f"{names.EXPORTER_RELOAD_SUCCESSFUL.sample} == 0",
     ),
     Cause(
         "TemporalSloUnknownOutcomes",
         "ticket",
-        "the outcome of {{ $value | humanizePercentage }} of completed runs of {{ $labels.workflow_type }} is unknown",
-        lambda causes, of: _share_unknown(of) + f" > {number(causes.unknown_outcomes / 100)}",
+        "outcome unknown for {{ $value | humanizePercentage }} of completed {{ $labels.workflow_type }} runs",
+        lambda causes, select: _unknown_ratio(select) + f" > {number(causes.unknown_outcomes / 100)}",
         lambda _: timedelta(minutes=15),
-        board=names.DASHBOARD_WORKFLOWS,
-        runs="WorkflowType = 'TYPE' AND ExecutionStatus = 'Completed'",
+        dashboard=names.DASHBOARD_WORKFLOWS,
+        executions="WorkflowType = 'TYPE' AND ExecutionStatus = 'Completed'",
     ),
     Cause(
         "TemporalSloNoPollers",
         "page",
-        "work waits in task queue {{ $labels.task_queue }} ({{ $labels.task_type }}), and no worker asks for it",
-        lambda _, of: (
-            f"{_peak(of(names.TASK_QUEUE_POLLERS), names.TASK_QUEUE, names.TASK_TYPE)} == 0 and "
-            f"{_peak(of(names.TASK_QUEUE_BACKLOG), names.TASK_QUEUE, names.TASK_TYPE)} > 0"
+        "task queue {{ $labels.task_queue }} ({{ $labels.task_type }}) has a backlog and no pollers",
+        lambda _, select: (
+            f"{_max_by(select(names.TASK_QUEUE_POLLERS), names.TASK_QUEUE, names.TASK_TYPE)} == 0 and "
+            f"{_max_by(select(names.TASK_QUEUE_BACKLOG), names.TASK_QUEUE, names.TASK_TYPE)} > 0"
         ),
         lambda causes: causes.no_pollers_for,
-        board=names.DASHBOARD_WORKERS,
+        dashboard=names.DASHBOARD_WORKERS,
     ),
     Cause(
         "TemporalSloBacklogAge",
         "ticket",
-        "the oldest task in task queue {{ $labels.task_queue }} has waited for {{ $value | humanizeDuration }}",
-        lambda causes, of: (
-            f"{_peak(of(names.TASK_QUEUE_BACKLOG_AGE), names.TASK_QUEUE, names.TASK_TYPE)} > "
+        "task queue {{ $labels.task_queue }} ({{ $labels.task_type }}), backlog age {{ $value | humanizeDuration }}",
+        lambda causes, select: (
+            f"{_max_by(select(names.TASK_QUEUE_BACKLOG_AGE), names.TASK_QUEUE, names.TASK_TYPE)} > "
             f"{seconds(causes.backlog_age)}"
         ),
-        board=names.DASHBOARD_WORKERS,
+        dashboard=names.DASHBOARD_WORKERS,
     ),
     Cause(
-        "TemporalSloRunsOverdue",
+        RUNS_OVERDUE,
         "ticket",
-        "{{ $value }} runs of {{ $labels.workflow_type }} are open for longer than {{ $labels.slo }} allows",
-        lambda _, of: f"{_peak(of(names.WORKFLOWS_OVERDUE), names.WORKFLOW_TYPE, names.SLO)} > 0",
-        board=names.DASHBOARD_WORKFLOWS,
-        runs=OPEN,
+        "{{ $value }} {{ $labels.workflow_type }} runs open longer than SLO {{ $labels.slo }} allows",
+        lambda _, select: f"{_max_by(select(names.WORKFLOWS_OVERDUE), names.WORKFLOW_TYPE, names.SLO)} > 0",
+        dashboard=names.DASHBOARD_WORKFLOWS,
+        executions=OPEN,
     ),
     Cause(
         "TemporalSloStuckTasks",
         "page",
-        "{{ $value }} runs of {{ $labels.workflow_type }} are stuck: {{ $labels.cause }}",
-        lambda _, of: (
-            f"{_peak(of(names.WORKFLOWS_WITH_TASK_PROBLEMS), names.WORKFLOW_TYPE, names.CATEGORY, names.CAUSE)} > 0"
+        "{{ $value }} {{ $labels.workflow_type }} runs stuck on failing workflow tasks ({{ $labels.cause }})",
+        lambda _, select: (
+            f"{_max_by(select(names.WORKFLOWS_WITH_TASK_PROBLEMS), names.WORKFLOW_TYPE, names.CATEGORY, names.CAUSE)}"
+            " > 0"
         ),
         lambda causes: causes.stuck,
-        board=names.DASHBOARD_WORKFLOWS,
-        runs=f"{OPEN} AND TemporalReportedProblems IS NOT NULL",
+        dashboard=names.DASHBOARD_WORKFLOWS,
+        executions=f"{OPEN} AND TemporalReportedProblems IS NOT NULL",
     ),
     Cause(
         "TemporalSloRetryStorm",
         "ticket",
-        "{{ $value }} activities {{ $labels.activity_type }} of {{ $labels.workflow_type }} fail over and over",
-        lambda causes, of: (
-            f"{_peak(of(names.ACTIVITIES_RETRYING), names.WORKFLOW_TYPE, names.ACTIVITY_TYPE)} "
+        "{{ $value }} {{ $labels.activity_type }} activities of {{ $labels.workflow_type }} keep failing and retrying",
+        lambda causes, select: (
+            f"{_max_by(select(names.ACTIVITIES_RETRYING), names.WORKFLOW_TYPE, names.ACTIVITY_TYPE)} "
             f">= {causes.retrying_activities}"
         ),
-        board=names.DASHBOARD_WORKFLOWS,
-        runs=OPEN,
+        dashboard=names.DASHBOARD_WORKFLOWS,
+        executions=OPEN,
     ),
     Cause(
         "TemporalSloScheduleOverdue",
         "ticket",
-        "schedule {{ $labels.schedule_id }} should have acted {{ $value | humanizeDuration }} ago",
-        lambda causes, of: (
-            f"{_peak(of(names.SCHEDULE_OVERDUE), names.SCHEDULE_ID)} > {seconds(causes.schedule_overdue)}"
+        "schedule {{ $labels.schedule_id }} is {{ $value | humanizeDuration }} overdue",
+        lambda causes, select: (
+            f"{_max_by(select(names.SCHEDULE_OVERDUE), names.SCHEDULE_ID)} > {seconds(causes.schedule_overdue)}"
         ),
         lambda _: timedelta(minutes=1),
-        board=names.DASHBOARD_WORKFLOWS,
+        dashboard=names.DASHBOARD_WORKFLOWS,
     ),
     Cause(
         "TemporalSloScheduleMissed",
         "ticket",
-        "schedule {{ $labels.schedule_id }} has missed actions for good",
-        lambda _, of: (
-            f"max by ({names.NAMESPACE}, {names.SCHEDULE_ID}) (increase({of(names.SCHEDULE_MISSED_CATCHUP)}[1h])) > 0"
+        "schedule {{ $labels.schedule_id }} permanently missed actions in the last hour",
+        lambda _, select: (
+            f"max by ({names.NAMESPACE}, {names.SCHEDULE_ID}) (increase({select(names.SCHEDULE_MISSED_CATCHUP)}[1h])) > 0"
         ),
         lambda _: timedelta(0),
-        board=names.DASHBOARD_WORKFLOWS,
+        dashboard=names.DASHBOARD_WORKFLOWS,
     ),
 )
-"""What is watched beside budgets, in the order of the runbooks."""
+"""In the order of the runbooks."""
 
 
-def _share_unknown(of: Callable[..., str]) -> str:
+def _unknown_ratio(select: Select) -> str:
     by = f"{names.NAMESPACE}, {names.WORKFLOW_TYPE}"
-    unknown, all_read = (
-        f"sum by ({by}) (max without (instance, pod) (increase({of(names.WORKFLOWS_CLOSED, matcher)}[1h])))"
-        for matcher in (one_of(names.OUTCOME, ("unknown",)), Matcher(names.OUTCOME, "!=", NONE))
+    unknown, with_outcome = (
+        f"sum by ({by}) (max without ({REPLICA_LABELS}) (increase({select(names.WORKFLOWS_CLOSED, matcher)}[1h])))"
+        for matcher in (one_of(names.OUTCOME, (UNKNOWN,)), Matcher(names.OUTCOME, "!=", NONE))
     )
-    return f"{unknown} / ({all_read} > 0)"
+    return f"{unknown} / ({with_outcome} > 0)"
 
 
 def group(namespace: str, causes: Causes, links: Links, tolerated: Mapping[str, int]) -> Group:
-    """Return the alerts on a Temporal namespace.
+    """Return the rule group with the cause alerts of a Temporal namespace.
 
     Args:
-        namespace: Its name.
+        namespace: Name of the Temporal namespace.
         causes: Thresholds.
-        links: Where alerts lead.
-        tolerated: How many overdue runs break no promise, by SLO.
+        links: Base URLs for the annotations.
+        tolerated: Number of overdue runs that each overdue SLO tolerates, by SLO name.
     """
     rules = [_rule(namespace, cause, causes, links) for cause in CAUSES]
     for rule in rules:
-        if rule["alert"] == "TemporalSloRunsOverdue":
+        if rule["alert"] == RUNS_OVERDUE:
             rule["expr"] += "".join(
-                f" unless {_borne(namespace, slo, most)}" for slo, most in tolerated.items() if most
+                f" unless {_within_tolerance(namespace, slo, most)}" for slo, most in tolerated.items() if most
             )
     return {"name": f"temporal-slo/{namespace}/causes", "interval": INTERVAL, "rules": rules}
 
 
 def _rule(namespace: str, cause: Cause, causes: Causes, links: Links) -> Rule:
-    def of(family: Family, *matchers: Matcher) -> str:
+    def select(family: Family, *matchers: Matcher) -> str:
         return selector(family.sample, one_of(names.NAMESPACE, (namespace,)), *matchers)
 
     labels = {names.NAMESPACE: literal(namespace), names.SEVERITY: cause.severity}
     annotations = {
         "summary": f"{literal(namespace)}: {cause.summary}",
-        **explained(cause.name, links),
-        "dashboard_url": links.board(cause.board, {names.NAMESPACE: namespace}),
-        **_runs(namespace, cause, links),
+        **runbook_annotations(cause.name, links),
+        "dashboard_url": links.board(cause.dashboard, {names.NAMESPACE: namespace}),
+        **_executions(namespace, cause, links),
     }
-    return alert(cause.name, cause.condition(causes, of), cause.wait(causes), labels, annotations)
+    return alert_rule(cause.name, cause.condition(causes, select), cause.pending(causes), labels, annotations)
 
 
-def _borne(namespace: str, slo: str, most: int) -> str:
-    """Return what is there while no more runs of all types are overdue than *slo* tolerates."""
+def _within_tolerance(namespace: str, slo: str, most: int) -> str:
+    """Return an expression with a result while at most *most* runs of all workflow types of *slo* are overdue."""
     pair = f"{names.NAMESPACE}, {names.SLO}"
     overdue = selector(names.WORKFLOWS_OVERDUE.sample, one_of(names.NAMESPACE, (namespace,)), one_of(names.SLO, (slo,)))
-    return f"on ({pair}) sum by ({pair}) ({_peak(overdue, names.WORKFLOW_TYPE, names.SLO)}) <= {most}"
+    by_type = _max_by(overdue, names.WORKFLOW_TYPE, names.SLO)
+    return f"on ({pair}) sum by ({pair}) ({by_type}) <= {most}"
 
 
-def _runs(namespace: str, cause: Cause, links: Links) -> dict[str, str]:
-    if not cause.runs:
+def _executions(namespace: str, cause: Cause, links: Links) -> dict[str, str]:
+    if not cause.executions:
         return {}
-    query = TYPE.join(quote_plus(part) for part in cause.runs.split("TYPE"))
+    query = TYPE.join(quote_plus(part) for part in cause.executions.split("TYPE"))
     return {"executions_url": links.executions(namespace, query)}
 
 
-def explained(name: str, links: Links) -> dict[str, str]:
-    """Return the annotations that say what the alert *name* means, and what to do."""
+def runbook_annotations(name: str, links: Links) -> dict[str, str]:
+    """Return description and runbook URL of the alert *name*."""
     book = RUNBOOKS[name]
     return {"description": f"{book.meaning} {book.impact}", "runbook_url": links.runbook(name)}
 
 
-def alert(name: str, condition: str, wait: timedelta, labels: dict[str, str], annotations: dict[str, str]) -> Rule:
-    """Return an alerting rule."""
-    held: dict[str, Any] = {"for": lasting(wait)} if wait else {}
-    return {"alert": name, "expr": condition, **held, "labels": labels, "annotations": annotations}
+def alert_rule(
+    name: str, condition: str, pending: timedelta, labels: dict[str, str], annotations: dict[str, str]
+) -> Rule:
+    """Return an alerting rule that fires once *condition* has held for *pending*."""
+    clause: dict[str, Any] = {"for": lasting(pending)} if pending else {}
+    return {"alert": name, "expr": condition, **clause, "labels": labels, "annotations": annotations}
 
 
 def strictest(causes: Iterable[Causes]) -> Causes:
-    """Return the strictest of all thresholds: several specs may tell of the same Temporal namespace."""
+    """Return the strictest value of each threshold: several specs may describe the same Temporal namespace."""
     first, *rest = causes
     return reduce(_stricter, rest, first)
 
 
 def _stricter(one: Causes, other: Causes) -> Causes:
-    # Each threshold is a highest value: the lower of two is the stricter.
+    # Each threshold is a maximum: the lower of two is the stricter.
     both = {key: min(getattr(one, key), getattr(other, key)) for key in Causes.model_fields if key != "server"}
     server = {key: min(getattr(one.server, key), getattr(other.server, key)) for key in ServerCauses.model_fields}
     return Causes.model_construct(**both, server=ServerCauses.model_construct(**server))

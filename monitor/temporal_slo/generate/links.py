@@ -1,34 +1,35 @@
-"""Where somebody who is woken looks next."""
+"""Links in alert annotations: runbook, status page, dashboard, affected runs in the Web UI."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, urlencode
 
 from temporal_slo import names
+from temporal_slo.names.values import CANCELED, FAILED, TERMINATED, TIMED_OUT
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import BAD_STATUSES
 from temporal_slo.spec.figures import seconds
 from temporal_slo.spec.model import Latency, Overdue, Success
 
-TITLES = {
-    "failed": "Failed",
-    "timed_out": "TimedOut",
-    "canceled": "Canceled",
-    "terminated": "Terminated",
+EXECUTION_STATUS = {
+    FAILED: "Failed",
+    TIMED_OUT: "TimedOut",
+    CANCELED: "Canceled",
+    TERMINATED: "Terminated",
     "bad_outcome": "Completed",
 }
-"""How visibility queries spell what may be bad; a bad outcome is in no query, so completed runs are listed."""
+"""`ExecutionStatus` in visibility queries by bad event; outcomes cannot be queried: all completed runs are listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Base URLs, without a slash at the end.
+    """Base URLs, without a trailing slash.
 
     Attributes:
         runbooks: Page with a heading for each alert.
-        grafana: Where the dashboards are.
+        grafana: Grafana with the generated dashboards.
         web: Temporal's Web UI.
-        status: The status page, or None if there is none.
+        status: Status page, or None without one.
     """
 
     runbooks: str
@@ -37,7 +38,7 @@ class Links:
     status: str | None = None
 
     def of(self, slo: BoundSlo, alert: str) -> dict[str, str]:
-        """Return the annotations that lead on from an alert of *slo*."""
+        """Return the link annotations of the alert *alert* of *slo*."""
         query, namespace = visibility_query(slo), slo.temporal_namespace
         page = {"status_url": f"{self.status}/slos/{quote(namespace, safe='')}/{slo.name}"} if self.status else {}
         return {
@@ -51,50 +52,50 @@ class Links:
         }
 
     def runbook(self, alert: str) -> str:
-        """Return where the runbook of *alert* is."""
+        """Return the URL of the runbook of *alert*."""
         return f"{self.runbooks}#{alert.lower()}"
 
     def board(self, uid: str, variables: Mapping[str, str]) -> str:
-        """Return where a dashboard is, with its variables filled in."""
-        filled = urlencode({f"var-{name}": value for name, value in variables.items()})
-        return f"{self.grafana}/d/{uid}" + (f"?{filled}" if filled else "")
+        """Return the URL of the dashboard *uid* with preset variables."""
+        query = urlencode({f"var-{name}": value for name, value in variables.items()})
+        return f"{self.grafana}/d/{uid}" + (f"?{query}" if query else "")
 
     def executions(self, namespace: str, query: str) -> str:
-        """Return where Temporal's Web UI lists what *query*, as it stands in URLs, finds."""
+        """Return the URL of the Web UI's workflow list for *query*, which is URL-encoded already."""
         return f"{self.web}/namespaces/{quote(namespace, safe='')}/workflows?query={query}"
 
 
 def visibility_query(slo: BoundSlo) -> str:
-    """Return the query of visibility for the runs that spent the budget of *slo*, as far as it can tell."""
+    """Return the visibility query for the bad events of *slo*; it may find more where visibility cannot tell."""
     types = ", ".join(map(_quoted, slo.workflow_types))
     conditions = [f"WorkflowType IN ({types})"]
     if slo.task_queue:
         conditions.append(f"TaskQueue = {_quoted(slo.task_queue)}")
-    return " AND ".join([*conditions, *_bad(slo)])
+    return " AND ".join([*conditions, *_bad_events(slo)])
 
 
-def _bad(slo: BoundSlo) -> list[str]:
+def _bad_events(slo: BoundSlo) -> list[str]:
     if isinstance(slo.sli, Success):
-        return [f"ExecutionStatus IN ({', '.join(_quoted(TITLES[status]) for status in slo.sli.bad)})"]
+        return [f"ExecutionStatus IN ({', '.join(_quoted(EXECUTION_STATUS[status]) for status in slo.sli.bad)})"]
     if isinstance(slo.sli, Latency):
-        statuses = ", ".join(_quoted(TITLES[status]) for status in sorted(BAD_STATUSES))
-        late = f"ExecutionDuration > {_quoted(f'{seconds(slo.sli.threshold)}s')}"
-        # What ended badly is late, too; a bad outcome is in no query.
-        return [f"({late} OR ExecutionStatus IN ({statuses}))"]
+        statuses = ", ".join(_quoted(EXECUTION_STATUS[status]) for status in sorted(BAD_STATUSES))
+        slow = f"ExecutionDuration > {_quoted(f'{seconds(slo.sli.threshold)}s')}"
+        # Failed runs are bad events of a latency SLI, too; outcomes cannot be queried.
+        return [f"({slow} OR ExecutionStatus IN ({statuses}))"]
     if isinstance(slo.sli, Overdue):
         return ["ExecutionStatus = 'Running'"]
     return []
 
 
 def literal(text: str) -> str:
-    """Return *text* so that Prometheus, which takes annotations for templates, shows it as it is."""
+    """Return *text* escaped for annotations and labels of alerts, which Prometheus expands as templates."""
     return text.replace("{{", '{{ "{{" }}')
 
 
 def shell(text: str) -> str:
-    """Return *text* as one word of a shell."""
-    plain = text.replace("'", "'\"'\"'")
-    return f"'{plain}'"
+    """Return *text* quoted as one word of a shell command."""
+    escaped = text.replace("'", "'\"'\"'")
+    return f"'{escaped}'"
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How generated YAML is written: the same for the same, and as people would."""
+"""Dumping generated YAML: deterministic, without anchors, long lines unbroken."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import yaml
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Writes lists as people do, and no references to what came before."""
+    """Dumps repeated values in full, without anchors and aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 as the library has it
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 signature of the base class
         return True
 
 
-def written(document: object) -> str:
-    """Return *document* as YAML, keys in their order and lines unbroken."""
+def dump(document: object) -> str:
+    """Return *document* as YAML, keys in insertion order."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
