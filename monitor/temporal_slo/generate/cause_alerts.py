@@ -198,9 +198,7 @@ CAUSES: Final = (
         "TemporalSloScheduleMissed",
         "ticket",
         "schedule {{ $labels.schedule_id }} permanently missed actions in the last hour",
-        lambda _, select: (
-            f"max by ({names.NAMESPACE}, {names.SCHEDULE_ID}) (increase({select(names.SCHEDULE_MISSED_CATCHUP)}[1h])) > 0"
-        ),
+        lambda _, select: f"{_max_by(f'increase({select(names.SCHEDULE_MISSED_CATCHUP)}[1h])', names.SCHEDULE_ID)} > 0",
         lambda _: timedelta(0),
         dashboard=names.DASHBOARD_WORKFLOWS,
     ),
