@@ -132,12 +132,12 @@ class Publisher:
         ]
         self.board = Board(self)
 
-    async def exposed(self, namespace: str) -> list[str]:
+    async def released(self, namespace: str) -> list[str]:
         """Every counter there is."""
         assert namespace
         return self._counters
 
-    async def mark_exposed(self, namespace: str, series: Iterable[str]) -> None:
+    async def mark_released(self, namespace: str, series: Iterable[str]) -> None:
         """No further one is ever let go."""
         raise AssertionError(f"{len(list(series))} series of {namespace} are new")
 

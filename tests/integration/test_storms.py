@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +22,7 @@ from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.exporter.sources.retry_storms import RetryStorms
+from temporal_slo.ledger import reads
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.process import until
@@ -73,7 +73,7 @@ class Watched:
         self.storms = RetryStorms(
             TemporalRuns(Gateway(self.client, NAMESPACE), None),
             self.mirror.state,
-            partial(self.ledger.workflow_ids, NAMESPACE),
+            lambda run_ids: self.ledger.transact(reads.workflow_ids, NAMESPACE, run_ids),
             attempts=ATTEMPTS,
         )
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from temporal_slo.exporter.mirror.slo_rules import Promise
+from temporal_slo.ledger import retention
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_BAD_RUNS, KEEP_DAYS
@@ -93,8 +94,10 @@ async def test_bounded(ledger: Ledger, ledger_url: str) -> None:
     """The newest bad runs of each SLO stay, and none for ever."""
     await ledger.commit("shop", spending(*range(KEEP_BAD_RUNS + 7)), BEGAN)
     await ledger.commit("other", spending(1), BEGAN)
-    await ledger.expire("shop", BEGAN, BEGAN)
+    await ledger.transact(retention.expire, "shop", ledger.epoch, BEGAN, BEGAN)
     newest = [*range(7, KEEP_BAD_RUNS + 7)]
     assert kept(ledger_url) == [(slo, at) for slo in ("all", "queue") for at in sorted([1, *newest])]
-    await ledger.expire("shop", BEGAN, BEGAN + KEEP_DAYS * 24 * HOUR + (KEEP_BAD_RUNS + 6) * SECOND)
+    await ledger.transact(
+        retention.expire, "shop", ledger.epoch, BEGAN, BEGAN + KEEP_DAYS * 24 * HOUR + (KEEP_BAD_RUNS + 6) * SECOND
+    )
     assert kept(ledger_url) == [("all", 1), ("all", KEEP_BAD_RUNS + 6), ("queue", 1), ("queue", KEEP_BAD_RUNS + 6)]

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from temporal_slo.errors import LedgerError, UsageError
-from temporal_slo.ledger import lock, opening
+from temporal_slo.ledger import lock, opening, reads, retention
 from temporal_slo.ledger.change import Change, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_SEEN
@@ -58,11 +58,11 @@ async def test_unseen(ledger_url: str) -> None:
     change = counting(1, 50)
     await ledger.commit("shop", change, BEGAN)
     old, young = (run.run_id for run in change.seen)
-    assert await ledger.unseen("shop", [old, young, "new"]) == {"new"}
-    await ledger.expire("shop", BEGAN + 20 * SECOND, BEGAN + KEEP_SEEN)
-    assert await ledger.unseen("shop", [old, young]) == set()
-    await ledger.expire("shop", BEGAN + 20 * SECOND, BEGAN + KEEP_SEEN + 1)
-    assert await ledger.unseen("shop", [old, young]) == {old}
+    assert await ledger.transact(reads.unseen, "shop", [old, young, "new"]) == {"new"}
+    await ledger.transact(retention.expire, "shop", ledger.epoch, BEGAN + 20 * SECOND, BEGAN + KEEP_SEEN)
+    assert await ledger.transact(reads.unseen, "shop", [old, young]) == set()
+    await ledger.transact(retention.expire, "shop", ledger.epoch, BEGAN + 20 * SECOND, BEGAN + KEEP_SEEN + 1)
+    assert await ledger.transact(reads.unseen, "shop", [old, young]) == {old}
     ledger.close()
 
 
@@ -71,13 +71,13 @@ async def test_restored_copy(ledger_url: str) -> None:
     ledger = Ledger(ledger_url)
     change = counting(1, 2)
     await ledger.commit("shop", change, BEGAN)
-    await ledger.mark_exposed("shop", ["series"])
+    await ledger.mark_released("shop", ["series"])
     ledger.close()
     restore_copy(ledger_url)
     restored = Ledger(ledger_url)
     assert (await restored.load("shop")).closed == {}
-    assert await restored.exposed("shop") == set()
-    assert await restored.unseen("shop", [run.run_id for run in change.seen]) == set()
+    assert await restored.released("shop") == set()
+    assert await restored.transact(reads.unseen, "shop", [run.run_id for run in change.seen]) == set()
     restored.close()
 
 
@@ -97,7 +97,7 @@ def locked(ledger: str) -> Iterator[None]:
 async def test_locked(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that cannot be written raises LedgerError, has nothing of the change, and works again afterwards."""
     monkeypatch.setattr(opening, "BUSY_TIMEOUT", 0.1)
-    monkeypatch.setitem(opening.SERVER, "options", "-c lock_timeout=100ms")
+    monkeypatch.setitem(opening.POSTGRES_DEFAULTS, "options", "-c lock_timeout=100ms")
     ledger = Ledger(ledger_url)
     with locked(ledger_url), pytest.raises(LedgerError, match=r"^ledger: (database is locked$|.* lock timeout)"):
         await ledger.commit("shop", counting(1), BEGAN)
@@ -111,9 +111,11 @@ def test_second_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> No
     """A ledger that an exporter uses is refused to another one, until the first is gone."""
     first = Ledger(ledger_url)
     with monkeypatch.context() as patch:
-        patch.setattr(lock, "PATIENCE", 0.1)
+        patch.setattr(lock, "ACQUIRE_TIMEOUT", 0.1)
         for _ in range(2):
-            with pytest.raises(UsageError, match="is in use by another exporter; stop that one, or give another "):
+            with pytest.raises(
+                UsageError, match="is in use by another exporter; stop the other exporter, or use a different ledger"
+            ):
                 Ledger(ledger_url)
     first.close()
     Ledger(ledger_url).close()
@@ -130,7 +132,7 @@ def test_killed_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> No
         assert other.stdout
         assert other.stdout.readline() == b"has it\n"
         with monkeypatch.context() as patch:
-            patch.setattr(lock, "PATIENCE", 0.1)
+            patch.setattr(lock, "ACQUIRE_TIMEOUT", 0.1)
             with pytest.raises(UsageError, match="is in use by another exporter"):
                 Ledger(ledger_url)
         other.kill()
@@ -193,13 +195,13 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no schema": (
         without_schema,
-        ("--ledger {path}: does not tell its schema; give the path of a ledger, or of a file that does not exist yet"),
+        ("--ledger {path}: has no schema version; give the path of a ledger, or of a file that does not exist yet"),
     ),
     "newer": (
         newer,
         (
-            "--ledger: its schema is 99, newer than the 3 of this program; "
-            "use the newer temporal-slo, or give another ledger"
+            "--ledger: has schema 99, newer than schema 3 of this program; "
+            "use the newer temporal-slo, or a different ledger"
         ),
     ),
 }
@@ -223,7 +225,7 @@ def test_refused(tmp_path: Path, kind: str) -> None:
     [
         ("ledger.db", "--ledger: is not a database URL; "),
         ("postgresql://slo:hunter2@host:hunter2/db", "--ledger: is not a database URL; "),
-        ("mysql://x", "--ledger: cannot be kept in mysql; "),
+        ("mysql://x", "--ledger: mysql is not supported; "),
         ("sqlite:////nowhere/at/all/ledger.db", "--ledger: cannot be opened: unable to open database file; "),
     ],
 )

@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter.mirror.mirror import Mirror
-from temporal_slo.ledger import lock, schema
+from temporal_slo.ledger import lock, reads, schema
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
@@ -52,7 +52,7 @@ def database(url: str) -> str:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever finds a ledger in use does not wait for it."""
-    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+    monkeypatch.setattr(lock, "ACQUIRE_TIMEOUT", 0.1)
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE theirs (x integer)", "CREATE TABLE ledger (key text, value text)"])
@@ -72,7 +72,7 @@ def test_newer(databases: Databases) -> None:
     Ledger(url).close()
     databases.execute(url, "UPDATE ledger SET value = '99' WHERE key = 'schema'")
     before = databases.execute(url, "SELECT * FROM ledger ORDER BY key")
-    with pytest.raises(UsageError, match=f"its schema is 99, newer than the {schema.VERSION} of this program"):
+    with pytest.raises(UsageError, match=f"has schema 99, newer than schema {schema.VERSION} of this program"):
         Ledger(url)
     assert databases.execute(url, "SELECT * FROM ledger ORDER BY key") == before
 
@@ -104,7 +104,7 @@ async def test_copy(databases: Databases) -> None:
     assert await count_of(copy) == 0
     assert await count_of(url) == 2
     ledger = Ledger(copy)
-    assert (await ledger.audited("shop", BEGAN - 60 * SECOND, BEGAN + 60 * SECOND))[1] == 2
+    assert (await ledger.transact(reads.closed_counts, "shop", BEGAN - 60 * SECOND, BEGAN + 60 * SECOND))[1] == 2
     ledger.close()
 
 
@@ -137,7 +137,7 @@ async def test_restored_while_in_use(databases: Databases, sturdy: Postgres) -> 
     sturdy.request_recovery()
     sturdy.restart()
     await sturdy.ready()
-    with pytest.raises(UsageError, match=r"^--ledger: was restored or promoted while it was in use; start this"):
+    with pytest.raises(UsageError, match=r"^--ledger: was restored or promoted while it was in use; restart this"):
         await ledger.commit("shop", counting(3), BEGAN)
     ledger.close()
     assert await count_of(url) == 0
@@ -294,7 +294,7 @@ async def test_counted_by_another(databases: Databases) -> None:
     second = Ledger(url)
     await second.commit("shop", counting(2), BEGAN)
     second.close()
-    with pytest.raises(UsageError, match=r"^--ledger: has another exporter's counts; "):
+    with pytest.raises(UsageError, match=r"^--ledger: another exporter has written to it; "):
         await until(lambda: succeeds(first, counting(3)), deadline=20, what="a commit")
     with pytest.raises(UsageError):
         await first.recover("shop")

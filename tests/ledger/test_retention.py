@@ -4,7 +4,7 @@ from collections import Counter
 
 from sqlalchemy import Connection, Text, insert
 
-from temporal_slo.ledger import schema
+from temporal_slo.ledger import retention, schema
 from temporal_slo.ledger.change import MINUTES, Change, Gap, Judged, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_DAYS
@@ -57,12 +57,12 @@ async def test_every_table(ledger_url: str) -> None:
     """Whatever the ledger keeps is a row for each series, belongs to a run that lives, or goes in time."""
     ledger = Ledger(ledger_url)
     await ledger.commit("shop", everything(), BEGAN)
-    await ledger.mark_exposed("shop", ["series"])
+    await ledger.mark_released("shop", ["series"])
     await ledger.transact(fill)
     assert tables(ledger_url) == {table.name for table in schema.metadata.sorted_tables} - {"ledger"}
     later = BEGAN + 2 * KEEP_DAYS * 24 * HOUR
     await ledger.commit("shop", Change(gaps=(), positions={MINUTES: Position(BEGAN, BEGAN + 2 * MINUTE)}), later)
-    await ledger.expire("shop", later, later)
+    await ledger.transact(retention.expire, "shop", ledger.epoch, later, later)
     assert tables(ledger_url) == SERIES | ONCE | LIVE
     ledger.close()
 
@@ -71,10 +71,10 @@ async def test_former_epochs(ledger_url: str) -> None:
     """The totals of a ledger that was restored over go with the next expiry."""
     ledger = Ledger(ledger_url)
     await ledger.commit("shop", everything(), BEGAN)
-    await ledger.mark_exposed("shop", ["series"])
+    await ledger.mark_released("shop", ["series"])
     ledger.close()
     restore_copy(ledger_url)
     restored = Ledger(ledger_url)
-    await restored.expire("shop", BEGAN, BEGAN)
+    await restored.transact(retention.expire, "shop", restored.epoch, BEGAN, BEGAN)
     assert tables(ledger_url) & SERIES == {"edges"}
     restored.close()

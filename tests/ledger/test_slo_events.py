@@ -109,7 +109,7 @@ def row(minute: int, status: str, count: int, **other: Any) -> dict[str, Any]:  
 def fill(connection: Connection, *rows: dict[str, Any]) -> None:
     """Put rows in, and where counting began."""
     whose = {"namespace": "shop", "list": CLOSED}
-    connection.execute(insert(schema.edges).values(lowest=LOWEST, position=LOWEST, **whose))
+    connection.execute(insert(schema.watermarks).values(lowest=LOWEST, position=LOWEST, **whose))
     connection.execute(insert(schema.closed_minutes), list(rows))
 
 
@@ -148,8 +148,8 @@ async def test_events(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
 
 def note(since: int, connection: Connection) -> None:
     """Note since when the threshold is measured."""
-    connection.execute(schema.measured.delete())
-    connection.execute(insert(schema.measured).values(namespace="shop", edge=90_000, since=since))
+    connection.execute(schema.latency_thresholds.delete())
+    connection.execute(insert(schema.latency_thresholds).values(namespace="shop", edge=90_000, since=since))
 
 
 async def test_month(ledger_url: str, slos: Sequence[BoundSlo]) -> None:

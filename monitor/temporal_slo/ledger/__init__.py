@@ -1,1 +1,1 @@
-"""The ledger: what is known of each namespace, in SQLite or PostgreSQL."""
+"""The ledger: the persistent state of each namespace, in SQLite or PostgreSQL."""

@@ -1,112 +1,109 @@
-"""What the ledger keeps of runs that closed before counting began: totals by minute, and how far down they are read."""
+"""The backfill's part of the ledger: counts by minute of runs that closed before counting started, and its progress."""
 
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Table, delete, func, literal, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, literal, select, tuple_, update
 
-from temporal_slo.ledger import schema, writes
+from temporal_slo.ledger import schema, upserts, writes
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.reads import chunks
+from temporal_slo.ledger.reads import SortKey, count_pending, known
 from temporal_slo.runs.counted import Counted
 from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.runs.run import SWEEP_OVERLAP, Run
 
-YOUNG: Final = SWEEP_OVERLAP
-"""How long before counting began a run must have closed to be surely visible by then."""
-
-Place = tuple[int, str]
-"""Close time and run id: the order in which close events are asked for, newest first."""
+VISIBILITY_DELAY: Final = SWEEP_OVERLAP
+"""Longest time that a closed run takes to become visible, in microseconds."""
 
 
 class Progress(NamedTuple):
-    """How far a backfill has come.
+    """Progress of a backfill.
 
     Attributes:
-        position: Every run that closed after it is read, and some of those that closed at it.
-        runs: How many were read, each once.
-        gone: Runs that were counted without their close event.
-        unknown: Rows that were left out.
-        swept: Whether the youngest of the past was read a second time.
-        waiting: Runs that wait for their close event.
+        position: All runs that closed after this time are read, and some of those that closed at it; in microseconds
+            of Unix time.
+        runs: Runs read.
+        without_event: Runs counted without their close event.
+        unknown_status: Visibility rows skipped because of an unknown status.
+        rescanned: Whether the newest runs were read again.
+        pending: Runs that wait for their close event.
     """
 
     position: int
     runs: int = 0
-    gone: int = 0
-    unknown: int = 0
-    swept: bool = False
-    waiting: int = 0
+    without_event: int = 0
+    unknown_status: int = 0
+    rescanned: bool = False
+    pending: int = 0
 
 
 @dataclass
-class PastChange:
-    """What one page of rows, or one batch of close events, changes; it happens whole or not at all.
+class BackfillChange:
+    """What one page of visibility rows, or one batch of close events, changes. It is written in one transaction.
 
     Attributes:
-        seen: Runs that are new.
+        seen: New runs.
         counted: Runs to count.
         pending: Runs that wait for their close event.
-        settled: Ids of runs that wait no longer.
-        gone: How many of these are counted without it.
-        unknown: Rows that were left out.
-        position: The new one; None for no change.
-        swept: Whether the youngest of the past was now read a second time.
+        settled: Ids of runs that are no longer pending.
+        without_event: How many of the settled runs are counted without their close event.
+        unknown_status: Visibility rows skipped because of an unknown status.
+        position: New position; None for no change.
+        rescanned: Whether this completes the second read of the newest runs.
     """
 
     seen: list[Run] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
     pending: list[Run] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
-    gone: int = 0
-    unknown: int = 0
+    without_event: int = 0
+    unknown_status: int = 0
     position: int | None = None
-    swept: bool = False
+    rescanned: bool = False
 
 
-class Past:
-    """What one namespace's ledger keeps of the past. No counter that is exposed moves by it.
+class BackfillStore:
+    """Backfilled runs of one namespace in the ledger. No exposed counter includes them.
 
-    All methods raise LedgerError. What a change whose writing failed came to is not known: read the progress again.
+    All methods raise LedgerError. Whether a failed commit was written is unknown: read the progress again.
 
     Args:
-        ledger: Keeps it.
-        namespace: Whose runs.
-        begin: The close time with which counting began, in microseconds of Unix time; the past ends before it.
+        ledger: The ledger.
+        namespace: Temporal namespace.
+        end: Exclusive end of the backfilled close times, where counting started; in microseconds of Unix time.
     """
 
-    def __init__(self, ledger: Ledger, namespace: str, begin: int) -> None:
+    def __init__(self, ledger: Ledger, namespace: str, end: int) -> None:
         self._ledger = ledger
         self._namespace = namespace
-        self.begin = begin
+        self.end = end
 
     @property
-    def young(self) -> int:
-        """Close time from which on a run may not have been visible when counting began."""
-        return self.begin - YOUNG
+    def rescan_from(self) -> int:
+        """Close time from which runs may not have been visible when counting started."""
+        return self.end - VISIBILITY_DELAY
 
     async def progress(self) -> Progress:
-        """Return how far the backfill has come; at the end of the past if it has not begun."""
+        """Return the progress; at the end of the close times before the first page."""
         return await self._ledger.transact(self._progress)
 
     async def known(self, run_ids: Collection[str]) -> set[str]:
-        """Return which of *run_ids* are counted or pending, among those that can be read again."""
-        return await self._ledger.transact(lambda connection: self._known(connection, list(run_ids)))
+        """Return those of *run_ids* that are counted or pending, as far as they can be listed again."""
+        return await self._ledger.transact(known, schema.backfill_seen, self._namespace, list(run_ids))
 
-    async def waiting(self, limit: int, beyond: Place | None) -> list[Run]:
-        """Return the newest runs that wait for their close event, *limit* at most, beyond a place."""
-        return await self._ledger.transact(lambda connection: self._waiting(connection, limit, beyond))
+    async def pending_runs(self, limit: int, after: SortKey | None) -> list[Run]:
+        """Return up to *limit* runs that wait for their close event, newest first, starting after a sort key."""
+        return await self._ledger.transact(self._pending_runs, limit, after)
 
-    async def commit(self, change: PastChange, now: int) -> Progress:
-        """Write *change* in one transaction and return how far the backfill has come.
+    async def commit(self, change: BackfillChange, now: int) -> Progress:
+        """Write *change* in one transaction and return the progress.
 
         Args:
-            change: What changes.
-            now: Our clock, in microseconds of Unix time.
+            change: What to write.
+            now: Current time, in microseconds of Unix time.
         """
 
         def write(connection: Connection) -> Progress:
@@ -116,105 +113,68 @@ class Past:
         return await self._ledger.transact(write)
 
     def _progress(self, connection: Connection) -> Progress:
-        table, pending = schema.past, schema.past_pending
+        table = schema.backfill_progress
         row = connection.execute(select(table).where(table.c.namespace == self._namespace)).first()
         if row is None:
-            return Progress(self.begin - 1)
-        query = select(func.count()).select_from(pending).where(pending.c.namespace == self._namespace)
-        waiting = connection.scalar(query) or 0
-        return Progress(row.position, row.runs, row.gone, row.unknown, bool(row.swept), waiting)
+            return Progress(self.end - 1)
+        pending = count_pending(connection, schema.backfill_pending, self._namespace)
+        return Progress(row.position, row.runs, row.gone, row.unknown, bool(row.swept), pending)
 
-    def _known(self, connection: Connection, run_ids: list[str]) -> set[str]:
-        table, known = schema.past_runs, set[str]()
-        for chunk in chunks(run_ids):
-            query = select(table.c.run_id).where(table.c.namespace == self._namespace, table.c.run_id.in_(chunk))
-            known.update(connection.scalars(query))
-        return known
-
-    def _waiting(self, connection: Connection, limit: int, beyond: Place | None) -> list[Run]:
-        table = schema.past_pending
-        place = tuple_(table.c.close_time, table.c.run_id)
+    def _pending_runs(self, connection: Connection, limit: int, after: SortKey | None) -> list[Run]:
+        table = schema.backfill_pending
+        order = tuple_(table.c.close_time, table.c.run_id)
         query = select(*(table.c[column.name] for column in fields(Run))).where(table.c.namespace == self._namespace)
-        query = query if beyond is None else query.where(place < tuple_(*map(literal, beyond)))
-        order = (column.desc() for column in place.clauses)
-        return [Run(*row) for row in connection.execute(query.order_by(*order).limit(limit))]
+        query = query if after is None else query.where(order < tuple_(*map(literal, after)))
+        newest_first = (column.desc() for column in order.clauses)
+        return [Run(*row) for row in connection.execute(query.order_by(*newest_first).limit(limit))]
 
-    def _write(self, connection: Connection, change: PastChange, now: int) -> None:
-        whose = {"namespace": self._namespace}
-        self._move(connection, change)
-        self._remember(connection, change)
-        waiting = [column.name for column in schema.past_pending.columns if column.name not in whose]
-        keep(
-            connection,
-            schema.past_pending,
-            [whose | {name: getattr(run, name) for name in waiting} for run in change.pending],
-        )
-        for chunk in chunks(change.settled):
-            table = schema.past_pending
-            connection.execute(delete(table).where(table.c.namespace == self._namespace, table.c.run_id.in_(chunk)))
+    def _write(self, connection: Connection, change: BackfillChange, now: int) -> None:
+        self._write_progress(connection, change)
+        self._write_seen(connection, change)
+        pending = schema.backfill_pending
+        upserts.insert_missing(connection, pending, [self._row(writes.run_row(pending, run)) for run in change.pending])
+        writes.delete_runs(connection, pending, self._namespace, change.settled)
         self._count(connection, change.counted, now)
 
-    def _move(self, connection: Connection, change: PastChange) -> None:
-        table = schema.past
-        first = {"namespace": self._namespace, "position": self.begin - 1}
-        keep(connection, table, [{column.name: 0 for column in table.columns} | first])
+    def _row(self, columns: dict[str, Any]) -> dict[str, Any]:
+        return {"namespace": self._namespace, **columns}
+
+    def _write_progress(self, connection: Connection, change: BackfillChange) -> None:
+        table = schema.backfill_progress
+        first = {"namespace": self._namespace, "position": self.end - 1}
+        upserts.insert_missing(connection, table, [{column.name: 0 for column in table.columns} | first])
         values: dict[str, Any] = {
             "runs": table.c.runs + len(change.seen),
-            "gone": table.c.gone + change.gone,
-            "unknown": table.c.unknown + change.unknown,
+            "gone": table.c.gone + change.without_event,
+            "unknown": table.c.unknown + change.unknown_status,
         }
         values |= {} if change.position is None else {"position": change.position}
-        values |= {"swept": 1} if change.swept else {}
+        values |= {"swept": 1} if change.rescanned else {}
         connection.execute(update(table).where(table.c.namespace == self._namespace).values(values))
 
-    def _remember(self, connection: Connection, change: PastChange) -> None:
-        """Keep the ids that may be read again, and no others: those at the position, and the youngest."""
-        table, row = (
-            schema.past_runs,
-            connection.execute(select(schema.past).where(schema.past.c.namespace == self._namespace)).one(),
-        )
-        young = self.begin if row.swept else self.young
-        ids = [
-            {"namespace": self._namespace, "run_id": run.run_id, "close_time": run.close_time}
-            for run in change.seen
-            if run.close_time == row.position or run.close_time >= young
-        ]
-        keep(connection, table, ids)
-        if change.position is not None or change.swept:
-            past = table.c.close_time != row.position, table.c.close_time < young
-            connection.execute(delete(table).where(table.c.namespace == self._namespace, *past))
+    def _write_seen(self, connection: Connection, change: BackfillChange) -> None:
+        """Store the ids of runs that can be listed again, at the position and to be rescanned; delete all others."""
+        table, progress = schema.backfill_seen, schema.backfill_progress
+        row = connection.execute(select(progress).where(progress.c.namespace == self._namespace)).one()
+        rescan_from = self.end if row.swept else self.rescan_from
+        again = [run for run in change.seen if run.close_time == row.position or run.close_time >= rescan_from]
+        upserts.insert_missing(connection, table, [self._row(writes.run_row(table, run)) for run in again])
+        if change.position is not None or change.rescanned:
+            read = table.c.close_time != row.position, table.c.close_time < rescan_from
+            connection.execute(delete(table).where(table.c.namespace == self._namespace, *read))
 
     def _count(self, connection: Connection, counted: list[Counted], now: int) -> None:
-        change, whose = Change(counted=counted), {"namespace": self._namespace}
-        # Of what counts a run everywhere else, these tables alone are of no epoch, and so in no exposed counter.
-        for table, new in writes.new(change, now):
+        change = Change(counted=counted)
+        # Only tables without an epoch: the others hold the exposed counters.
+        for table, rows in writes.new_rows(change, now):
             if table is schema.bad_runs:
-                keep(connection, table, [whose | row for row in new])
-        for table, sums in writes.increments(change):
+                upserts.insert_missing(connection, table, [self._row(row) for row in rows])
+        for table, rows in writes.increments(change):
             if table is schema.closed_minutes:
-                add(connection, table, [whose | row for row in sums])
-        last = Counter((one.key, one.bucket) for one in counted if one.run.close_time // MINUTE == self.begin // MINUTE)
-        add(
+                upserts.increment(connection, table, [self._row(row) for row in rows])
+        last = Counter((one.key, one.bucket) for one in counted if one.run.close_time // MINUTE == self.end // MINUTE)
+        upserts.increment(
             connection,
-            schema.past_last_minute,
-            [whose | key._asdict() | {"bucket": bucket, "count": count} for (key, bucket), count in last.items()],
+            schema.backfill_last_minute,
+            [self._row(key._asdict() | {"bucket": bucket, "count": count}) for (key, bucket), count in last.items()],
         )
-
-
-def keep(connection: Connection, table: Table, new: list[dict[str, Any]]) -> None:
-    """Insert rows, but for those that are there already."""
-    if new:
-        connection.execute(_insert(connection, table).on_conflict_do_nothing(), new)
-
-
-def add(connection: Connection, table: Table, counts: list[dict[str, Any]]) -> None:
-    """Add to the counts of rows that may be there already."""
-    if counts:
-        statement = _insert(connection, table)
-        keys = [column.name for column in table.primary_key]
-        sums = {"count": table.c.count + statement.excluded["count"]}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), counts)
-
-
-def _insert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - one of two classes with the same methods
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)

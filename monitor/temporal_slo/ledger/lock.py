@@ -1,4 +1,4 @@
-"""One exporter at a time counts in a ledger: two would each do so, and it would have every run twice."""
+"""The lock of a ledger: two exporters writing to one ledger would count every run twice."""
 
 import fcntl
 import os
@@ -12,46 +12,47 @@ from temporal_slo.ledger import schema
 
 IN_USE: Final = "is in use by another exporter"
 
-LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended(current_schema(), :program))")
-"""Of the session: it ends with the connection, whatever becomes of its transactions."""
+LOCK_QUERY: Final = text("SELECT pg_try_advisory_lock(hashtextextended(current_schema(), :program))")
+"""A session lock: it is held until the connection closes, across transactions."""
 
-PATIENCE: Final = 5.0
-"""Seconds that an exporter before us, just killed, may take to be gone: a server learns of it a moment later."""
+ACQUIRE_TIMEOUT: Final = 5.0
+"""Seconds to wait for the lock in PostgreSQL, which may notice late that an exporter was killed."""
 
 RETRY_INTERVAL: Final = 0.05
 
 
-class Hold:
-    """Keeps a second exporter from counting into the same ledger; the end of this process, however, lets it go."""
+class Lock:
+    """Keeps a second exporter from writing to the same ledger. It is released when this process ends in any way."""
 
     def __init__(self) -> None:
         self._file: int | None = None
 
-    def take(self, connection: Connection) -> None:
-        """Take the ledger for this process.
+    def acquire(self, connection: Connection) -> None:
+        """Lock the ledger for this process.
 
         Raises:
-            UsageError: Another process holds it.
+            UsageError: Another process holds the lock.
         """
-        taken = _lock_session if connection.dialect.name == "postgresql" else self._lock_file
-        # Who holds a file is gone as soon as its process is.
-        deadline = time.monotonic() + (PATIENCE if taken is _lock_session else 0)
-        while not taken(connection):
+        is_server = connection.dialect.name == "postgresql"
+        locked = _lock_session if is_server else self._lock_file
+        # A file lock ends at once with its process.
+        deadline = time.monotonic() + (ACQUIRE_TIMEOUT if is_server else 0)
+        while not locked(connection):
             if time.monotonic() >= deadline:
-                raise UsageError("--ledger", IN_USE, "stop that one, or give another ledger")
+                raise UsageError("--ledger", IN_USE, "stop the other exporter, or use a different ledger")
             time.sleep(RETRY_INTERVAL)
 
-    def retake(self, connection: Connection) -> None:
-        """Take it with a connection that is in the place of a lost one; a file is not lost.
+    def reacquire(self, connection: Connection) -> None:
+        """Lock the ledger with a connection that replaces a lost one. Only for PostgreSQL.
 
         Raises:
-            LedgerError: Another has it now, or the server has not noticed yet that our last connection is gone.
+            LedgerError: Another process holds the lock, or the server has not noticed the lost connection yet.
         """
         if not _lock_session(connection):
             raise LedgerError(IN_USE)
 
-    def close(self) -> None:
-        """Let a file go; a server lets go when the connection ends."""
+    def release(self) -> None:
+        """Release the lock of a file; PostgreSQL releases its lock when the connection closes."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -59,13 +60,13 @@ class Hold:
     def _lock_file(self, connection: Connection) -> bool:
         self._file = os.open(str(connection.engine.url.database), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # Not the kind of lock that SQLite uses, so that they do not meet.
+            # SQLite uses POSIX locks, which flock does not interfere with.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.close()
+            self.release()
             return False
         return True
 
 
 def _lock_session(connection: Connection) -> bool:
-    return bool(connection.scalar(LOCK, {"program": schema.APPLICATION_ID}))
+    return bool(connection.scalar(LOCK_QUERY, {"program": schema.APPLICATION_ID}))

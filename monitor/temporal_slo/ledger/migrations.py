@@ -1,4 +1,4 @@
-"""What brings the ledger of an older version to the schema of this one."""
+"""Migrations from each schema version of the ledger to the next."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -10,22 +10,22 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
         "ALTER TABLE open_runs ADD COLUMN paused INTEGER DEFAULT 0 NOT NULL",
         "ALTER TABLE pending ADD COLUMN rank INTEGER DEFAULT 1 NOT NULL",
         "UPDATE pending SET rank = 0 WHERE status IN ('failed', 'timed_out')",
-        # By minute first, so that old ones are found without a scan.
+        # The new primary key starts with the minute, so that old rows are found without a scan.
         """INSERT INTO closed_minutes
         SELECT namespace, minute, workflow_type, task_queue, status, outcome, bucket, count FROM minutes""",
         "DROP TABLE minutes",
         "CREATE INDEX pending_order ON pending (namespace, rank, inserted, run_id)",
     ),
 }
-"""What leads from each schema to the next, besides tables that are new; every store understands it."""
+"""Statements by the version that they upgrade, besides the creation of new tables; in SQL of both databases."""
 
 
 def upgrade(connection: Connection, found: int) -> None:
-    """Bring the ledger to the newest schema, in the transaction that is under way.
+    """Upgrade the ledger to the newest schema.
 
     Args:
-        connection: To the ledger, whose new tables were created.
-        found: The schema that it has.
+        connection: An open transaction, in which new tables were created.
+        found: Schema version of the ledger.
     """
     for version, statements in sorted(STEPS.items()):
         for statement in statements if version >= found else ():

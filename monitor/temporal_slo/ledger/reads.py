@@ -1,4 +1,4 @@
-"""What is read from the ledger's tables."""
+"""Queries of the ledger's tables."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from temporal_slo.ledger import schema
-from temporal_slo.ledger.change import Gap, Position
+from temporal_slo.ledger.change import CLOSED, Gap, Position
 from temporal_slo.ledger.state import Histogram, LongRun, Minutes, OpenRun, State
 from temporal_slo.ledger.writes import RANKS
 from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey
@@ -27,26 +27,27 @@ from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.runs.run import Run
 
 CHUNK: Final = 500
-"""Values in one `IN (…)`: below the limit of every store."""
+"""Values in one `IN (…)`: below the limit of every database."""
 
-Place = tuple[int, str]
+SortKey = tuple[int, str]
+"""Position of a row in the order in which runs are read: a time and the run id."""
 
 
-class Waiting(NamedTuple):
-    """A closed run that waits for its close event, and since when."""
+class PendingRun(NamedTuple):
+    """A closed run that waits for its close event, with its rank and when it was inserted (microseconds, Unix time)."""
 
     run: Run
     rank: int
-    since: int
+    inserted: int
 
     @property
-    def place(self) -> Place:
-        """Where it stands among those of its rank."""
-        return self.since, self.run.run_id
+    def sort_key(self) -> SortKey:
+        """Its position among the pending runs of its rank."""
+        return self.inserted, self.run.run_id
 
 
 def load(connection: Connection, namespace: str, epoch: int) -> State:
-    """Return all that is known of *namespace*, the totals as of *epoch*."""
+    """Return the state of *namespace*, with the totals of *epoch*."""
 
     def rows(table: Table) -> Iterable[RowMapping]:
         query = select(table).where(table.c.namespace == namespace)
@@ -54,7 +55,7 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
         return connection.execute(query).mappings()
 
     state = State()
-    state.positions = {row["list"]: Position(row["lowest"], row["position"]) for row in rows(schema.edges)}
+    state.positions = {row["list"]: Position(row["lowest"], row["position"]) for row in rows(schema.watermarks)}
     state.gaps = tuple(Gap(row["low"], row["high"]) for row in rows(schema.gaps))
     for row in rows(schema.open_runs):
         key = RunningKey(row["workflow_type"], row["task_queue"])
@@ -74,45 +75,54 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
     for row in rows(schema.failure_totals):
         state.failures[FailureKey(row["workflow_type"], row["status"], row["failure_type"])] = row["count"]
     state.others.update({row["name"]: row["count"] for row in rows(schema.other_totals)})
-    waiting = select(func.count()).select_from(schema.pending).where(schema.pending.c.namespace == namespace)
-    state.waiting = connection.scalar(waiting) or 0
+    state.waiting = count_pending(connection, schema.pending, namespace)
     return state
 
 
 def unseen(connection: Connection, namespace: str, run_ids: Sequence[str]) -> set[str]:
-    """Return which of *run_ids* are of no closed run that is counted or pending."""
-    table = schema.seen
+    """Return those of *run_ids* that do not belong to a closed run that is counted or pending."""
+    return set(run_ids) - known(connection, schema.seen, namespace, run_ids)
+
+
+def known(connection: Connection, table: Table, namespace: str, run_ids: Sequence[str]) -> set[str]:
+    """Return those of *run_ids* that have a row in *table*."""
     if connection.dialect.name == "postgresql":
-        # Looked up one by one: what is not analysed yet it takes for small, and compares with every row.
-        asked = func.unnest(bindparam("run_ids", type_=ARRAY(Text))).table_valued("asked", name="asked")
-        found = select(table.c.run_id).where(table.c.namespace == namespace, table.c.run_id == asked.c.asked)
-        query = select(found.correlate(asked).scalar_subquery()).select_from(asked)
-        answers = connection.scalars(query, {"run_ids": list(run_ids)})
-        return set(run_ids) - set(answers)
-    known: set[str] = set()
-    for chunk in chunks(run_ids):
+        # One lookup an id: a table that is not analyzed yet is taken for small and would be scanned for the whole list.
+        wanted = func.unnest(bindparam("run_ids", type_=ARRAY(Text))).table_valued("wanted", name="wanted")
+        found = select(table.c.run_id).where(table.c.namespace == namespace, table.c.run_id == wanted.c.wanted)
+        query = select(found.correlate(wanted).scalar_subquery()).select_from(wanted)
+        return set(connection.scalars(query, {"run_ids": list(run_ids)})) - {None}
+    rows = set[str]()
+    for chunk in _chunks(run_ids):
         query = select(table.c.run_id).where(table.c.namespace == namespace, table.c.run_id.in_(chunk))
-        known.update(connection.scalars(query))
-    return set(run_ids) - known
+        rows.update(connection.scalars(query))
+    return rows
 
 
 def workflow_ids(connection: Connection, namespace: str, run_ids: Sequence[str]) -> dict[str, str]:
     """Return the workflow ids of those of *run_ids* that are open, by run id."""
     table, found = schema.open_runs, dict[str, str]()
-    for chunk in chunks(run_ids):
+    for chunk in _chunks(run_ids):
         query = select(table.c.run_id, table.c.workflow_id)
         query = query.where(table.c.namespace == namespace, table.c.run_id.in_(chunk))
         found.update((row.run_id, row.workflow_id) for row in connection.execute(query))
     return found
 
 
-def audited(connection: Connection, namespace: str, since: int, until: int) -> tuple[int, int]:
-    """Return how many runs that closed in these whole minutes are counted or pending, and how many ids are known."""
+def closed_counts(connection: Connection, namespace: str, since: int, until: int) -> tuple[int, int]:
+    """Return the number of closed runs that are counted or pending, and the number of their ids that are stored.
+
+    Args:
+        connection: An open transaction.
+        namespace: Temporal namespace.
+        since: First close time, in microseconds of Unix time, at the start of a minute.
+        until: End of the close times, exclusive, at the start of a minute.
+    """
 
     def total(what: Any, column: Column[Any], unit: int) -> int:  # noqa: ANN401 - what SQLAlchemy selects
         table = column.table
-        slice_ = table.c.namespace == namespace, column >= since // unit, column < until // unit
-        return connection.scalar(select(what).select_from(table).where(*slice_)) or 0
+        within = table.c.namespace == namespace, column >= since // unit, column < until // unit
+        return connection.scalar(select(what).select_from(table).where(*within)) or 0
 
     minutes = schema.closed_minutes
     counted = total(func.sum(minutes.c.count), minutes.c.minute, MINUTE)
@@ -120,28 +130,47 @@ def audited(connection: Connection, namespace: str, since: int, until: int) -> t
     return counted + pending, total(func.count(), schema.seen.c.close_time, 1)
 
 
-def waiting(connection: Connection, namespace: str, limit: int, passed: Mapping[int, Place]) -> list[Waiting]:
-    """Return runs that wait for their close event: failures first, then those that wait the longest.
+def pending_runs(connection: Connection, namespace: str, limit: int, after: Mapping[int, SortKey]) -> list[PendingRun]:
+    """Return pending runs: failures first, then the longest waiting.
 
     Args:
-        connection: To the ledger.
-        namespace: Whose runs.
-        limit: How many at most.
-        passed: By rank, the place beyond which they are to be.
+        connection: An open transaction.
+        namespace: Temporal namespace.
+        limit: Maximum number of runs.
+        after: The sort key of the last run already returned, by rank.
     """
-    table, found = schema.pending, list[Waiting]()
-    place, run = tuple_(table.c.inserted, table.c.run_id), [table.c[field.name] for field in fields(Run)]
+    table, found = schema.pending, list[PendingRun]()
+    order, run = tuple_(table.c.inserted, table.c.run_id), [table.c[field.name] for field in fields(Run)]
     for rank in RANKS:
         query = select(*run, table.c.inserted).where(table.c.namespace == namespace, table.c.rank == rank)
-        query = query.where(place > tuple_(*map(literal, passed[rank]))) if rank in passed else query
-        rows = connection.execute(query.order_by(*place.clauses).limit(limit - len(found)))
-        found += [Waiting(Run(*row[:-1]), rank, row[-1]) for row in rows]
+        query = query.where(order > tuple_(*map(literal, after[rank]))) if rank in after else query
+        rows = connection.execute(query.order_by(*order.clauses).limit(limit - len(found)))
+        found += [PendingRun(Run(*row[:-1]), rank, row[-1]) for row in rows]
         if len(found) == limit:
             break
     return found
 
 
-def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield *values* in parts that one query can name."""
+def count_pending(connection: Connection, table: Table, namespace: str) -> int:
+    """Return the number of runs of *table* that wait for their close event."""
+    return connection.scalar(select(func.count()).select_from(table).where(table.c.namespace == namespace)) or 0
+
+
+def counting_start(connection: Connection, namespace: str) -> int | None:
+    """Return the close time from which runs are counted, in microseconds of Unix time; None before the first poll."""
+    table = schema.watermarks
+    query = select(table.c.lowest).where(table.c.namespace == namespace, table.c.list == CLOSED)
+    lowest: int | None = connection.scalar(query)
+    return lowest
+
+
+def released(connection: Connection, namespace: str, epoch: int) -> set[str]:
+    """Return the counter series whose initial zero was scraped."""
+    table = schema.released_series
+    query = select(table.c.series).where(table.c.namespace == namespace, table.c.epoch == epoch)
+    return set(connection.scalars(query))
+
+
+def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]

@@ -1,27 +1,31 @@
-"""What the ledger forgets, and when."""
+"""Deletes ledger rows that are never read again."""
 
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, select
 
 from temporal_slo.ledger import schema
-from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
+from temporal_slo.runs.microseconds import HOUR, MINUTE
 
-KEEP_SEEN: Final = 2 * 3600 * SECOND
+KEEP_SEEN: Final = 2 * HOUR
+"""How long ids of closed runs are kept at least, in microseconds."""
+
 KEEP_DAYS: Final = 400
+"""How long counts by minute and by hour, and bad runs, are kept, in days."""
+
 KEEP_BAD_RUNS: Final = 1000
-"""Bad runs of each SLO, the newest ones."""
+"""How many bad runs of each SLO are kept: the newest."""
 
 
 def expire(connection: Connection, namespace: str, epoch: int, floor: int, now: int) -> None:
-    """Delete what is never asked for again.
+    """Delete rows that are never read again.
 
     Args:
-        connection: To the ledger.
-        namespace: Whose rows.
-        epoch: The one that is counted in; totals of former ones go.
-        floor: No close time below it will be read again.
-        now: Our clock, in microseconds of Unix time.
+        connection: An open transaction.
+        namespace: Temporal namespace.
+        epoch: The current epoch; totals of earlier ones are deleted.
+        floor: No close time below it is read again, in microseconds of Unix time.
+        now: Current time, in microseconds of Unix time.
     """
     seen, minutes = schema.seen, schema.closed_minutes
     connection.execute(
@@ -35,22 +39,22 @@ def expire(connection: Connection, namespace: str, epoch: int, floor: int, now: 
     ):
         table = column.table
         connection.execute(delete(table).where(table.c.namespace == namespace, column < oldest // unit))
-    _bound_bad_runs(connection, namespace)
-    _forget_epochs(connection, namespace, epoch)
+    _limit_bad_runs(connection, namespace)
+    _delete_former_epochs(connection, namespace, epoch)
 
 
-def _forget_epochs(connection: Connection, namespace: str, epoch: int) -> None:
+def _delete_former_epochs(connection: Connection, namespace: str, epoch: int) -> None:
     for table in schema.metadata.sorted_tables:
         if "epoch" in table.c:
             connection.execute(delete(table).where(table.c.namespace == namespace, table.c.epoch < epoch))
 
 
-def _bound_bad_runs(connection: Connection, namespace: str) -> None:
+def _limit_bad_runs(connection: Connection, namespace: str) -> None:
     table = schema.bad_runs
-    many = select(table.c.slo).where(table.c.namespace == namespace)
-    many = many.group_by(table.c.slo).having(func.count() > KEEP_BAD_RUNS)
-    for slo in connection.scalars(many).all():
-        whose = table.c.namespace == namespace, table.c.slo == slo
-        newest = select(table.c.close_time).where(*whose).order_by(table.c.close_time.desc())
+    over_limit = select(table.c.slo).where(table.c.namespace == namespace)
+    over_limit = over_limit.group_by(table.c.slo).having(func.count() > KEEP_BAD_RUNS)
+    for slo in connection.scalars(over_limit).all():
+        of_slo = table.c.namespace == namespace, table.c.slo == slo
+        newest = select(table.c.close_time).where(*of_slo).order_by(table.c.close_time.desc())
         oldest = newest.limit(1).offset(KEEP_BAD_RUNS - 1).scalar_subquery()
-        connection.execute(delete(table).where(*whose, table.c.close_time < oldest))
+        connection.execute(delete(table).where(*of_slo, table.c.close_time < oldest))

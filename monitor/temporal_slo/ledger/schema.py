@@ -1,4 +1,7 @@
-"""The ledger's tables. Times are microseconds of Unix time, durations microseconds, everywhere."""
+"""The ledger's tables. Times are in microseconds of Unix time, durations in microseconds, unless stated otherwise.
+
+Python names follow the vocabulary of the code; table and column names in SQL never change without a migration.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,20 +10,20 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyC
 
 VERSION: Final = 3
 APPLICATION_ID: Final = 0x54534C4F
-"""Marks a SQLite file as ours: "TSLO"."""
+"""Identifies a SQLite file as a ledger: "TSLO"."""
 
 metadata: Final = MetaData()
 
 
 def _table(name: str, keys: Mapping[str, type], values: Mapping[str, type]) -> Table:
     columns: list[Column[Any]] = [Column(column, kind, nullable=False) for column, kind in {**keys, **values}.items()]
-    # A table that is only its key needs no second copy of it.
+    # Without row ids SQLite stores the primary key only once.
     return Table(name, metadata, *columns, PrimaryKeyConstraint(*keys), sqlite_with_rowid=False)
 
 
 NAMESPACE: Final = {"namespace": Text}
 _EPOCH: Final = {**NAMESPACE, "epoch": Integer}
-"""Totals count from 0 in every epoch; a restored ledger begins a new one."""
+"""Totals start at 0 in every epoch. A restored copy of a ledger begins a new epoch."""
 _SERIES: Final = {"workflow_type": Text, "task_queue": Text}
 _CLOSED: Final = {**_SERIES, "status": Text, "outcome": Text, "bucket": BigInteger}
 _RUN: Final = {
@@ -32,38 +35,46 @@ _RUN: Final = {
 }
 
 ledger: Final = _table("ledger", {"key": Text}, {"value": Text})
-"""About the ledger itself: `program`, `schema`, `epoch`, `inode`."""
+"""Metadata: `program`, `schema`, `epoch`, `inode` (the identity of the database), and the token of the last commit."""
 
-edges: Final = _table("edges", {**NAMESPACE, "list": Text}, {"lowest": BigInteger, "position": BigInteger})
-"""How far down each list was read: `closed` and `running`."""
+watermarks: Final = _table("edges", {**NAMESPACE, "list": Text}, {"lowest": BigInteger, "position": BigInteger})
+"""Watermarks: of the lists of closed and of open runs, of the minutes evaluated, and of the audit."""
 
 gaps: Final = _table("gaps", {**NAMESPACE, "low": BigInteger}, {"high": BigInteger})
-"""Close times, both ends included, that are below the edge and not yet covered."""
+"""Ranges of close times below the watermark, inclusive, that are not read yet."""
 
 seen: Final = _table("seen", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger, "inserted": BigInteger})
-"""Closed runs that are counted or pending, as long as they can be read again."""
+"""Closed runs that are counted or pending, kept as long as they can be listed again."""
 
 open_runs: Final = _table("open_runs", {**NAMESPACE, "run_id": Text}, {**_RUN, "paused": Integer})
+"""Open runs."""
+
 pending: Final = _table(
     "pending",
     {**NAMESPACE, "run_id": Text},
     {**_RUN, "status": Text, "close_time": BigInteger, "duration": BigInteger, "rank": Integer, "inserted": BigInteger},
 )
-"""Closed runs that are covered but wait for their close event to be counted; those of a lower rank are asked first."""
+"""Closed runs that wait for their close event to be counted; the lowest rank is fetched first."""
 Index("pending_order", pending.c.namespace, pending.c.rank, pending.c.inserted, pending.c.run_id)
 
 closed_minutes: Final = _table("closed_minutes", {**NAMESPACE, "minute": Integer, **_CLOSED}, {"count": BigInteger})
-"""Closed runs by the minute of their close; `bucket` is the upper edge in milliseconds, -1 above all."""
+"""Closed runs by the minute of their close time. `bucket` is the upper bound in milliseconds, -1 for +Inf."""
 
 closed_totals: Final = _table("closed_totals", {**_EPOCH, **_CLOSED}, {"count": BigInteger, "duration": BigInteger})
+"""Closed runs and the sum of their durations."""
+
 started_totals: Final = _table("started_totals", {**_EPOCH, **_SERIES}, {"count": BigInteger})
+"""Started runs."""
+
 failure_totals: Final = _table(
     "failure_totals",
     {**_EPOCH, "workflow_type": Text, "status": Text, "failure_type": Text},
     {"count": BigInteger},
 )
+"""Closed runs by failure type."""
+
 other_totals: Final = _table("other_totals", {**_EPOCH, "name": Text}, {"count": BigInteger})
-"""Counters of the exporter itself that must outlive it."""
+"""Counters of the exporter about itself that survive a restart."""
 
 _MINUTES: Final = {"observed": BigInteger, "overdue": BigInteger}
 
@@ -72,13 +83,13 @@ long_runs: Final = _table(
     {**NAMESPACE, "run_id": Text},
     {**_SERIES, "due_time": BigInteger, "close_time": BigInteger},
 )
-"""Closed runs that were overdue in minutes which are not judged yet."""
+"""Closed runs that were overdue in minutes that are not evaluated yet."""
 
 minute_totals: Final = _table("minute_totals", {**_EPOCH, "slo": Text}, _MINUTES)
-"""Minutes that were judged for an SLO, and those of them that were overdue."""
+"""Minutes evaluated for an overdue SLO, and those of them that were overdue."""
 
 minute_hours: Final = _table("minute_hours", {**NAMESPACE, "slo": Text, "hour": Integer}, _MINUTES)
-"""The same by the hour of Unix time."""
+"""The same by hour of Unix time."""
 
 bad_runs: Final = _table(
     "bad_runs",
@@ -92,34 +103,35 @@ bad_runs: Final = _table(
         "duration": BigInteger,
     },
 )
-"""Which runs spent the budget of an SLO: the newest of them."""
+"""The newest runs that consumed the error budget of an SLO."""
 
-exposed: Final = _table("exposed", {**_EPOCH, "series": Text}, {})
-"""Counter series that were let go from the 0 at which each begins."""
+released_series: Final = _table("exposed", {**_EPOCH, "series": Text}, {})
+"""Counter series whose initial zero was scraped, as JSON."""
 
-measured: Final = _table("measured", {**NAMESPACE, "edge": BigInteger}, {"since": BigInteger})
-"""Latency thresholds, in milliseconds, and the close time from which durations have an edge there."""
+latency_thresholds: Final = _table("measured", {**NAMESPACE, "edge": BigInteger}, {"since": BigInteger})
+"""Latency thresholds (`edge`, in milliseconds) and the close time from which the histogram has a bucket bound there."""
 
-past: Final = _table(
+backfill_progress: Final = _table(
     "past",
     NAMESPACE,
     {"position": BigInteger, "runs": BigInteger, "gone": BigInteger, "unknown": BigInteger, "swept": Integer},
 )
-"""How far down was read what closed before counting began: all after `position`, and what `past_runs` has of it.
+"""Progress of the backfill. Runs that closed after `position` are read; of those at `position`, the `past_runs` are.
 
-`swept` is 1 when the youngest of it was read a second time.
+`gone` counts runs without a close event, `unknown` rows with an unknown status. `swept` is 1 after the newest runs
+were read again.
 """
 
-past_runs: Final = _table("past_runs", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger})
-"""Runs of the past that are counted or pending, as long as they can be read again."""
+backfill_seen: Final = _table("past_runs", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger})
+"""Backfilled runs that are counted or pending, kept as long as they can be listed again."""
 
-past_pending: Final = _table(
+backfill_pending: Final = _table(
     "past_pending",
     {**NAMESPACE, "run_id": Text},
     {**_RUN, "status": Text, "close_time": BigInteger, "duration": BigInteger},
 )
-"""Runs of the past that wait for their close event to be counted."""
-Index("past_pending_order", past_pending.c.namespace, past_pending.c.close_time, past_pending.c.run_id)
+"""Backfilled runs that wait for their close event to be counted."""
+Index("past_pending_order", backfill_pending.c.namespace, backfill_pending.c.close_time, backfill_pending.c.run_id)
 
-past_last_minute: Final = _table("past_last_minute", {**NAMESPACE, **_CLOSED}, {"count": BigInteger})
-"""Runs of the past that closed in the very minute in which counting began; `closed_minutes` has both together."""
+backfill_last_minute: Final = _table("past_last_minute", {**NAMESPACE, **_CLOSED}, {"count": BigInteger})
+"""Backfilled runs that closed in the minute in which counting started; `closed_minutes` includes them."""

@@ -1,102 +1,99 @@
-"""What the events of an SLO were between two moments, as the ledger has them: the authority beside Prometheus."""
+"""Good and bad events of an SLO between two times, from the ledger: exact where a PromQL range is not."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from temporal_slo.ledger import schema
-from temporal_slo.ledger.change import CLOSED
+from temporal_slo.ledger.reads import counting_start
 from temporal_slo.runs.microseconds import HOUR, MINUTE
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import good
 from temporal_slo.spec.model import Latency, Overdue, Success
 
-Runs = Success | Latency
+RunSli = Success | Latency
 """SLIs whose events are closed runs."""
 
 
 class Events(NamedTuple):
-    """How many events there were."""
+    """Numbers of events."""
 
     good: int
     bad: int
 
 
-NONE = Events(0, 0)
+NO_EVENTS = Events(0, 0)
 
 
 def events(connection: Connection, slo: BoundSlo, begin: int, end: int) -> Events | None:
     """Return the events of *slo* from *begin* until *end*.
 
     Args:
-        connection: To the ledger.
+        connection: An open transaction.
         slo: The SLO.
-        begin: Microseconds of Unix time, a whole minute; for an SLI of minutes the hour counts that it is in.
-        end: The moment after the last.
+        begin: Microseconds of Unix time, at the start of a minute. Overdue SLOs are stored by hour: the whole hour
+            of *begin* is included.
+        end: Exclusive end, in microseconds of Unix time.
 
     Returns:
-        None for an SLI whose events only workers measure, and where nothing was read yet: that is not zero.
+        None if unknown: for an SLI that only workers measure, and before the first poll.
     """
     if isinstance(slo.sli, Overdue):
-        return _minutes(connection, slo, begin, end)
-    if not isinstance(slo.sli, Success | Latency) or not _begun(connection, slo.temporal_namespace):
+        return _minute_events(connection, slo, begin, end)
+    if not isinstance(slo.sli, Success | Latency) or counting_start(connection, slo.temporal_namespace) is None:
         return None
     begin = max(begin, measured_since(connection, slo.temporal_namespace, slo.sli))
     table = schema.closed_minutes
-    some = table.c.minute >= begin // MINUTE, table.c.minute < -(-end // MINUTE)
+    period = table.c.minute >= begin // MINUTE, table.c.minute < -(-end // MINUTE)
     keys = table.c.status, table.c.outcome, table.c.bucket
     rows = connection.execute(
-        select(*keys, func.sum(table.c.count).label("runs")).where(*of_slo(table, slo), *some).group_by(*keys)
+        select(*keys, func.sum(table.c.count).label("runs")).where(*slo_filter(table, slo), *period).group_by(*keys)
     )
-    return judged(slo.sli, rows)
+    return count_events(slo.sli, rows)
 
 
-def of_slo(table: Table, slo: BoundSlo) -> tuple[ColumnElement[bool], ...]:
-    """Return what selects the rows of the runs that *slo* is about."""
-    # Durations tell no task queue in Prometheus: here they must be of the same runs.
+def slo_filter(table: Table, slo: BoundSlo) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that select the runs of *slo* from a table of closed runs."""
+    # The duration histogram has no label for the task queue: the ledger must select the same runs as PromQL.
     queue = (table.c.task_queue == slo.task_queue,) if slo.task_queue and isinstance(slo.sli, Success) else ()
     return (table.c.namespace == slo.temporal_namespace, table.c.workflow_type.in_(slo.workflow_types), *queue)
 
 
-def judged(sli: Runs, rows: Iterable[Any]) -> Events:
-    """Return the events among *rows*, each with `status`, `outcome`, `bucket` and `runs`."""
-    counts, judge = {True: 0, False: 0}, good(sli)
+def count_events(sli: RunSli, rows: Iterable[Any]) -> Events:
+    """Return the events among *rows*, which have `status`, `outcome`, `bucket` and `runs`."""
+    counts, is_good = {True: 0, False: 0}, good(sli)
     for row in rows:
-        verdict = judge(row.status, row.outcome, row.bucket)
-        if verdict is not None:
-            counts[verdict] += row.runs
+        result = is_good(row.status, row.outcome, row.bucket)
+        if result is not None:
+            counts[result] += row.runs
     return Events(counts[True], counts[False])
 
 
-def by_minute(sli: Runs, rows: Iterable[Any]) -> Iterator[tuple[int, Events]]:
-    """Yield the events of each minute that has any; *rows* are in the order of their `minute`."""
+def by_minute(sli: RunSli, rows: Iterable[Any]) -> Iterator[tuple[int, Events]]:
+    """Yield each minute that has events with its events; *rows* are sorted by their `minute`."""
     for minute, group in groupby(rows, lambda row: int(row.minute)):
-        found = judged(sli, group)
-        if found != NONE:
+        found = count_events(sli, group)
+        if found != NO_EVENTS:
             yield minute, found
 
 
-def measured_since(connection: Connection, namespace: str, sli: Runs) -> int:
-    """Return the close time from which the threshold of *sli* is measured, in microseconds; 0 if from the first run."""
+def measured_since(connection: Connection, namespace: str, sli: RunSli) -> int:
+    """Return the close time from which the events of *sli* are exact, in microseconds of Unix time; 0 for all.
+
+    Durations that were counted before the latency threshold became a bucket bound cannot be compared with it.
+    """
     if isinstance(sli, Success):
         return 0
-    table, edges = schema.measured, schema.edges
-    edge = round(sli.threshold.total_seconds() * 1000)
-    since = connection.scalar(select(table.c.since).where(table.c.namespace == namespace, table.c.edge == edge))
-    begun: Select[tuple[int]] = select(edges.c.lowest).where(edges.c.namespace == namespace, edges.c.list == CLOSED)
-    # Measured since counting began: what closed before, and was read later, has the edge too.
-    return 0 if since is None or since <= (connection.scalar(begun) or 0) else since
+    table = schema.latency_thresholds
+    threshold = round(sli.threshold.total_seconds() * 1000)
+    since = connection.scalar(select(table.c.since).where(table.c.namespace == namespace, table.c.edge == threshold))
+    # A threshold as old as the ledger: backfilled runs, which closed earlier, were counted with this bucket bound too.
+    return 0 if since is None or since <= (counting_start(connection, namespace) or 0) else since
 
 
-def _begun(connection: Connection, namespace: str) -> bool:
-    edges = schema.edges
-    query = select(edges.c.lowest).where(edges.c.namespace == namespace, edges.c.list == CLOSED)
-    return connection.scalar(query) is not None
-
-
-def _minutes(connection: Connection, slo: BoundSlo, begin: int, end: int) -> Events | None:
+def _minute_events(connection: Connection, slo: BoundSlo, begin: int, end: int) -> Events | None:
     table = schema.minute_hours
     rows = connection.execute(
         select(func.sum(table.c.observed), func.sum(table.c.overdue)).where(

@@ -1,51 +1,113 @@
-"""What a change writes: the rows of each of the ledger's tables."""
+"""Writes a change to the ledger's tables."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Table
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, update
 
-from temporal_slo.ledger import schema
-from temporal_slo.ledger.change import Change
-from temporal_slo.names.values import PAUSED
+from temporal_slo.ledger import schema, upserts
+from temporal_slo.ledger.change import MINUTES, Change, Gap, Position
+from temporal_slo.names.values import FAILED, PAUSED, TIMED_OUT
 from temporal_slo.runs.counted import ClosedKey, FailureKey
 from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.runs.run import Run
 
 Rows = Iterator[dict[str, Any]]
 
-URGENT: Final = ("failed", "timed_out")
+URGENT: Final = (FAILED, TIMED_OUT)
 RANKS: Final = (0, 1)
-"""Of runs that wait for their close event: failures first, they are what somebody may have to be woken for."""
+"""Priorities of runs that wait for their close event. Failures are fetched first: they may page somebody."""
 
 
-def new(change: Change, now: int) -> Iterator[tuple[Table, Rows]]:
-    """Yield each table of runs with the rows that are new in it.
+def write(connection: Connection, namespace: str, epoch: int, change: Change, now: int) -> None:
+    """Write all of *change*.
 
     Args:
-        change: What changes.
-        now: Our clock, in microseconds of Unix time.
+        connection: An open transaction.
+        namespace: Temporal namespace.
+        epoch: The epoch of totals.
+        change: What to write.
+        now: Current time, in microseconds of Unix time.
     """
-    since = {"inserted": now}
-    yield schema.seen, ({"run_id": run.run_id, "close_time": run.close_time} | since for run in change.seen)
-    yield schema.open_runs, (_open_row(run) | {"paused": int(run.status == PAUSED)} for run in change.opened)
-    yield schema.pending, (_pending_row(run) | since for run in change.pending)
-    yield schema.long_runs, (_long_row(run) for run in change.long)
+    for table, rows in new_rows(change, now):
+        upserts.insert_missing(connection, table, _of(namespace, rows))
+    _set_paused(connection, namespace, change.paused)
+    delete_runs(connection, schema.open_runs, namespace, change.left)
+    delete_runs(connection, schema.pending, namespace, change.settled)
+    for table, rows in increments(change):
+        counts = _of(namespace, rows)
+        if "epoch" in table.c:
+            counts = [row | {"epoch": epoch} for row in counts]
+        upserts.increment(connection, table, counts)
+    _write_positions(connection, namespace, change.positions)
+    if change.gaps is not None:
+        _replace_gaps(connection, namespace, change.gaps)
+
+
+def mark_released(connection: Connection, namespace: str, epoch: int, series: Iterable[str]) -> None:
+    """Store that the initial zero of these counter series was scraped."""
+    rows = [{"namespace": namespace, "epoch": epoch, "series": name} for name in series]
+    upserts.insert_missing(connection, schema.released_series, rows)
+
+
+def new_rows(change: Change, now: int) -> Iterator[tuple[Table, Rows]]:
+    """Yield each table of runs with the rows that *change* adds.
+
+    Args:
+        change: What to write.
+        now: Current time, in microseconds of Unix time.
+    """
+    inserted = {"inserted": now}
+    yield schema.seen, (run_row(schema.seen, run) | inserted for run in change.seen)
+    paused = (run_row(schema.open_runs, run) | {"paused": int(run.status == PAUSED)} for run in change.opened)
+    yield schema.open_runs, paused
+    yield schema.pending, (run_row(schema.pending, run) | {"rank": _rank(run)} | inserted for run in change.pending)
+    yield schema.long_runs, (run_row(schema.long_runs, run) for run in change.long)
     yield schema.bad_runs, _bad_rows(change)
 
 
 def increments(change: Change) -> Iterator[tuple[Table, Rows]]:
-    """Yield each table of counts with the rows to add to it, one a key."""
+    """Yield each table of counts with the increments that *change* makes, one row a key."""
+    yield from _closed_increments(change)
+    yield schema.started_totals, (key._asdict() | {"count": count} for key, count in change.started.items())
+    yield from _minute_increments(change)
+    yield schema.other_totals, ({"name": name, "count": count} for name, count in change.others.items())
+
+
+def run_row(table: Table, run: Run) -> dict[str, Any]:
+    """Return the columns of *table* that are attributes of *run*."""
+    return {name: getattr(run, name) for name in _run_columns(table)}
+
+
+def delete_runs(connection: Connection, table: Table, namespace: str, run_ids: Sequence[str]) -> None:
+    """Delete the rows of these runs."""
+    if run_ids:
+        connection.execute(delete(table).where(*_one_run(table, namespace)), [{"key": run_id} for run_id in run_ids])
+
+
+@cache
+def _run_columns(table: Table) -> tuple[str, ...]:
+    names = {field.name for field in fields(Run)}
+    return tuple(column.name for column in table.columns if column.name in names)
+
+
+def _of(namespace: str, rows: Rows) -> list[dict[str, Any]]:
+    return [{"namespace": namespace, **row} for row in rows]
+
+
+def _closed_increments(change: Change) -> Iterator[tuple[Table, Rows]]:
     counts: Counter[tuple[ClosedKey, int]] = Counter()
     durations: Counter[tuple[ClosedKey, int]] = Counter()
     minutes: Counter[tuple[ClosedKey, int, int]] = Counter()
     failures: Counter[FailureKey] = Counter()
     for counted in change.counted:
-        edge = counted.bucket
-        counts[counted.key, edge] += 1
-        durations[counted.key, edge] += counted.run.duration
-        minutes[counted.key, edge, counted.run.close_time // MINUTE] += 1
+        bucket = counted.bucket
+        counts[counted.key, bucket] += 1
+        durations[counted.key, bucket] += counted.run.duration
+        minutes[counted.key, bucket, counted.run.close_time // MINUTE] += 1
         if counted.classification.failure_type:
             failures[counted.failure] += 1
     yield (
@@ -57,34 +119,50 @@ def increments(change: Change) -> Iterator[tuple[Table, Rows]]:
         (k._asdict() | {"bucket": b, "minute": m, "count": n} for (k, b, m), n in minutes.items()),
     )
     yield schema.failure_totals, (k._asdict() | {"count": n} for k, n in failures.items())
-    yield schema.started_totals, (k._asdict() | {"count": n} for k, n in change.started.items())
-    judged: Counter[str] = Counter()
+
+
+def _minute_increments(change: Change) -> Iterator[tuple[Table, Rows]]:
+    observed: Counter[str] = Counter()
     overdue: Counter[str] = Counter()
     for row in change.judged:
-        judged[row.slo] += row.observed
+        observed[row.slo] += row.observed
         overdue[row.slo] += row.overdue
-    yield schema.minute_totals, ({"slo": k, "observed": n, "overdue": overdue[k]} for k, n in judged.items())
+    yield schema.minute_totals, ({"slo": k, "observed": n, "overdue": overdue[k]} for k, n in observed.items())
     yield schema.minute_hours, (row._asdict() for row in change.judged)
-    yield schema.other_totals, ({"name": k, "count": n} for k, n in change.others.items())
 
 
-def _open_row(run: Run) -> dict[str, Any]:
-    names = ("run_id", "workflow_id", "workflow_type", "task_queue", "start_time", "due_time")
-    return {name: getattr(run, name) for name in names}
+def _bad_rows(change: Change) -> Rows:
+    for counted in change.counted:
+        for slo in counted.spent:
+            yield {"slo": slo, **run_row(schema.bad_runs, counted.run), **counted.classification._asdict()}
 
 
-def _long_row(run: Run) -> dict[str, Any]:
-    names = ("run_id", "workflow_type", "task_queue", "due_time", "close_time")
-    return {name: getattr(run, name) for name in names}
+def _rank(run: Run) -> int:
+    return RANKS[run.status not in URGENT]
 
 
-def _bad_rows(change: Change) -> Iterator[dict[str, Any]]:
-    names = ("run_id", "workflow_id", "workflow_type", "close_time", "duration")
-    for run, verdict, _, spent in change.counted:
-        for slo in spent:
-            yield {"slo": slo, **{name: getattr(run, name) for name in names}, **verdict._asdict()}
+def _set_paused(connection: Connection, namespace: str, paused: Mapping[str, bool]) -> None:
+    if paused:
+        statement = update(schema.open_runs).where(*_one_run(schema.open_runs, namespace))
+        rows = [{"key": run_id, "value": int(is_paused)} for run_id, is_paused in paused.items()]
+        connection.execute(statement.values(paused=bindparam("value")), rows)
 
 
-def _pending_row(run: Run) -> dict[str, Any]:
-    more = {"status": run.status, "close_time": run.close_time, "duration": run.duration}
-    return _open_row(run) | more | {"rank": RANKS[run.status not in URGENT]}
+def _one_run(table: Table, namespace: str) -> tuple[ColumnElement[bool], ...]:
+    # One statement a run, by primary key: PostgreSQL may scan the whole namespace for a list of ids.
+    return table.c.namespace == namespace, table.c.run_id == bindparam("key")
+
+
+def _write_positions(connection: Connection, namespace: str, positions: Mapping[str, Position]) -> None:
+    rows = [{"namespace": namespace, "list": name, **position._asdict()} for name, position in positions.items()]
+    upserts.replace(connection, schema.watermarks, rows, "position")
+    if evaluated := positions.get(MINUTES):
+        table = schema.long_runs
+        over = table.c.namespace == namespace, table.c.close_time <= evaluated.position
+        connection.execute(delete(table).where(*over))
+
+
+def _replace_gaps(connection: Connection, namespace: str, gaps: Iterable[Gap]) -> None:
+    connection.execute(delete(schema.gaps).where(schema.gaps.c.namespace == namespace))
+    if rows := [{"namespace": namespace, **gap._asdict()} for gap in gaps]:
+        connection.execute(insert(schema.gaps), rows)

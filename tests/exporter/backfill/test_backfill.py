@@ -16,7 +16,6 @@ from typing import TypeVar
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
@@ -263,17 +262,17 @@ async def _cut_and_go_on(site: Site, cuts: list[tuple[int, bool]], page: int) ->
     for calls, written in cuts:
         left = calls
 
-        async def cut(work: Callable[[Connection], T], *, written: bool = written) -> T:
+        async def cut(work: Callable[..., T], *arguments: object, written: bool = written) -> T:
             nonlocal left
             left -= 1
             if not left and not written:
                 raise asyncio.CancelledError
-            done = await transact(work)
+            done = await transact(work, *arguments)
             if not left:
                 raise asyncio.CancelledError
             return done
 
-        site.ledger.transact = cut  # type: ignore[method-assign] # a kill, before or after what it writes is there
+        site.ledger.transact = cut  # type: ignore[assignment,method-assign] # a kill, before or after what it writes is there
         with suppress(asyncio.CancelledError):
             await site.backfill(page_size=page).run()
     site.ledger.transact = transact  # type: ignore[method-assign] # as it was

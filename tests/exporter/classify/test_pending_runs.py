@@ -17,6 +17,7 @@ from temporal_slo.exporter.classify.classifier import FAILURE_TYPES_MAX, Judge
 from temporal_slo.exporter.classify.outcome import OutcomeReader
 from temporal_slo.exporter.classify.pending_runs import BATCH, BATCH_MAX, DEADLINE, Settler
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger import reads
 from temporal_slo.ledger.change import GONE, OTHER_FAILURES, Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
@@ -345,8 +346,8 @@ async def test_order_by_index(world: World, tmp_path: Path) -> None:
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        await world.ledger.waiting("shop", BATCH, {})
-        await world.ledger.waiting("shop", BATCH, {0: (BEGAN, "a"), 1: (BEGAN, "b")})
+        await world.ledger.transact(reads.pending_runs, "shop", BATCH, {})
+        await world.ledger.transact(reads.pending_runs, "shop", BATCH, {0: (BEGAN, "a"), 1: (BEGAN, "b")})
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert len(statements) == 4

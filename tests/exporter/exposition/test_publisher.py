@@ -18,12 +18,12 @@ class Marks:
         self.series: set[str] = set()
         self.broken = False
 
-    async def exposed(self, namespace: str) -> set[str]:
+    async def released(self, namespace: str) -> set[str]:
         """What was remembered."""
         assert namespace == "shop"
         return self.series
 
-    async def mark_exposed(self, namespace: str, series: Iterable[str]) -> None:
+    async def mark_released(self, namespace: str, series: Iterable[str]) -> None:
         """Remember, unless broken."""
         assert namespace == "shop"
         if self.broken:

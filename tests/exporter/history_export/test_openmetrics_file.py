@@ -126,7 +126,7 @@ def test_since(site: Site) -> None:
 
 MISTAKES = {
     "no ledger": ({"ledger": "sqlite:////nowhere/x.db"}, [], "--ledger: '/nowhere/x.db' is not a file"),
-    "no database": ({"ledger": "mysql://h/x"}, [], "--ledger: cannot be kept in mysql"),
+    "no database": ({"ledger": "mysql://h/x"}, [], "--ledger: mysql is not supported"),
     "no url": ({"ledger": "x"}, [], "--ledger: is not a database URL"),
     "no port": ({"ledger": "postgresql://u:hunter2@h:port/x"}, [], "--ledger: is not a database URL; write for"),
     "step": ({"step": "90s"}, [], "--step: 1m30s is not whole minutes"),

@@ -7,6 +7,7 @@ import pytest
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.mirror.audit import RETRY, SETTLED, SLICE, Auditor
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger import retention
 from temporal_slo.ledger.change import AUDIT, REPAIRED
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_SEEN
@@ -126,7 +127,7 @@ async def test_nothing_is_read_without_ids(ledger: Ledger) -> None:
     await audited.poll(200)
     await audited.poll(500)
     # As if our clock had jumped ahead and back.
-    await ledger.expire("shop", BEGAN + 90 * SECOND, BEGAN + 300 * SECOND + KEEP_SEEN)
+    await ledger.transact(retention.expire, "shop", ledger.epoch, BEGAN + 90 * SECOND, BEGAN + 300 * SECOND + KEEP_SEEN)
     audited.visibility.put(closed(60))
     await audited.poll(DUE)
     assert audited.found() == (1, 0, 2)

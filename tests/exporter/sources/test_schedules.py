@@ -248,11 +248,11 @@ def _names() -> Iterable[str]:
 class NothingLetGo:
     """A memory of series that were let go from 0, when none of schedules has to be."""
 
-    async def exposed(self, _: str) -> list[str]:
+    async def released(self, _: str) -> list[str]:
         """Return none."""
         return []
 
-    async def mark_exposed(self, _: str, series: Iterable[str]) -> None:
+    async def mark_released(self, _: str, series: Iterable[str]) -> None:
         """See to it that it stays so."""
         assert not [name for name in series if "schedule" in name]
 

@@ -15,7 +15,7 @@ from temporal_slo.exporter.backfill.pending_runs import PastSettler
 from temporal_slo.exporter.backfill.reader import PastReader
 from temporal_slo.exporter.classify.classifier import Judge
 from temporal_slo.exporter.mirror.mirror import Mirror
-from temporal_slo.ledger.backfill import YOUNG, Past, Progress
+from temporal_slo.ledger.backfill import VISIBILITY_DELAY, BackfillStore, Progress
 from temporal_slo.ledger.change import CLOSED, MINUTES, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_DAYS
@@ -133,7 +133,7 @@ class Backfill:
         state = self._mirror.state
         while CLOSED not in state.positions:
             await self._clocks.sleep(IDLE)
-        past = Past(self._ledger, self._namespace, state.positions[CLOSED].lowest)
+        past = BackfillStore(self._ledger, self._namespace, state.positions[CLOSED].lowest)
         reader = PastReader(
             past,
             self._visibility,
@@ -146,18 +146,18 @@ class Backfill:
         while (progress := await self._try("reading", past.progress, past)) is None:
             await self._clocks.sleep(IDLE)
         whole = progress.position < self._floor
-        begin, end = _moment(self._floor), _moment(min(progress.position, past.begin))
+        begin, end = _moment(self._floor), _moment(min(progress.position, past.end))
         log.info("%s: backfill %s", self._namespace, "is complete" if whole else f"begins: from {end} back to {begin}")
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(self._read_on(reader, past, progress))
             tasks.create_task(self._settle_on(settler, past, reading))
 
-    async def _read_on(self, reader: PastReader, past: Past, progress: Progress) -> None:
+    async def _read_on(self, reader: PastReader, past: BackfillStore, progress: Progress) -> None:
         failures = 0
         # When the ledger began to count by our clock, and so when the last of the past is surely visible.
-        visible = self._mirror.state.positions.get(MINUTES, Position(self._now(), 0)).lowest + YOUNG
-        while not (reader.done(progress) and progress.swept):
-            done, busy = reader.done(progress), self._mirror.state.gaps or progress.waiting >= BACKLOG
+        visible = self._mirror.state.positions.get(MINUTES, Position(self._now(), 0)).lowest + VISIBILITY_DELAY
+        while not (reader.done(progress) and progress.rescanned):
+            done, busy = reader.done(progress), self._mirror.state.gaps or progress.pending >= BACKLOG
             if busy or (done and self._now() < visible):
                 await self._clocks.sleep(IDLE)
                 progress = self._done.progress if self._done else progress
@@ -169,15 +169,15 @@ class Backfill:
             if failures:
                 await self._clocks.sleep(backoff(failures, JITTER))
 
-    async def _settle_on(self, settler: PastSettler, past: Past, reading: "asyncio.Task[None]") -> None:
+    async def _settle_on(self, settler: PastSettler, past: BackfillStore, reading: "asyncio.Task[None]") -> None:
         over = False
         while not over:
             last = reading.done()
             progress = await self._try("settling", lambda: settler.settle(self._now), past)
-            over = last and progress is not None and not progress.waiting
+            over = last and progress is not None and not progress.pending
             await self._clocks.sleep(0 if over else IDLE)
 
-    async def _try(self, what: str, act: Callable[[], Awaitable[Progress]], past: Past) -> Progress | None:
+    async def _try(self, what: str, act: Callable[[], Awaitable[Progress]], past: BackfillStore) -> Progress | None:
         """Return how far *act* has led, and tell of it; None if it failed."""
         before = self._trouble.pop(what, None)
         try:
@@ -189,7 +189,7 @@ class Backfill:
             return None
         if before:
             log.info("%s: the backfill goes on", self._namespace)
-        self._tell(progress, past.begin)
+        self._tell(progress, past.end)
         return progress
 
     def _tell(self, progress: Progress, begin: int) -> None:
@@ -200,7 +200,7 @@ class Backfill:
             self._namespace,
             progress,
             None if self._span is None else min(max(share, 0.0), 1.0),
-            complete=whole and not progress.waiting,
+            complete=whole and not progress.pending,
         )
         self._show(self._done)
         if self._done.complete and ended:
@@ -214,9 +214,9 @@ def _samples(done: Done) -> Iterator[Sample]:
     progress = done.progress
     yield Sample(names.BACKFILL_REACHED, {}, progress.position / SECOND)
     yield Sample(names.BACKFILL_RUNS, {}, progress.runs)
-    yield Sample(names.BACKFILL_PENDING_RUNS, {}, progress.waiting)
-    yield Sample(names.BACKFILL_MISSING_CLOSE_EVENTS, {}, progress.gone)
-    yield Sample(names.BACKFILL_UNKNOWN_STATUS_ROWS, {}, progress.unknown)
+    yield Sample(names.BACKFILL_PENDING_RUNS, {}, progress.pending)
+    yield Sample(names.BACKFILL_MISSING_CLOSE_EVENTS, {}, progress.without_event)
+    yield Sample(names.BACKFILL_UNKNOWN_STATUS_ROWS, {}, progress.unknown_status)
     yield Sample(names.BACKFILL_COMPLETE, {}, int(done.complete))
 
 

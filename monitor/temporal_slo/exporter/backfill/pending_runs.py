@@ -7,8 +7,9 @@ from typing import Final
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.classify.classifier import Judge
 from temporal_slo.exporter.classify.pending_runs import DEADLINE
-from temporal_slo.ledger.backfill import Past, PastChange, Place, Progress
+from temporal_slo.ledger.backfill import BackfillChange, BackfillStore, Progress
 from temporal_slo.ledger.change import Change
+from temporal_slo.ledger.reads import SortKey
 from temporal_slo.runs.counted import Classification, Counted
 from temporal_slo.runs.run import Run
 from temporal_slo.temporal.close_events import History
@@ -27,7 +28,7 @@ class PastSettler:
     """
 
     def __init__(
-        self, past: Past, history: History, judge: Judge, count: Callable[[Run, Classification], Counted]
+        self, past: BackfillStore, history: History, judge: Judge, count: Callable[[Run, Classification], Counted]
     ) -> None:
         self._past = past
         self._history = history
@@ -45,15 +46,15 @@ class PastSettler:
         Raises:
             LedgerError: Some could not be read or written; they are asked for again.
         """
-        beyond: Place | None = None
-        while runs := await self._past.waiting(BATCH, beyond):
+        beyond: SortKey | None = None
+        while runs := await self._past.pending_runs(BATCH, beyond):
             found = await asyncio.gather(*(self._find(run, now()) for run in runs))
-            change = PastChange()
+            change = BackfillChange()
             for run, verdict, gone in found:
                 if verdict:
                     self._failing.pop(run.run_id, None)
                     change.settled.append(run.run_id)
-                    change.gone += gone
+                    change.without_event += gone
                     # Its own limit of failure types: those of the past take no live one's place.
                     change.counted.append(self._count(run, self._judge.bound(run, verdict, Change())))
             if change.settled:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from temporal_slo.errors import LedgerError, TemporalRequestError
-from temporal_slo.ledger.backfill import Past, PastChange, Progress
+from temporal_slo.ledger.backfill import BackfillChange, BackfillStore, Progress
 from temporal_slo.runs.counted import Classification, Counted
 from temporal_slo.runs.run import Run
 from temporal_slo.temporal.rate_limit import OVERLOAD
@@ -38,7 +38,7 @@ class PastReader:
 
     def __init__(
         self,
-        past: Past,
+        past: BackfillStore,
         visibility: Visibility,
         *,
         judge: Callable[[Run], Classification | None],
@@ -93,12 +93,12 @@ class PastReader:
             TemporalRequestError: A request brought no answer.
             LedgerError: Something could not be written.
         """
-        floor, until = max(self._floor, self._past.young), self._past.begin - 1
+        floor, until = max(self._floor, self._past.rescan_from), self._past.end - 1
         token, done = b"", False
         while not done:
             page = await self._visibility.closed(self._page_size, token, until + EPSILON)
             change = await self._new([run for run in page.rows if floor <= run.close_time <= until])
-            done = change.swept = _ends(page, floor)
+            done = change.rescanned = _ends(page, floor)
             after = await self._past.commit(change, now)
             token = page.next_token
         return after
@@ -123,10 +123,10 @@ class PastReader:
             return self._floor - 1
         return rows[-1].close_time if rows else before.position
 
-    async def _new(self, rows: list[Run]) -> PastChange:
+    async def _new(self, rows: list[Run]) -> BackfillChange:
         """Return what the runs among *rows* change that are not known yet."""
-        change, runs = PastChange(), {run.run_id: run for run in rows if run.status}
-        change.unknown = sum(run.status is None for run in rows)
+        change, runs = BackfillChange(), {run.run_id: run for run in rows if run.status}
+        change.unknown_status = sum(run.status is None for run in rows)
         known = await self._past.known(runs) if runs else set()
         for run in (run for run_id, run in runs.items() if run_id not in known):
             change.seen.append(run)

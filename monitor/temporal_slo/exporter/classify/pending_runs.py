@@ -9,9 +9,10 @@ from typing import Final
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.classify.classifier import Judge
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger import reads
 from temporal_slo.ledger.change import GONE, Change
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.reads import Place, Waiting
+from temporal_slo.ledger.reads import PendingRun, SortKey
 from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import Run
@@ -91,7 +92,7 @@ class Settler:
         Raises:
             LedgerError: Some could not be read or written; they are asked for again.
         """
-        passed: dict[int, Place] = {}
+        passed: dict[int, SortKey] = {}
         asking, before = list[asyncio.Task[Asked]](), list[asyncio.Task[Asked]]()
         asked, settled, size = 0, 0, BATCH
         try:
@@ -111,10 +112,10 @@ class Settler:
             for task in asking:
                 task.cancel()
 
-    async def _ask(self, passed: dict[int, Place], size: int) -> list[asyncio.Task[Asked]]:
+    async def _ask(self, passed: dict[int, SortKey], size: int) -> list[asyncio.Task[Asked]]:
         """Ask for the next runs beyond the places *passed*, and move them."""
-        rows = await self._ledger.waiting(self._namespace, size, passed)
-        passed.update({row.rank: row.place for row in rows})
+        rows = await self._ledger.transact(reads.pending_runs, self._namespace, size, passed)
+        passed.update({row.rank: row.sort_key for row in rows})
         return [asyncio.create_task(self._find(row)) for row in rows]
 
     async def _count(self, asked: Iterable[Asked]) -> int:
@@ -129,8 +130,8 @@ class Settler:
         await self._mirror.commit(change, self._now())
         return len(change.settled)
 
-    async def _find(self, row: Waiting) -> Asked:
-        run, late = row.run, self._now() - row.since > DEADLINE
+    async def _find(self, row: PendingRun) -> Asked:
+        run, late = row.run, self._now() - row.inserted > DEADLINE
         try:
             event = await self._history.close_event(run.workflow_id, run.run_id)
         except TemporalRequestError:

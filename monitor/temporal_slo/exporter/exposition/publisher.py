@@ -20,11 +20,11 @@ Own = Callable[[], Iterable[Sample]]
 class Memory(Protocol):
     """What remembers which series were let go from 0; a ledger does."""
 
-    def exposed(self, namespace: str) -> Awaitable[Iterable[str]]:
+    def released(self, namespace: str) -> Awaitable[Iterable[str]]:
         """Return the names of the series of *namespace* that were let go."""
         ...
 
-    def mark_exposed(self, namespace: str, series: Iterable[str]) -> Awaitable[None]:
+    def mark_released(self, namespace: str, series: Iterable[str]) -> Awaitable[None]:
         """Store names of series of *namespace*."""
         ...
 
@@ -58,7 +58,7 @@ class Board:
         Raises:
             LedgerError: That cannot be read.
         """
-        self._first.know(map(_series, await self._memory.exposed(namespace)))
+        self._first.know(map(_series, await self._memory.released(namespace)))
 
     async def leave(self, namespace: str) -> None:
         """Show nothing of *namespace* any more."""
@@ -99,7 +99,7 @@ class Board:
         for namespace in {labels[0] for _, labels in self._unmarked}:
             own = {series for series in self._unmarked if series[1][0] == namespace}
             try:
-                await self._memory.mark_exposed(namespace, [json.dumps(series) for series in own])
+                await self._memory.mark_released(namespace, [json.dumps(series) for series in own])
             except (LedgerError, UsageError):
                 break
             self._unmarked -= own

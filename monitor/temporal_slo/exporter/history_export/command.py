@@ -21,7 +21,7 @@ from temporal_slo.exporter.history_export.counters import Part
 from temporal_slo.exporter.history_export.openmetrics_file import BLOCKS, OPTION, Tally, Window, replaced
 from temporal_slo.exporter.history_export.openmetrics_file import write as write_families
 from temporal_slo.ledger import schema
-from temporal_slo.ledger.opening import PROGRAM, open_engine, told
+from temporal_slo.ledger.opening import PROGRAM, open_engine, redacted_message
 from temporal_slo.spec.bound import BoundSlo
 
 LABEL: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -87,7 +87,7 @@ def reading(url: str) -> Iterator[Connection]:
             yield connection
     except DBAPIError as error:
         # Without the cause, whose text may have the password.
-        raise UsageError("--ledger", f"cannot be read: {told(engine, error)}", remedy) from None
+        raise UsageError("--ledger", f"cannot be read: {redacted_message(engine, error)}", remedy) from None
     finally:
         engine.dispose()
 

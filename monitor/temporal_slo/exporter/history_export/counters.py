@@ -47,7 +47,7 @@ class Part:
 
 def begun(connection: Connection) -> dict[str, int]:
     """Return the close time with which counting began, in microseconds, by namespace."""
-    table = schema.edges
+    table = schema.watermarks
     rows = connection.execute(select(table.c.namespace, table.c.lowest).where(table.c.list == CLOSED))
     return {row.namespace: row.lowest for row in rows}
 
@@ -62,7 +62,7 @@ def edges(connection: Connection, namespace: str) -> tuple[int, ...]:
 
 def unfinished(connection: Connection, namespace: str) -> tuple[int, int | None]:
     """Return how many runs of the past are not counted yet, and the close time down to which all are read, if any."""
-    pending, past = schema.past_pending, schema.past
+    pending, past = schema.backfill_pending, schema.backfill_progress
     waiting = select(func.count()).select_from(pending).where(pending.c.namespace == namespace)
     reached = select(past.c.position).where(past.c.namespace == namespace)
     return connection.scalar(waiting) or 0, connection.scalar(reached)
@@ -120,7 +120,7 @@ def _by_series(
 
 
 def _query(part: Part, keys: tuple[str, ...]) -> Select[Any]:
-    table, last = schema.closed_minutes, schema.past_last_minute
+    table, last = schema.closed_minutes, schema.backfill_last_minute
     minute = part.lowest // MINUTE
     # The minute in which counting began has runs of both sides: what it has of the past is kept by itself.
     whole = select(*(table.c[key] for key in keys), table.c.bucket, table.c.minute, table.c.count).where(

@@ -11,7 +11,7 @@ from temporal_slo.exporter.exposition.escaping import braced, escaped
 from temporal_slo.exporter.history_export.counters import YIELD, Part
 from temporal_slo.exporter.history_export.openmetrics_file import HEARTBEAT, PastFamily, PastSeries, Window
 from temporal_slo.ledger import schema
-from temporal_slo.ledger.slo_events import Events, by_minute, measured_since, of_slo
+from temporal_slo.ledger.slo_events import Events, by_minute, measured_since, slo_filter
 from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import BASE, EVERY
@@ -66,15 +66,15 @@ def _lines(minutes: Iterable[tuple[int, int]], window: Window) -> Iterator[tuple
 
 
 def _minutes(connection: Connection, part: Part, slo: BoundSlo, sli: Success | Latency) -> Iterator[tuple[int, Events]]:
-    table, last = schema.closed_minutes, schema.past_last_minute
+    table, last = schema.closed_minutes, schema.backfill_last_minute
     minute, since = part.lowest // MINUTE, measured_since(connection, part.namespace, sli)
     keys = names.STATUS, names.OUTCOME, "bucket"
     begin = max(part.window.begin // MINUTE_MS, since // MINUTE)
     whole = select(table.c.minute, *(table.c[key] for key in keys), table.c.count).where(
-        *of_slo(table, slo), table.c.minute >= begin, table.c.minute < minute
+        *slo_filter(table, slo), table.c.minute >= begin, table.c.minute < minute
     )
     rest = select(literal(minute).label("minute"), *(last.c[key] for key in keys), last.c.count).where(
-        *of_slo(last, slo)
+        *slo_filter(last, slo)
     )
     both = union_all(whole, rest).subquery()
     order = [both.c.minute, *(both.c[key] for key in keys)]

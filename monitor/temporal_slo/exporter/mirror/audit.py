@@ -6,6 +6,7 @@ from typing import Final
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.mirror.gaps import merged
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.ledger import reads
 from temporal_slo.ledger.change import AUDIT, CLOSED, Change, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import MINUTE
@@ -66,7 +67,7 @@ class Auditor:
 
     async def _compare(self, since: int, until: int, now: int) -> None:
         server = await self._visibility.count(since, until)
-        counted, known = await self._ledger.audited(self._namespace, since, until)
+        counted, known = await self._ledger.transact(reads.closed_counts, self._namespace, since, until)
         change = Change(positions={AUDIT: Position(since, until)})
         # Where ids are missing, counted runs would be taken for new ones.
         if server > counted == known:

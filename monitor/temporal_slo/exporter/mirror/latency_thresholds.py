@@ -43,7 +43,7 @@ class Measured:
             return
         since = self._state.positions[CLOSED].lowest if self._fresh else now
         try:
-            self._state.measured = await self._ledger.transact(lambda to: noted(to, self._namespace, wanted, since))
+            self._state.measured = await self._ledger.transact(noted, self._namespace, wanted, since)
         except LedgerError as error:
             log.warning("%s: new latency thresholds cannot be noted: %s", self._namespace, error)
         else:
@@ -52,7 +52,7 @@ class Measured:
 
 def noted(connection: Connection, namespace: str, edges: Iterable[int], since: int) -> dict[int, int]:
     """Store that *edges* are measured, those that are new from *since* on; return since when each is."""
-    table, wanted = schema.measured, set(edges)
+    table, wanted = schema.latency_thresholds, set(edges)
     rows = connection.execute(select(table.c.edge, table.c.since).where(table.c.namespace == namespace))
     known: dict[int, int] = {edge: moment for edge, moment in rows if edge in wanted}
     # One that is gone is forgotten: what is counted meanwhile has no edge there.

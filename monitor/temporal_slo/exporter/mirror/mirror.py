@@ -7,6 +7,7 @@ from typing import Final
 from temporal_slo.exporter.mirror.gaps import _rest, merged
 from temporal_slo.exporter.mirror.overdue_minutes import MINUTES_MAX, judge
 from temporal_slo.exporter.mirror.watermark import Edge
+from temporal_slo.ledger import reads, retention
 from temporal_slo.ledger.change import (
     AUDIT,
     CLOSED,
@@ -118,7 +119,7 @@ class Mirror:
         if sweep:
             self._swept = now
             await self._judge_minutes(now)
-            await self._ledger.expire(self._namespace, self._lowest(), now)
+            await self._ledger.transact(retention.expire, self._namespace, self._ledger.epoch, self._lowest(), now)
 
     async def catch_up(self, now: int) -> bool:
         """Read one page of what was passed over; return whether there is more.
@@ -216,7 +217,7 @@ class Mirror:
         """Return what the closed runs among *rows* change that are not known yet."""
         change = Change()
         runs = {run.run_id: run for run in _with_status(rows, change) if run.close_time}
-        unseen = await self._ledger.unseen(self._namespace, list(runs)) if runs else ()
+        unseen = await self._ledger.transact(reads.unseen, self._namespace, list(runs)) if runs else ()
         for run_id, run in runs.items():
             if run_id in unseen:
                 change.seen.append(run)
@@ -273,7 +274,7 @@ class Mirror:
         change.paused = {run_id: paused for run_id, paused in known if paused != self.state.open[run_id].paused}
         new = [run_id for run_id in runs if run_id not in self.state.open]
         # A listing may lag: a run whose close was seen is not open.
-        for run_id in await self._ledger.unseen(self._namespace, new) if new else ():
+        for run_id in await self._ledger.transact(reads.unseen, self._namespace, new) if new else ():
             run = runs[run_id]
             change.opened.append(run)
             if run.start_time >= self._edges[OPEN].position.lowest:

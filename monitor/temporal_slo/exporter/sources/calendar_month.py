@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import partial
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -43,10 +42,10 @@ class CalendarPeriods:
             if isinstance(slo.period, Calendar):
                 begin = month(now, slo.period.timezone)
                 # One at a time: a month of a busy namespace takes a while, and polls wait for the ledger.
-                samples += await self._ledger.transact(partial(self._samples, slo, begin, now))
+                samples += await self._ledger.transact(self._samples, slo, begin, now)
         return samples
 
-    def _samples(self, slo: BoundSlo, begin: int, now: int, connection: Connection) -> list[Sample]:
+    def _samples(self, connection: Connection, slo: BoundSlo, begin: int, now: int) -> list[Sample]:
         # An hour more: close times are the server's, whose clock may be ahead of ours.
         found = slo_events.events(connection, slo, begin, now + HOUR)
         if found is None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from temporal_slo.exporter.sources.calendar_month import CalendarPeriods
@@ -11,6 +10,7 @@ from temporal_slo.exporter.sources.schedules import Schedules
 from temporal_slo.exporter.sources.source import Source, Watch
 from temporal_slo.exporter.sources.task_problems import TaskProblems
 from temporal_slo.exporter.sources.task_queues import TaskQueues
+from temporal_slo.ledger import reads
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.settings import ExporterSettings
@@ -70,7 +70,9 @@ def _schedules(site: Site) -> Source:
 
 def _retry_storms(site: Site) -> Source:
     requests = TemporalRuns(site.gateway, site.budgets["history"])
-    return RetryStorms(requests, site.state, partial(site.ledger.workflow_ids, site.namespace))
+    return RetryStorms(
+        requests, site.state, lambda run_ids: site.ledger.transact(reads.workflow_ids, site.namespace, run_ids)
+    )
 
 
 def _calendar(site: Site) -> Source:
