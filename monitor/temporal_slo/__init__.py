@@ -1,1 +1,1 @@
-"""SLO monitoring for Temporal: an exporter of visibility and the reference application that it watches."""
+"""SLO monitoring for Temporal: a Prometheus exporter, a worker library, and generated rules, alerts and dashboards."""
