@@ -145,7 +145,7 @@ def write_rules(folder: Path) -> list[Path]:
 
 @asynccontextmanager
 async def failing_workflows(address: str, metrics: str) -> AsyncIterator[None]:
-    """Run a worker whose workflows fail in every way, with too small a sticky cache, and a schedule."""
+    """Run a worker whose workflows fail, with too small a sticky cache, and create a schedule without pollers."""
     for name in ("temporalio.activity", "temporalio.workflow", "temporalio.worker"):
         # The failures are intended; each would log a traceback.
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -107,7 +107,7 @@ def _now(config: DashboardConfig) -> tuple[Panel, ...]:
     return (
         stat(
             "State",
-            "No data: the exporter or the workers do not report. Insufficient data: no events were counted.",
+            "No data: the exporter is down or cannot read Temporal, or no worker reports. Insufficient: no events.",
             instant(slo_state(MATCH_SLO)),
             unit="none",
             thresholds=STATE_THRESHOLDS,

@@ -112,7 +112,7 @@ def _now() -> tuple[Panel, ...]:
         ),
         stat(
             "Audit drift",
-            "Closed runs counted by Temporal minus those counted by the exporter.",
+            "Closed runs counted by Temporal minus those counted by the exporter; none before the first audit.",
             instant(f"max({select(names.EXPORTER_AUDIT_DRIFT)})"),
             unit="locale",
             decimals=0,
@@ -207,7 +207,7 @@ def _pending() -> Panel:
 def _drift() -> Panel:
     return timeseries(
         "Audit drift over time",
-        "Runs counted by Temporal minus ours in the last audited half hour, which is read again unless they agree.",
+        "Closed runs counted by Temporal minus those counted here, in the last audited half hour.",
         Query(max_by(names.EXPORTER_AUDIT_DRIFT, NAMESPACE), LEGEND),
         unit="short",
         minimum=None,

@@ -189,7 +189,7 @@ def _burn_rates(config: DashboardConfig) -> Panel:
 def _states() -> Panel:
     return state_timeline(
         "State history",
-        "State of each SLO over time. Insufficient data: no events were counted.",
+        "State of each SLO over time. Insufficient data: no events.",
         Query(f"floor({slo_state()})", SLO_LEGEND),
         mappings=STATE_MAPPINGS,
         size=(14, 8),

@@ -24,7 +24,7 @@ def worker_increase(family: Family, *by: str, window: str = RATE_INTERVAL, match
 
 
 class SdkQueries:
-    """Builds queries of SDK metrics, named as the configured profile says.
+    """Builds queries of SDK metrics, named by the configured profile.
 
     Attributes:
         duration_unit: Grafana's unit of the SDK's latency metrics.
