@@ -31,7 +31,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.settings import DEFAULT_HISTORY_RATE, DEFAULT_VISIBILITY_RATE, ExporterSettings
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import GET_HISTORY
 from temporal_slo.temporal.visibility import CLOSED_QUERY, PAGE_SIZE_MAX, TemporalVisibility, count_closed
 from tests.integration.polling import parts_of
@@ -233,7 +233,7 @@ async def begin(ledger: Ledger, low: int) -> None:
 
 async def mirror(gateway: Gateway, ledger: Ledger, now: int) -> Mirror:
     """Return a mirror as the exporter has it, its budget lifted."""
-    visibility = TemporalVisibility(gateway, Budget(math.inf, 1))
+    visibility = TemporalVisibility(gateway, RateLimiter(math.inf, 1))
     return Mirror(NAMESPACE, visibility, ledger, await ledger.load(NAMESPACE), now, judge=at_once)
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from temporal_slo.check.temporal import Namespace, findings
-from temporal_slo.temporal.task_queues import Backlog, QueueFacts
+from temporal_slo.temporal.task_queues import Backlog, TaskQueueInfo
 
-SERVED = QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 2, 1.0)
-EMPTY = QueueFacts(Backlog(3, 9.0, 0.0, 0.0), 0, None)
-OLD = QueueFacts(None, 0, None)
+SERVED = TaskQueueInfo(Backlog(0, 0.0, 0.0, 0.0), 2, 1.0)
+EMPTY = TaskQueueInfo(Backlog(3, 9.0, 0.0, 0.0), 0, None)
+OLD = TaskQueueInfo(None, 0, None)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from temporal_slo.exporter.namespace import Parts
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
-from temporal_slo.temporal.close_events import TemporalHistory
+from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, TemporalVisibility
 
@@ -32,7 +32,7 @@ def backfill_of(parts: Parts, ledger: Ledger, client: Client, page_size: int = P
         parts.mirror,
         ledger,
         TemporalVisibility(gateway, budgets["visibility"], bulk=True),
-        TemporalHistory(gateway, budgets["history"], bulk=True),
+        TemporalCloseEvents(gateway, budgets["history"], bulk=True),
         judge=Judge(OutcomeReader({}, decode), (), State()),
         since=None,
         page_size=page_size,

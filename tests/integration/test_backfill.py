@@ -23,7 +23,7 @@ from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import STATUS_NAMES
 from temporal_slo.servers.process import Child, until
 from temporal_slo.servers.prometheus import Prometheus
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from tests.bench.seeding import NAMESPACE, Site, seeded
 from tests.conftest import Temporal
 
@@ -93,7 +93,7 @@ def counted(ledger: Path) -> Counts:
 
 async def server_counts(site: Site) -> Counts:
     """The server's own count of each day."""
-    counts, budget = Counts(), Budget(4, 1)
+    counts, budget = Counts(), RateLimiter(4, 1)
     today = int(time.time()) // DAY
     for day in range(today - DAYS - 1, today + 1):
         since, end = (datetime.fromtimestamp(moment * DAY, UTC).isoformat() for moment in (day, day + 1))
@@ -147,7 +147,7 @@ async def test_equals_the_server(stored: Stored, killed: Path) -> None:
 @pytest.mark.sized
 async def test_polite(stored: Stored) -> None:
     """While it backfills, a client that uses half of the server's limit is refused nothing."""
-    ledger, budget, codes = stored.folder / "polite.db", Budget(5, 1), Counter[str]()
+    ledger, budget, codes = stored.folder / "polite.db", RateLimiter(5, 1), Counter[str]()
     request = CountWorkflowExecutionsRequest(namespace=NAMESPACE, query="ExecutionStatus = 'Running'")
     with stored.backfilling(ledger) as child:
         done = asyncio.create_task(stored.complete(ledger, child))

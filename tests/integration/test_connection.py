@@ -115,7 +115,7 @@ async def test_rotated_authority(front: Front, pki: Pki, mounted: Mounted, tmp_p
     """When the server and the mounted files go over to another authority, polling goes on without a restart."""
     await front.open(pki.server_context())
     async with watching(tmp_path, mutual(front, mounted)) as (connection, parts):
-        following = asyncio.create_task(connection.follow())
+        following = asyncio.create_task(connection.reload_periodically())
         assert await parts.poller.poll()
         before = told(connection)
         other = Pki(tmp_path / "other")
@@ -152,14 +152,14 @@ async def test_bad_certificate(  # noqa: PLR0917 fixtures
         before = connection.current
         mounted.turn(bad.ca.parent)
         with caplog.at_level(logging.INFO, LOGGER):
-            assert not await connection.look()
-            assert not await connection.look()
+            assert not await connection.reload()
+            assert not await connection.reload()
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert told(connection)[names.EXPORTER_CREDENTIALS_SUCCESSFUL.name] == 0
         assert connection.current is before
         assert await parts.poller.poll()
         mounted.turn(Pki(tmp_path / "good", pki.authority).ca.parent)
-        assert await connection.look()
+        assert await connection.reload()
         assert connection.current is not before
         assert told(connection)[names.EXPORTER_CREDENTIALS_SUCCESSFUL.name] == 1
         assert await parts.poller.poll()
@@ -173,9 +173,9 @@ async def test_refused_in_other_words(
     async with watching(tmp_path, mutual(front, mounted)) as (connection, _):
         mounted.turn(Pki(tmp_path / "other").ca.parent)
         with caplog.at_level(logging.INFO, LOGGER):
-            assert not await connection.look()
+            assert not await connection.reload()
             await front.close()
-            assert not await connection.look()
+            assert not await connection.reload()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -185,10 +185,10 @@ async def test_ahead_of_the_server(front: Front, pki: Pki, mounted: Mounted, tmp
     async with watching(tmp_path, mutual(front, mounted)) as (connection, parts):
         other = Pki(tmp_path / "other")
         mounted.turn(other.ca.parent)
-        assert not await connection.look()
+        assert not await connection.reload()
         assert await parts.poller.poll()
         await front.open(other.server_context())
-        assert await connection.look()
+        assert await connection.reload()
         assert await parts.poller.poll()
 
 
@@ -200,7 +200,7 @@ async def test_nothing_new(front: Front, pki: Pki, mounted: Mounted, tmp_path: P
         mounted.turn(pki.ca.parent)
         pki.ca.write_bytes(pki.ca.read_bytes())
         os.utime(pki.certificate)
-        assert await connection.look()
+        assert await connection.reload()
         assert (connection.current, told(connection)) == (before, since)
 
 
@@ -227,7 +227,7 @@ async def test_under_way(front: Front, pki: Pki, mounted: Mounted, tmp_path: Pat
         await until(arrived, deadline=30, what="the request at the server")
         before = connection.current
         mounted.turn(Pki(tmp_path / "good", pki.authority).ca.parent)
-        assert await connection.look()
+        assert await connection.reload()
         assert connection.current is not before
         assert not asked.done()
         await handle.terminate()
@@ -244,7 +244,7 @@ async def test_rotated_key(front: Front, pki: Pki, tmp_path: Path) -> None:
     profile += f'[profile.default.tls]\nserver_name = "{HOST}"\nserver_ca_cert_path = "{pki.ca}"\n'
     file.write_text(profile.format(FIRST))
     async with watching(tmp_path, {"TEMPORAL_CONFIG_FILE": str(file)}) as (connection, parts):
-        following = asyncio.create_task(connection.follow())
+        following = asyncio.create_task(connection.reload_periodically())
         assert await parts.poller.poll()
         front.key = SECOND
         await parts.poller.poll()
@@ -254,7 +254,7 @@ async def test_rotated_key(front: Front, pki: Pki, tmp_path: Path) -> None:
         assert front.authorizations[-1] == f"Bearer {SECOND}"
         # Where it listens is not what may change: the ledger is of one server.
         file.write_text(profile.format(SECOND).replace(front.address, "127.0.0.1:1"))
-        assert await connection.look()
+        assert await connection.reload()
         assert await parts.poller.poll()
 
 
@@ -275,7 +275,7 @@ async def test_key_is_not_told(front: Front, pki: Pki, tmp_path: Path, caplog: p
             with pytest.raises(RPCError) as refused:
                 await until_refused(connection)
             environ["TEMPORAL_API_KEY"] = SECOND
-            assert not await connection.look()
+            assert not await connection.reload()
             assert not await parts.poller.poll()
             texts = [str(refused.value), str(parts.told()), repr(parts), repr(connection), repr(vars(refused.value))]
     # What takes headers apart here, in the place of a server, notes each of them.

@@ -29,7 +29,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.process import until
 from temporal_slo.settings import ExporterSettings
 from temporal_slo.spec.model import Spec
-from temporal_slo.temporal.namespaces import listing
+from temporal_slo.temporal.namespaces import namespace_lister
 from tests.conftest import Temporal
 
 INTERVAL = timedelta(seconds=1)
@@ -70,7 +70,7 @@ async def running(
     client = await Client.connect(**connection)
     board = Recorded(ledger)
     common = replace(await Common.of(settings, ledger), board=board, client=client)
-    fleet = Fleet(common, Specs(()), listing(client) if pattern else None)
+    fleet = Fleet(common, Specs(()), namespace_lister(client) if pattern else None)
     await fleet.prepare()
     task = asyncio.create_task(fleet.run())
     try:

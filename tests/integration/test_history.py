@@ -26,7 +26,7 @@ from temporal_slo.runs.run import Run
 from temporal_slo.servers.process import LOOPBACK, free_port, until
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.spec.model import Outcome
-from temporal_slo.temporal.close_events import TemporalHistory
+from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.visibility import TemporalVisibility
 from tests.conftest import Temporal
@@ -42,7 +42,7 @@ class Namespace:
 
     def __init__(self, client: Client, converter: DataConverter) -> None:
         self.client = client
-        self.history = TemporalHistory(Gateway(client, client.namespace), None)
+        self.history = TemporalCloseEvents(Gateway(client, client.namespace), None)
         self.visibility = TemporalVisibility(Gateway(client, client.namespace), None)
         self.reader = OutcomeReader(SPECS, converter_decode(converter, client.namespace))
 
@@ -167,13 +167,17 @@ async def test_gone(temporal: Temporal) -> None:
 
 async def test_errors(temporal: Temporal) -> None:
     """A namespace that is not found is an error, not a run that is gone; so are a bad run id and a server away."""
-    elsewhere = TemporalHistory(Gateway(temporal.client, "no-such-namespace"), None)
+    elsewhere = TemporalCloseEvents(Gateway(temporal.client, "no-such-namespace"), None)
     nowhere = await Client.connect(f"{LOOPBACK}:{free_port()}", lazy=True)
     run_id = str(uuid.uuid4())
     for history, asked, code in (
         (elsewhere, run_id, "NOT_FOUND"),
-        (TemporalHistory(Gateway(temporal.client, temporal.client.namespace), None), "no-run-id", "INVALID_ARGUMENT"),
-        (TemporalHistory(Gateway(nowhere, "default"), None), run_id, "UNAVAILABLE"),
+        (
+            TemporalCloseEvents(Gateway(temporal.client, temporal.client.namespace), None),
+            "no-run-id",
+            "INVALID_ARGUMENT",
+        ),
+        (TemporalCloseEvents(Gateway(nowhere, "default"), None), run_id, "UNAVAILABLE"),
     ):
         with pytest.raises(TemporalRequestError) as caught:
             await history.close_event("w", asked)
@@ -190,7 +194,7 @@ async def test_raw_history(tmp_path: Path) -> None:
         await client.start_workflow("Unattended", id="w", task_queue=endings.NOBODY)
         await client.get_workflow_handle("w").terminate(reason="why")
         (run,) = await Namespace(client, default()).closed(1)
-        event = await TemporalHistory(Gateway(client, "default"), None).close_event("w", run.run_id)
+        event = await TemporalCloseEvents(Gateway(client, "default"), None).close_event("w", run.run_id)
         assert event
         assert verdict("terminated", event) == Classification("terminated", "none", "terminated")
     finally:

@@ -17,7 +17,7 @@ from temporal_slo.exporter.sources.task_problems import TaskProblems
 from temporal_slo.servers.process import until
 from temporal_slo.servers.temporal import TemporalServer
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.task_problems import Problem, TemporalProblems
+from temporal_slo.temporal.task_problems import Problem, TemporalTaskProblems
 from tests.conftest import Temporal
 
 NAMESPACE = "default"
@@ -110,7 +110,7 @@ async def becomes(source: TaskProblems, wanted: dict[Problem, object]) -> None:
 async def test_stuck_and_mended(tmp_path: Path) -> None:
     """Runs under which the code changed, and runs of a bug, are stuck by category and cause until that is mended."""
     async with server(tmp_path, 1) as client:
-        requests = TemporalProblems(Gateway(client, NAMESPACE), None)
+        requests = TemporalTaskProblems(Gateway(client, NAMESPACE), None)
         source = TaskProblems(requests)
         assert await stuck(source) == {}
         async with worker(client, AsItWas):
@@ -139,13 +139,13 @@ async def test_stuck_and_mended(tmp_path: Path) -> None:
 async def test_server_that_reports_nothing(tmp_path: Path) -> None:
     """Where the report is switched off, nobody is told that nothing is stuck."""
     async with server(tmp_path, 0) as client:
-        source = TaskProblems(TemporalProblems(Gateway(client, NAMESPACE), None))
+        source = TaskProblems(TemporalTaskProblems(Gateway(client, NAMESPACE), None))
         with pytest.raises(TemporalRequestError, match="does not report workflow task problems"):
             await source.read(0)
 
 
 async def test_server_as_it_comes(temporal: Temporal) -> None:
     """A server that nobody configured reports problems, and takes the query."""
-    requests = TemporalProblems(Gateway(temporal.client, temporal.client.namespace), None)
-    assert await requests.reported()
+    requests = TemporalTaskProblems(Gateway(temporal.client, temporal.client.namespace), None)
+    assert await requests.is_supported()
     assert await TaskProblems(requests).read(0)

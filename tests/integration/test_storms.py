@@ -27,7 +27,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.process import until
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.pending_activities import TemporalRuns
+from temporal_slo.temporal.pending_activities import TemporalPendingActivities
 from temporal_slo.temporal.visibility import TemporalVisibility
 from tests.conftest import Temporal
 from tests.run_factory import at_once
@@ -71,7 +71,7 @@ class Watched:
 
     def __post_init__(self) -> None:
         self.storms = RetryStorms(
-            TemporalRuns(Gateway(self.client, NAMESPACE), None),
+            TemporalPendingActivities(Gateway(self.client, NAMESPACE), None),
             self.mirror.state,
             lambda run_ids: self.ledger.transact(reads.workflow_ids, NAMESPACE, run_ids),
             attempts=ATTEMPTS,
@@ -147,6 +147,6 @@ async def test_gone(temporal: Temporal) -> None:
     """A run that is not there has no activities; a namespace that is not there is an error."""
     client = await temporal.namespace(NAMESPACE)
     nobody = uuid.uuid4().hex, str(uuid.uuid4())
-    assert await TemporalRuns(Gateway(client, NAMESPACE), None).activities(*nobody) == ()
+    assert await TemporalPendingActivities(Gateway(client, NAMESPACE), None).activities(*nobody) == ()
     with pytest.raises(TemporalRequestError, match="NOT_FOUND"):
-        await TemporalRuns(Gateway(client, "never-was"), None).activities(*nobody)
+        await TemporalPendingActivities(Gateway(client, "never-was"), None).activities(*nobody)

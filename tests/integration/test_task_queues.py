@@ -18,7 +18,7 @@ from temporal_slo.exporter.sources.task_queues import TaskQueues
 from temporal_slo.ledger.state import State
 from temporal_slo.servers.process import until
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, Backlog, QueueFacts, TemporalQueues
+from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, Backlog, TaskQueueInfo, TemporalTaskQueues
 from tests.conftest import Temporal
 
 NAMESPACE = "task-queues"
@@ -74,7 +74,7 @@ async def test_backlog_and_pollers(temporal: Temporal) -> None:
     """Tasks that nobody takes are a backlog that grows old; workers take them, activities on a queue of their own."""
     client = await temporal.namespace(NAMESPACE)
     queue, kitchen = f"q-{uuid.uuid4().hex}", f"k-{uuid.uuid4().hex}"
-    source = TaskQueues(TemporalQueues(Gateway(client, NAMESPACE), None), State(), (queue,))
+    source = TaskQueues(TemporalTaskQueues(Gateway(client, NAMESPACE), None), State(), (queue,))
     handles = await start(client, queue, kitchen, 7)
     backlog, age, pollers = (
         family.name for family in (names.TASK_QUEUE_BACKLOG, names.TASK_QUEUE_BACKLOG_AGE, names.TASK_QUEUE_POLLERS)
@@ -109,16 +109,16 @@ async def test_backlog_and_pollers(temporal: Temporal) -> None:
 
 async def test_unknown_queue(temporal: Temporal) -> None:
     """The server tells a queue that nobody ever used from none at all by nothing; to ask for it makes no poller."""
-    requests = TemporalQueues(Gateway(await temporal.namespace(NAMESPACE), NAMESPACE), None)
+    requests = TemporalTaskQueues(Gateway(await temporal.namespace(NAMESPACE), NAMESPACE), None)
     queue = uuid.uuid4().hex
     for _ in range(3):
-        assert await requests.describe(queue, WORKFLOW) == QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 0, None)
+        assert await requests.describe(queue, WORKFLOW) == TaskQueueInfo(Backlog(0, 0.0, 0.0, 0.0), 0, None)
         assert not (await requests.describe(queue, ACTIVITY)).in_use
 
 
 async def test_refusal_names_the_queue(temporal: Temporal) -> None:
     """A name that the server refuses fails the reading, and the error says which."""
-    requests = TemporalQueues(Gateway(await temporal.namespace(NAMESPACE), NAMESPACE), None)
+    requests = TemporalTaskQueues(Gateway(await temporal.namespace(NAMESPACE), NAMESPACE), None)
     with pytest.raises(TemporalRequestError, match=r"^INVALID_ARGUMENT: task queue '/_sys/rides/1': ") as caught:
         await requests.describe("/_sys/rides/1", WORKFLOW)
     assert caught.value.code == "INVALID_ARGUMENT"
@@ -129,7 +129,7 @@ async def test_server_away() -> None:
     client = await Client.connect("127.0.0.1:1", lazy=True)
     watch = Watch(
         NAMESPACE,
-        TaskQueues(TemporalQueues(Gateway(client, NAMESPACE), None), State(), ("rides",)),
+        TaskQueues(TemporalTaskQueues(Gateway(client, NAMESPACE), None), State(), ("rides",)),
         timedelta(seconds=1),
     )
     await watch.read()

@@ -15,16 +15,16 @@ from temporalio.service import RPCError, RPCStatusCode, WorkflowService
 import temporal_slo
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.temporal import rpc as module
-from temporal_slo.temporal.close_events import TemporalHistory
+from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import SDK_TIMEOUT_MESSAGE, Gateway, is_not_found
-from temporal_slo.temporal.namespaces import listing
-from temporal_slo.temporal.pending_activities import TemporalRuns
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.namespaces import namespace_lister
+from temporal_slo.temporal.pending_activities import TemporalPendingActivities
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.request_log import RequestLog
 from temporal_slo.temporal.rpc import DESCRIBE_NAMESPACE, DESCRIBE_SCHEDULE, GET_HISTORY, LIST_WORKFLOWS, Rpc
 from temporal_slo.temporal.schedules import TemporalSchedules
-from temporal_slo.temporal.task_problems import TemporalProblems
-from temporal_slo.temporal.task_queues import WORKFLOW, TemporalQueues
+from temporal_slo.temporal.task_problems import TemporalTaskProblems
+from temporal_slo.temporal.task_queues import WORKFLOW, TemporalTaskQueues
 from temporal_slo.temporal.visibility import NUL_SIGN, TemporalVisibility
 
 from .fake_service import FakeService, not_found
@@ -34,9 +34,9 @@ REQUEST = v1.DescribeNamespaceRequest(namespace="shop")
 PACKAGE = Path(temporal_slo.__file__).parent
 
 
-def unlimited() -> Budget:
+def unlimited() -> RateLimiter:
     """A rate limiter that lets one request after the other through at once."""
-    return Budget(inf, 1)
+    return RateLimiter(inf, 1)
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda rpc: rpc.name)
@@ -97,7 +97,7 @@ async def test_overload(error: Exception, *, backs_off: bool) -> None:
     gateway, limiter = Gateway(FakeService(describe_namespace=error).client, "shop"), unlimited()
     with pytest.raises(TemporalRequestError):
         await gateway.call(DESCRIBE_NAMESPACE, REQUEST, limiter=limiter)
-    assert (limiter.resting > 0) == backs_off
+    assert (limiter.backoff_remaining > 0) == backs_off
 
 
 async def test_silent_server() -> None:
@@ -120,7 +120,7 @@ async def test_handled_error() -> None:
                 await send(REQUEST)
     assert service.methods["describe_namespace"] == 2
     assert gateway.requests == {("DescribeNamespace", "OK"): 1}
-    assert (limiter.requests, limiter.resting) == (1, 0)
+    assert (limiter.requests, limiter.backoff_remaining) == (1, 0)
 
 
 async def test_cancelled() -> None:
@@ -160,7 +160,7 @@ async def test_bulk_yields() -> None:
     gateway = Gateway(service.client, "shop")
     steady = TemporalVisibility(gateway, limiter)
     lists = TemporalVisibility(gateway, limiter, bulk=True)
-    events = TemporalHistory(gateway, limiter, bulk=True)
+    events = TemporalCloseEvents(gateway, limiter, bulk=True)
     async with limiter.slot():
         waiting = [
             asyncio.create_task(made) for made in (lists.closed(7), lists.count(0, 1), events.close_event("w", "r"))
@@ -215,18 +215,18 @@ def test_not_found() -> None:
     assert not is_not_found(RPCError("no", RPCStatusCode.UNAVAILABLE, b""))
 
 
-Call = Callable[[Gateway, Budget, Budget], Awaitable[object]]
+Call = Callable[[Gateway, RateLimiter, RateLimiter], Awaitable[object]]
 
 CALLS: dict[str, Call] = {
-    "ListWorkflowExecutions": lambda gateway, limiter, _: TemporalVisibility(gateway, limiter).closed(7),
-    "CountWorkflowExecutions": lambda gateway, limiter, _: TemporalVisibility(gateway, limiter).count(0, 1),
-    "GetWorkflowExecutionHistory": lambda gateway, limiter, _: TemporalHistory(gateway, limiter).close_event("w", "r"),
-    "DescribeWorkflowExecution": lambda gateway, limiter, _: TemporalRuns(gateway, limiter).activities("w", "r"),
-    "ListWorkers": lambda gateway, limiter, _: TemporalQueues(gateway, limiter).served(),
-    "DescribeTaskQueue": lambda gateway, limiter, _: TemporalQueues(gateway, limiter).describe("rides", WORKFLOW),
-    "DescribeNamespace": lambda gateway, limiter, _: TemporalProblems(gateway, limiter).reported(),
-    "ListSchedules": lambda gateway, limiter, other: TemporalSchedules(gateway, limiter, other).page(),
-    "DescribeSchedule": lambda gateway, limiter, other: TemporalSchedules(gateway, other, limiter).describe("daily"),
+    "ListWorkflowExecutions": lambda g, limiter, _: TemporalVisibility(g, limiter).closed(7),
+    "CountWorkflowExecutions": lambda g, limiter, _: TemporalVisibility(g, limiter).count(0, 1),
+    "GetWorkflowExecutionHistory": lambda g, limiter, _: TemporalCloseEvents(g, limiter).close_event("w", "r"),
+    "DescribeWorkflowExecution": lambda g, limiter, _: TemporalPendingActivities(g, limiter).activities("w", "r"),
+    "ListWorkers": lambda g, limiter, _: TemporalTaskQueues(g, limiter).worker_task_queues(),
+    "DescribeTaskQueue": lambda g, limiter, _: TemporalTaskQueues(g, limiter).describe("rides", WORKFLOW),
+    "DescribeNamespace": lambda g, limiter, _: TemporalTaskProblems(g, limiter).is_supported(),
+    "ListSchedules": lambda g, limiter, other: TemporalSchedules(g, limiter, other).page(),
+    "DescribeSchedule": lambda g, limiter, other: TemporalSchedules(g, other, limiter).describe("daily"),
 }
 
 
@@ -266,18 +266,18 @@ async def test_server_without_list_of_workers() -> None:
     """A server that does not implement the list of workers has none, and the request is counted as OK."""
     service = FakeService(list_workers=RPCError("unknown method", RPCStatusCode.UNIMPLEMENTED, b""))
     gateway = Gateway(service.client, "shop")
-    assert await TemporalQueues(gateway, None).served() == frozenset()
+    assert await TemporalTaskQueues(gateway, None).worker_task_queues() == frozenset()
     assert gateway.requests == {("ListWorkers", "OK"): 1}
     service.answers["list_workers"] = RPCError("no", RPCStatusCode.PERMISSION_DENIED, b"")
     with pytest.raises(TemporalRequestError, match="PERMISSION_DENIED"):
-        await TemporalQueues(gateway, None).served()
+        await TemporalTaskQueues(gateway, None).worker_task_queues()
 
 
 async def test_nul_in_a_workflow_id() -> None:
     """A close event not found by an id that may stand for one with a NUL is looked up by that: one counted request."""
     service = FakeService(get_workflow_execution_history=not_found())
     gateway, limiter = Gateway(service.client, "shop"), unlimited()
-    assert await TemporalHistory(gateway, limiter).close_event(f"a{NUL_SIGN}b", "r") is None
+    assert await TemporalCloseEvents(gateway, limiter).close_event(f"a{NUL_SIGN}b", "r") is None
     assert [request.execution.workflow_id for request in service.requests] == [f"a{NUL_SIGN}b", "a\0b"]
     assert (gateway.requests, limiter.requests) == ({("GetWorkflowExecutionHistory", "OK"): 1}, 1)
 
@@ -294,10 +294,10 @@ async def test_namespaces() -> None:
 
     service = FakeService(list_namespaces=page)
     client = service.client
-    assert await listing(client)() == ["shop", "shopon"]
+    assert await namespace_lister(client)() == ["shop", "shopon"]
     service.answers["list_namespaces"] = RuntimeError("refused")
     with pytest.raises(TemporalRequestError, match=r"^UNAVAILABLE: refused$"):
-        await listing(client)()
+        await namespace_lister(client)()
 
 
 ROOMS = ("temporal", "exporter", "check", "ledger")

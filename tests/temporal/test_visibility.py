@@ -22,7 +22,7 @@ STARTED, DUE, CLOSED = (Timestamp(seconds=1_700_000_000 + after, nanos=123_456_0
 
 
 def row(status: int, **fields: object) -> WorkflowExecutionInfo:
-    """A raw row as a server sends it."""
+    """Return a raw row as a server sends it."""
     return WorkflowExecutionInfo(
         execution=WorkflowExecution(workflow_id="w", run_id="r"),
         type=WorkflowType(name="Ride"),
@@ -34,7 +34,7 @@ def row(status: int, **fields: object) -> WorkflowExecutionInfo:
 
 
 async def listed(answer: ListWorkflowExecutionsResponse) -> Page:
-    """What the adapter makes of a server's raw answer."""
+    """Return the page that the adapter makes of a raw response."""
     service = FakeService(list_workflow_executions=answer)
     page = await TemporalVisibility(Gateway(service.client, "shop"), None).closed(17, b"here")
     (request,) = service.requests
@@ -51,26 +51,26 @@ async def test_row() -> None:
 
 
 async def test_row_without_duration() -> None:
-    """Where the server gives no duration it is the time from due to close."""
+    """Without a duration from the server it is the time from the scheduled start to the close."""
     page = await listed(ListWorkflowExecutionsResponse(executions=[row(2, execution_time=DUE, close_time=CLOSED)]))
     assert (page.rows[0].duration, page.next_token) == (7_000_000, b"")
 
 
 @pytest.mark.parametrize("status", [0, 9, 99])
 async def test_status_of_a_newer_server(status: int) -> None:
-    """A status that we do not know makes a run without status, not an error."""
+    """An unknown status makes a run without status, not an error."""
     page = await listed(ListWorkflowExecutionsResponse(executions=[row(status)]))
     assert page.rows[0].status is None
 
 
 async def test_paused() -> None:
-    """A paused run has a status, though older SDKs know none."""
+    """A paused run has a status, though older SDKs have no name for it."""
     page = await listed(ListWorkflowExecutionsResponse(executions=[row(8)]))
     assert page.rows[0].status == "paused"
 
 
 async def test_server_without_pausing() -> None:
-    """A server that refuses the status of paused runs is asked without it, from then on at once."""
+    """If the server rejects the status of paused runs, this request and all later ones leave it out."""
 
     def respond(request: ListWorkflowExecutionsRequest) -> ListWorkflowExecutionsResponse | Exception:
         if "Paused" in request.query:

@@ -101,7 +101,7 @@ def _kept(rules: Sequence[Rule], ignored: Collection[str]) -> tuple[Rule, ...]:
 
 
 async def _temporal(settings: CheckSettings, specs: LoadedSpecs) -> list[Namespace]:
-    connection = await Connection.to(settings.connection)
+    connection = await Connection.lazy(settings.connection)
     temporal = Temporal(connection.client, settings.timeout)
     found: list[Namespace] = []
     for name in dict.fromkeys(spec.temporal_namespace for spec in specs):

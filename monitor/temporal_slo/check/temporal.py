@@ -18,9 +18,9 @@ from temporal_slo.errors import TemporalRequestError
 from temporal_slo.settings import DEFAULT_VISIBILITY_RATE
 from temporal_slo.spec.bound import BoundSlo, task_queues, workflow_types
 from temporal_slo.temporal.gateway import OVERALL_TIMEOUT, Gateway
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import COUNT_WORKFLOWS, DESCRIBE_NAMESPACE, LIST_WORKFLOWS
-from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, QueueFacts, TemporalQueues
+from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, TaskQueueInfo, TemporalTaskQueues
 
 DAY: Final = timedelta(days=1)
 TYPES_MAX: Final = 200
@@ -51,7 +51,7 @@ class Namespace:
     missing: bool = False
     away: bool = False
     types: dict[str, TypeFacts] = field(default_factory=dict)
-    queues: dict[str, tuple[QueueFacts, QueueFacts]] = field(default_factory=dict)
+    queues: dict[str, tuple[TaskQueueInfo, TaskQueueInfo]] = field(default_factory=dict)
     named: tuple[str, ...] = ()
     left_out: int = 0
 
@@ -68,7 +68,7 @@ class Temporal:
     def __init__(self, client: Client, timeout: timedelta, rate: float = DEFAULT_VISIBILITY_RATE) -> None:
         self._client = client
         self._timeout = min(timeout.total_seconds(), OVERALL_TIMEOUT)
-        self._limiter = Budget(rate, 1)
+        self._limiter = RateLimiter(rate, 1)
 
     async def namespace(self, name: str, slos: Sequence[BoundSlo]) -> Namespace:
         """Return what there is of all that *slos* name in the namespace *name*; trouble is part of it."""
@@ -102,8 +102,8 @@ class Temporal:
             return TypeFacts(last_day.count, True, not row.HasField("close_time"), row.task_queue)  # noqa: FBT003 its fields
         return TypeFacts(last_day.count)
 
-    async def _queue(self, gateway: Gateway, queue: str) -> tuple[QueueFacts, QueueFacts]:
-        requests = TemporalQueues(gateway, self._limiter)
+    async def _queue(self, gateway: Gateway, queue: str) -> tuple[TaskQueueInfo, TaskQueueInfo]:
+        requests = TemporalTaskQueues(gateway, self._limiter)
         return await requests.describe(queue, WORKFLOW), await requests.describe(queue, ACTIVITY)
 
 
@@ -133,7 +133,7 @@ def findings(found: Namespace) -> Iterator[Finding]:
         yield Finding(fault=False, what=what, remedy="check fewer specs at once")
 
 
-def _unserved(found: Namespace, queue: str, facts: Sequence[QueueFacts]) -> Finding:
+def _unserved(found: Namespace, queue: str, facts: Sequence[TaskQueueInfo]) -> Finding:
     what = f"task queue {queue!r} of Temporal namespace {found.name!r} has no pollers"
     if waiting := sum(of_type.backlog.tasks for of_type in facts if of_type.backlog):
         what += f", and {waiting} tasks wait there"

@@ -32,7 +32,7 @@ from temporal_slo.spec.model import (
     Spec,
     spec_outcomes,
 )
-from temporal_slo.temporal.close_events import TemporalHistory
+from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.connection import Connection
 from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.request_log import RequestLog
@@ -56,7 +56,7 @@ class Common:
     @classmethod
     async def of(cls, settings: ExporterSettings, ledger: Ledger, own: Own = tuple) -> Self:
         """Return it with a client that connects at its first request, and a board that also tells what *own* does."""
-        connection = await Connection.to(settings.connection, settings.reload_connection)
+        connection = await Connection.lazy(settings.connection, settings.reload_connection)
         board = Board(ledger, lambda: (*own(), *connection.samples()))
         return cls(settings, ledger, board, connection.client, connection, Bar(sys.stderr))
 
@@ -134,19 +134,19 @@ async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts
     state.tell_ids = not settings.redact_ids
     go_by(specs, namespace, state)
     await board.join(namespace)
-    budgets = registry.budgets(settings, HISTORY_CONCURRENCY)
+    limiters = registry.limiters(settings, HISTORY_CONCURRENCY)
     trace = RequestLog()
     gateway = Gateway(common.client, namespace, trace)
-    site = registry.Site(namespace, gateway, ledger, state, specs, budgets)
-    visibility = TemporalVisibility(gateway, budgets["visibility"])
-    history = TemporalHistory(gateway, budgets["history"])
+    site = registry.Site(namespace, gateway, ledger, state, specs, limiters)
+    visibility = TemporalVisibility(gateway, limiters["visibility"])
+    history = TemporalCloseEvents(gateway, limiters["history"])
     judge = Judge(reader, outcomes, state)
     mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
     watches = registry.watches(settings, site)
     backfill = _backfill(common, site, mirror) if settings.backfill else None
     if backfill:
         watches = (*watches, Watch(namespace, backfill, PROGRESS_INTERVAL))
-    gauge = Gauge(gateway.requests, budgets, watches, reader if outcomes else None)
+    gauge = Gauge(gateway.requests, limiters, watches, reader if outcomes else None)
     auditor, measured = Auditor(namespace, mirror, ledger, visibility), Measured(namespace, ledger, state)
     between = (measured.note, auditor.audit)
     poller = Poller(namespace, mirror, gauge, board.put, between=between, trace=trace, interval=settings.poll_interval)
@@ -162,8 +162,8 @@ def _backfill(common: Common, site: registry.Site, mirror: Mirror) -> Backfill:
         namespace,
         mirror,
         common.ledger,
-        TemporalVisibility(site.gateway, site.budgets["visibility"], bulk=True),
-        TemporalHistory(site.gateway, site.budgets["history"], bulk=True),
+        TemporalVisibility(site.gateway, site.limiters["visibility"], bulk=True),
+        TemporalCloseEvents(site.gateway, site.limiters["history"], bulk=True),
         judge=judge,
         since=None if settings.backfill == RETENTION else settings.backfill,
         show=common.bar,

@@ -17,7 +17,7 @@ from temporal_slo.exporter.spec_reload import Specs, follow
 from temporal_slo.exporter.supervisor import Fleet
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.settings import ExporterSettings
-from temporal_slo.temporal.namespaces import listing
+from temporal_slo.temporal.namespaces import namespace_lister
 
 SHUTDOWN_DEADLINE = 3
 
@@ -42,7 +42,7 @@ async def serve(settings: ExporterSettings) -> None:
 
 async def _serve(settings: ExporterSettings, specs: Specs, ledger: Ledger, listener: socket.socket) -> None:
     common = await Common.of(settings, ledger, lambda: (*specs.samples(), *fleet.samples()))
-    fleet = Fleet(common, specs, listing(common.client) if settings.all_namespaces else None)
+    fleet = Fleet(common, specs, namespace_lister(common.client) if settings.all_namespaces else None)
     await fleet.prepare()
     if settings.fail_fast:
         await _check(settings, fleet)
@@ -50,7 +50,7 @@ async def _serve(settings: ExporterSettings, specs: Specs, ledger: Ledger, liste
     watched = "all Temporal namespaces" if settings.all_namespaces else ", ".join(settings.namespaces)
     log.info("serving /metrics of %s on %s:%d", watched, host, port)
     app = create_app(common.board, fleet.told, debug_anywhere=settings.debug_anywhere)
-    following = follow(specs, fleet.adopt, common.board.renew), common.connection.follow()
+    following = follow(specs, fleet.adopt, common.board.renew), common.connection.reload_periodically()
     await _run(app, listener, fleet, following)
 
 

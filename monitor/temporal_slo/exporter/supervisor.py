@@ -16,7 +16,7 @@ from temporal_slo.exporter.namespace import Common, Parts, wire
 from temporal_slo.exporter.spec_reload import Specs
 from temporal_slo.names.samples import Sample
 from temporal_slo.spec.model import Spec
-from temporal_slo.temporal.namespaces import Listing
+from temporal_slo.temporal.namespaces import ListNamespaces
 from temporal_slo.temporal.rate_limit import backoff
 
 NAMESPACES_MAX: Final = 200
@@ -45,7 +45,7 @@ class Fleet:
         trouble: Why namespaces could not be listed the last time; None if they could, or need not be.
     """
 
-    def __init__(self, common: Common, specs: Specs, listing: Listing | None = None) -> None:
+    def __init__(self, common: Common, specs: Specs, listing: ListNamespaces | None = None) -> None:
         self.parts: dict[str, Parts] = {}
         self._common = common
         self._specs = specs
@@ -105,7 +105,7 @@ class Fleet:
         """Return what each namespace's last poll did, as JSON has it."""
         return {namespace: parts.told() for namespace, parts in sorted(self.parts.items())}
 
-    async def _discover(self, listing: Listing) -> None:
+    async def _discover(self, listing: ListNamespaces) -> None:
         """Begin to watch namespaces that are new, and end with those that are no more."""
         chosen = await self._listed(listing)
         if chosen is None:
@@ -115,7 +115,7 @@ class Fleet:
             await self._end(namespace)
         self._spread([namespace for namespace in chosen if namespace not in self._tasks])
 
-    async def _listed(self, listing: Listing) -> list[str] | None:
+    async def _listed(self, listing: ListNamespaces) -> list[str] | None:
         """Return the namespaces to watch; None if they cannot be listed."""
         before = self.trouble
         try:

@@ -1,4 +1,4 @@
-"""What the exporter asks of a closed run's history, and the adapter that asks a real server."""
+"""Close events of runs: the protocol, and the adapter for a Temporal server."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
@@ -14,20 +14,20 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.service import RPCError
 
 from temporal_slo.temporal.gateway import Gateway, is_not_found
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import GET_HISTORY
 from temporal_slo.temporal.visibility import NUL_SIGN
 
 Send = Callable[[GetWorkflowExecutionHistoryRequest], Awaitable[GetWorkflowExecutionHistoryResponse]]
 
 
-class History(Protocol):
-    """The histories of one Temporal namespace's runs."""
+class CloseEvents(Protocol):
+    """The close events of the runs in one Temporal namespace."""
 
     async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
-        """Return the event that closed a run; None if it is gone.
+        """Return the event that closed a run; None if the run does not exist.
 
-        Not for runs that are open: servers wait up to 20 seconds for them to close, and then answer None too.
+        Not for open runs: servers wait up to 20 seconds for them to close, and then return None too.
 
         Raises:
             TemporalRequestError: There is no answer.
@@ -35,22 +35,22 @@ class History(Protocol):
         ...
 
 
-class TemporalHistory:
-    """Histories of a real server.
+class TemporalCloseEvents:
+    """Close events from a Temporal server.
 
     Args:
         gateway: Sends the requests.
-        limiter: Rate limiter of all requests.
+        limiter: Rate limiter of the requests; None for no limit.
         bulk: Whether they yield to all others of the limiter.
     """
 
-    def __init__(self, gateway: Gateway, limiter: Budget | None, *, bulk: bool = False) -> None:
+    def __init__(self, gateway: Gateway, limiter: RateLimiter | None, *, bulk: bool = False) -> None:
         self._gateway = gateway
         self._limiter = limiter
         self._bulk = bulk
 
     async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
-        """Return the event that closed a run; None if it is gone."""
+        """Return the event that closed a run; None if the run does not exist."""
         async with self._gateway.request(GET_HISTORY, limiter=self._limiter, bulk=self._bulk) as send:
             event = await self._close_event(send, workflow_id, run_id)
             if event or NUL_SIGN not in workflow_id:
@@ -75,6 +75,6 @@ class TemporalHistory:
 
 def _last_first(response: GetWorkflowExecutionHistoryResponse) -> Iterator[HistoryEvent]:
     yield from reversed(response.history.events)
-    # Servers may be configured to send events as they are stored.
+    # Servers may be configured to send events in their stored form.
     for blob in reversed(response.raw_history):
         yield from reversed(Events.FromString(blob.data).events)

@@ -1,4 +1,4 @@
-"""The connection to Temporal, made anew when its certificates or keys change, under a client that stays the same."""
+"""Connection to Temporal that reloads changed certificates and keys, behind one client."""
 
 import asyncio
 import logging
@@ -15,22 +15,24 @@ from temporal_slo.errors import UsageError
 from temporal_slo.names.samples import Sample
 from temporal_slo.temporal.certificate import expiry
 
-LOOK_INTERVAL: Final = 10.0
-"""Seconds between two looks at what the connection is made of."""
+RELOAD_INTERVAL: Final = 10.0
+"""Seconds between two reloads of the credentials."""
 
-SOON: Final = 1.0
-"""Seconds between two looks at least, however many requests fail."""
+RELOAD_INTERVAL_MIN: Final = 1.0
+"""Minimum seconds between two reloads, however many requests fail."""
 
 CONNECT_TIMEOUT: Final = 10.0
-"""Seconds in which a server must answer new credentials."""
+"""Timeout of a connection with new credentials, in seconds."""
 
-DOUBTFUL: Final = frozenset({RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED})
-"""Answers that may mean that the credentials are no longer good."""
+CREDENTIAL_ERRORS: Final = frozenset(
+    {RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED}
+)
+"""Codes of errors whose cause may be credentials that are no longer valid."""
 
-OPEN_METADATA: Final = frozenset({"temporal-namespace"})
+PUBLIC_METADATA: Final = frozenset({"temporal-namespace"})
 HIDDEN: Final = "[hidden]"
-SECRET_LENGTH: Final = 6
-"""Words up to this length, `Bearer` among them, are no secrets, and would be found in the middle of others."""
+SHORT_WORD: Final = 6
+"""Words up to this length, `Bearer` among them, are not secrets, and would match inside other words."""
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ Load = Callable[[], ClientConnectConfig]
 
 
 class Credentials(TypedDict, total=False):
-    """What may change while the exporter runs; the arguments of `Client.connect` have these names."""
+    """The part of the configuration that may change while the exporter runs, as arguments of `Client.connect`."""
 
     api_key: str
     tls: bool | TLSConfig
@@ -46,25 +48,25 @@ class Credentials(TypedDict, total=False):
 
 
 def credentials(config: ClientConnectConfig) -> Credentials:
-    """Return that part of *config* that may change; an exporter stays with its server and its Temporal namespace."""
+    """Return the part of *config* that may change: address and Temporal namespace may not."""
     return cast("Credentials", {name: value for name, value in config.items() if name in Credentials.__annotations__})
 
 
 class Connection:
-    """Keeps a connection to Temporal whose credentials are read again when they change.
+    """A connection to Temporal that reloads its credentials when they change.
 
-    New credentials are taken once a server has answered to them. Until then those of before stay, whatever is wrong
-    with the new ones; what is under way is never cut off.
+    New credentials are used once a server has accepted them. Until then the previous ones stay in use, whatever is
+    wrong with the new ones. Requests in flight are never cut off.
 
     Args:
-        first: The connection there is, lazy or not.
-        config: What it was made of.
-        load: Reads that again, from files; raises UsageError. None if it is never to be read again.
+        first: The initial connection, lazy or not.
+        config: Its configuration.
+        load: Reads the configuration again, from files; raises UsageError. None to never reload it.
         clock: Unix time in seconds.
 
     Attributes:
-        client: Makes its requests by whatever connection there is. It stays the same one, and so does its
-            `workflow_service`; its `service_client` is that of the moment.
+        client: Sends each request over the connection of that moment. The client and its `workflow_service` never
+            change; its `service_client` does.
     """
 
     def __init__(
@@ -72,142 +74,142 @@ class Connection:
     ) -> None:
         self._current = first
         self._config = config
-        self._used = credentials(config)
+        self._credentials = credentials(config)
         self._load = load
         self._clock = clock
-        self._since = clock()
-        self._trouble: str | None = None
-        self._refused: Credentials | None = None
-        self._doubt = asyncio.Event()
-        self.client: Client = _Live(self)
+        self._loaded_at = clock()
+        self._error: str | None = None
+        self._rejected: Credentials | None = None
+        self._reload_requested = asyncio.Event()
+        self.client: Client = _ReloadingClient(self)
 
     @classmethod
-    async def to(cls, config: ClientConnectConfig, load: Load | None = None) -> Self:
-        """Return one that connects at its first request."""
+    async def lazy(cls, config: ClientConnectConfig, load: Load | None = None) -> Self:
+        """Return a connection that is made by its first request."""
         return cls(await Client.connect(**config, lazy=True), config, load)
 
     @property
     def current(self) -> Client:
-        """The client of the connection that there is now."""
+        """The client of the current connection."""
         return self._current
 
     def samples(self) -> Iterator[Sample]:
-        """Yield whether the credentials are those that were read last, since when, and when the certificate ends."""
+        """Yield the success and time of the last credential reload, and the expiry of the client certificate."""
         if self._load:
-            yield Sample(names.EXPORTER_CREDENTIALS_SUCCESSFUL, {}, int(self._trouble is None))
-            yield Sample(names.EXPORTER_CREDENTIALS_TIMESTAMP, {}, self._since)
-        tls = self._used.get("tls")
-        ends = expiry(tls.client_cert) if isinstance(tls, TLSConfig) and tls.client_cert else None
-        if ends is not None:
-            yield Sample(names.EXPORTER_CERTIFICATE_EXPIRY, {}, ends)
+            yield Sample(names.EXPORTER_CREDENTIALS_SUCCESSFUL, {}, int(self._error is None))
+            yield Sample(names.EXPORTER_CREDENTIALS_TIMESTAMP, {}, self._loaded_at)
+        tls = self._credentials.get("tls")
+        not_after = expiry(tls.client_cert) if isinstance(tls, TLSConfig) and tls.client_cert else None
+        if not_after is not None:
+            yield Sample(names.EXPORTER_CERTIFICATE_EXPIRY, {}, not_after)
 
-    async def follow(self) -> None:
-        """Read the credentials again every ten seconds, and soon after a request failed, until cancelled."""
+    async def reload_periodically(self) -> None:
+        """Reload the credentials every ten seconds, and soon after a request failed, until cancelled."""
         while True:
-            await asyncio.sleep(SOON)
+            await asyncio.sleep(RELOAD_INTERVAL_MIN)
             try:
-                async with asyncio.timeout(LOOK_INTERVAL - SOON):
-                    await self._doubt.wait()
+                async with asyncio.timeout(RELOAD_INTERVAL - RELOAD_INTERVAL_MIN):
+                    await self._reload_requested.wait()
             except TimeoutError:
                 pass
-            self._doubt.clear()
-            await self.look()
+            self._reload_requested.clear()
+            await self.reload()
 
-    async def look(self) -> bool:
-        """Read the credentials again and use them if they are new and good; return whether all is well."""
-        before = self._trouble
-        self._trouble = await self._renew() if self._load else None
-        if self._trouble and self._trouble != before:
-            log.warning("new credentials for Temporal are not used, those of before are: %s", self._trouble)
-        elif before and not self._trouble:
-            log.info("the credentials for Temporal are in order")
-        return self._trouble is None
+    async def reload(self) -> bool:
+        """Read the credentials again, use them if they are new and accepted, and return whether there was no error."""
+        before = self._error
+        self._error = await self._try_reload() if self._load else None
+        if self._error and self._error != before:
+            log.warning("reload of the Temporal credentials failed, keeping the previous ones: %s", self._error)
+        elif before and not self._error:
+            log.info("reload of the Temporal credentials succeeded")
+        return self._error is None
 
     async def call(self, name: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 of any request
-        """Make the request *name* by the connection that there is.
+        """Send the request *name* over the current connection.
 
         Raises:
-            RPCError: As the SDK has it, but without what is secret.
-            RuntimeError: No connection could be made.
+            RPCError: As the SDK raises it, without secrets.
+            RuntimeError: The connection failed.
         """
-        used = self._used
+        used = self._credentials
         try:
             return await getattr(self._current.workflow_service, name)(*arguments, **options)
         except RPCError as error:
-            if error.status in DOUBTFUL:
-                self._doubt.set()
-            if (told := redacted(error.message, used)) == error.message:
+            if error.status in CREDENTIAL_ERRORS:
+                self._reload_requested.set()
+            if (message := redacted(error.message, used)) == error.message:
                 raise
-            # A server may quote the key that it refuses, also in the details and so in the cause: both are left out.
-            raise RPCError(told, error.status, b"") from None
+            # A server may quote the key that it rejects, also in the details and so in the cause: both are left out.
+            raise RPCError(message, error.status, b"") from None
         except RuntimeError as error:
-            self._doubt.set()
+            self._reload_requested.set()
             raise RuntimeError(redacted(str(error), used)) from None
 
-    async def _renew(self) -> str | None:
-        """Return what is wrong with the credentials that are there; None if they are used from now on."""
+    async def _try_reload(self) -> str | None:
+        """Use the credentials as they are now; return an error, or None if they are in use."""
         try:
             fresh = credentials(await asyncio.to_thread(cast("Load", self._load)))
         except UsageError as error:
-            self._refused = None
-            return redacted(str(error), self._used)
-        refused, self._refused = self._refused, None
+            self._rejected = None
+            return redacted(str(error), self._credentials)
+        rejected, self._rejected = self._rejected, None
         try:
-            if fresh != self._used:
-                await self._change(fresh)
+            if fresh != self._credentials:
+                await self._reconnect(fresh)
         except (RuntimeError, TimeoutError) as error:
-            # The SDK's word for a connection that could not be made. A server may put the same refusal in other words
-            # each time; the first ones stand.
-            self._refused = fresh
-            told = str(error) or "Temporal does not answer to them"
-            return self._trouble if fresh == refused else redacted(redacted(told, fresh), self._used)
+            # The SDK raises RuntimeError when it cannot connect. A server may word the same rejection differently each
+            # time: the first message stays, so that it is logged once.
+            self._rejected = fresh
+            message = str(error) or "Temporal does not respond to them"
+            return self._error if fresh == rejected else redacted(redacted(message, fresh), self._credentials)
         return None
 
-    async def _change(self, fresh: Credentials) -> None:
+    async def _reconnect(self, fresh: Credentials) -> None:
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            # Not lazy: a server is to answer before anything depends on it.
+            # Not lazy: a server must respond before requests use it.
             self._current = await Client.connect(
                 self._config["target_host"], namespace=self._config["namespace"], **fresh
             )
-        self._used, self._since = fresh, self._clock()
-        log.info("new credentials for Temporal are used from now on")
+        self._credentials, self._loaded_at = fresh, self._clock()
+        log.info("new Temporal credentials are in use")
 
 
 def redacted(text: str, used: Credentials) -> str:
-    """Return *text* without the secrets among *used*."""
+    """Return *text* without the secrets in the credentials *used*."""
     for secret in sorted(_secrets(used), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
 
 
 def _secrets(used: Credentials) -> Iterator[str]:
-    values = [value for name, value in used.get("rpc_metadata", {}).items() if name.lower() not in OPEN_METADATA]
+    values = [value for name, value in used.get("rpc_metadata", {}).items() if name.lower() not in PUBLIC_METADATA]
     for value in (used.get("api_key", ""), *values):
-        # A scheme such as Bearer is no secret, but what follows it is one by itself, too.
-        yield from (secret for secret in {value, value.strip(), *value.split()} if len(secret) > SECRET_LENGTH)
+        # A scheme such as Bearer is not a secret, but the word after it is one by itself, too.
+        yield from (secret for secret in {value, value.strip(), *value.split()} if len(secret) > SHORT_WORD)
 
 
-class _Live(Client):
-    """A client that asks its connection for the services of the moment."""
+class _ReloadingClient(Client):
+    """A client that sends each request over the current connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        # A stand-in for a WorkflowService: whoever holds it goes on through a change of the connection.
-        self._live_service = cast("WorkflowService", _Service(connection))
+        # Stands in for a WorkflowService, so that whoever holds it keeps working after a reconnect.
+        self._reloading_service = cast("WorkflowService", _ReloadingService(connection))
         super().__init__(connection.current.service_client, namespace=connection.current.namespace)
 
     @property
     def service_client(self) -> ServiceClient:
-        """Raw client of the connection that there is now."""
+        """Raw client of the current connection."""
         return self._connection.current.service_client
 
     @property
     def workflow_service(self) -> WorkflowService:
-        """Makes each request by the connection that there is then."""
-        return self._live_service
+        """Sends each request over the connection of that moment."""
+        return self._reloading_service
 
 
-class _Service:
+class _ReloadingService:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.errors import TemporalRequestError
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.request_log import LoggedRequest, RequestLog
 from temporal_slo.temporal.rpc import RequestT, ResponseT, Rpc
 
@@ -54,7 +54,7 @@ class Gateway:
         rpc: Rpc[RequestT, ResponseT],
         request: RequestT,
         *,
-        limiter: Budget | None,
+        limiter: RateLimiter | None,
         bulk: bool = False,
         about: str = "",
         description: str = "",
@@ -80,7 +80,7 @@ class Gateway:
         self,
         rpc: Rpc[RequestT, ResponseT],
         *,
-        limiter: Budget | None,
+        limiter: RateLimiter | None,
         bulk: bool = False,
         about: str = "",
         description: str = "",

@@ -1,6 +1,7 @@
 """The list of registered namespaces."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from temporalio.api.enums.v1 import NamespaceState
 from temporalio.api.workflowservice.v1 import ListNamespacesRequest
@@ -9,16 +10,16 @@ from temporalio.client import Client
 from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.rpc import LIST_NAMESPACES
 
-PAGE_SIZE = 100
+PAGE_SIZE: Final = 100
 
-Listing = Callable[[], Awaitable[list[str]]]
+ListNamespaces = Callable[[], Awaitable[list[str]]]
 
 
-def listing(client: Client) -> Listing:
+def namespace_lister(client: Client) -> ListNamespaces:
     """Return a function that lists the registered namespaces; it raises TemporalRequestError."""
     gateway = Gateway(client, client.namespace)
 
-    async def listed() -> list[str]:
+    async def list_namespaces() -> list[str]:
         found, token = list[str](), b""
         while True:
             request = ListNamespacesRequest(page_size=PAGE_SIZE, next_page_token=token)
@@ -28,4 +29,4 @@ def listing(client: Client) -> Listing:
             if not (token := page.next_page_token):
                 return found
 
-    return listed
+    return list_namespaces

@@ -1,4 +1,4 @@
-"""What the exporter asks of open runs, and the adapter that asks a real server."""
+"""Pending activities of open runs: the protocol, and the adapter for a Temporal server."""
 
 from typing import NamedTuple, Protocol
 
@@ -7,26 +7,27 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.service import RPCError
 
 from temporal_slo.temporal.gateway import Gateway, is_not_found
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import DESCRIBE_WORKFLOW
 
 
 class PendingActivity(NamedTuple):
-    """An activity that is to be executed, or is just being executed.
+    """An activity that is scheduled or running.
 
     Attributes:
-        attempt: The present one, or if it waits for one, that.
+        activity_type: Name of the activity type.
+        attempt: Number of the current attempt, or of the next one if the activity waits for it; from 1.
     """
 
     activity_type: str
     attempt: int
 
 
-class RunRequests(Protocol):
-    """The runs of one Temporal namespace."""
+class PendingActivityRequests(Protocol):
+    """The pending activities of the runs in one Temporal namespace."""
 
     async def activities(self, workflow_id: str, run_id: str) -> tuple[PendingActivity, ...]:
-        """Return the pending activities of a run but for paused ones; none if it is closed or gone.
+        """Return the pending activities of a run without paused ones; none if it is closed or does not exist.
 
         Raises:
             TemporalRequestError: There is no answer.
@@ -34,20 +35,20 @@ class RunRequests(Protocol):
         ...
 
 
-class TemporalRuns:
-    """Runs of a real server.
+class TemporalPendingActivities:
+    """Pending activities from a Temporal server.
 
     Args:
         gateway: Sends the requests.
-        limiter: Rate limiter of all requests.
+        limiter: Rate limiter of the requests; None for no limit.
     """
 
-    def __init__(self, gateway: Gateway, limiter: Budget | None) -> None:
+    def __init__(self, gateway: Gateway, limiter: RateLimiter | None) -> None:
         self._gateway = gateway
         self._limiter = limiter
 
     async def activities(self, workflow_id: str, run_id: str) -> tuple[PendingActivity, ...]:
-        """Return the pending activities of a run; a read of its state that costs about 2 ms."""
+        """Return the pending activities of a run; reading its state takes a server about 2 ms."""
         request = DescribeWorkflowExecutionRequest(
             namespace=self._gateway.namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
         )

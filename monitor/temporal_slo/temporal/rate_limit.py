@@ -1,4 +1,4 @@
-"""A budget of requests: how many a second, how many at once, and a rest when the server asks for it."""
+"""Rate limiter of requests: a rate, a concurrency, and exponential backoff after overload."""
 
 import asyncio
 import random
@@ -8,45 +8,51 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from temporalio.service import RPCStatusCode
+
 from temporal_slo.errors import TemporalRequestError
 
-OVERLOAD: Final = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
-"""Answers after which more requests would do harm."""
+OVERLOAD_CODES: Final = frozenset(
+    code.name for code in (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED)
+)
+"""gRPC codes of a server that may be overloaded."""
 
 BACKOFF_FIRST: Final = 1.0
 BACKOFF_CAP: Final = 30.0
 
-SLACK: Final = 0.1
-"""How late a timer may ring, as part of the pace's interval, without slowing the pace down."""
+TIMER_TOLERANCE: Final = 0.1
+"""How late a timer may fire without lowering the rate, as a fraction of the interval between requests."""
 
 
 def backoff(failures: int, jitter: float) -> float:
-    """Return the seconds to wait after *failures* failures in a row: doubling, capped, jittered.
+    """Return the seconds to wait after consecutive failures: doubling, capped, with jitter.
 
     Args:
         failures: At least 1.
-        jitter: Between 0 and 1; spreads the wait over its upper half, so that exporters that failed together do
-            not come back together.
+        jitter: Between 0 and 1. Spreads the wait over its upper half, so that exporters that failed together do not
+            retry together.
     """
     # The exponent is bounded too: a float overflows after a thousand failures.
     full = min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 16), BACKOFF_CAP)
     return full * (1 + jitter) / 2
 
 
-class Budget:
-    """Paces requests evenly, first come, first served; those of catching up wait until nobody else does.
+class RateLimiter:
+    """Spaces requests evenly, first come, first served; bulk requests yield to all others.
+
+    After a request that fails with one of OVERLOAD_CODES, all callers back off.
 
     Args:
-        rate: Requests a second at most; may be infinite.
-        concurrency: Requests at once at most.
-        clock: Seconds that only rise.
+        rate: Maximum requests per second; may be infinite.
+        concurrency: Maximum requests at once.
+        clock: Monotonic time in seconds.
         sleep: Waits so many seconds.
-        jitter: Between 0 and 1, for the rests.
+        jitter: Between 0 and 1, for the backoff.
 
     Attributes:
-        rate: Requests a second at most.
-        requests: Requests let through so far.
-        waited_seconds: How long they waited for that, together.
+        rate: Maximum requests per second.
+        requests: Requests admitted so far.
+        waited_seconds: Total time that they waited for admission.
     """
 
     def __init__(
@@ -64,98 +70,100 @@ class Budget:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        # Steady callers and those that catch up.
-        self._waiting: tuple[deque[asyncio.Future[None]], ...] = (deque(), deque())
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting_bulk: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.Task[None] | None = None
-        self._due = self._rest_until = clock()
+        self._next_at = self._backoff_until = clock()
         self._running = 0
         self._failures = 0
         self.requests = 0
         self.waited_seconds = 0.0
 
     @property
-    def resting(self) -> float:
-        """Seconds of rest that are left after failures."""
-        return max(self._rest_until - self._clock(), 0.0)
+    def backoff_remaining(self) -> float:
+        """Seconds until the current backoff ends; 0 if there is none."""
+        return max(self._backoff_until - self._clock(), 0.0)
 
     @asynccontextmanager
     async def slot(self, *, bulk: bool = False) -> AsyncIterator[None]:
-        """Wait for a turn, and hold a place while the body makes one request.
+        """Wait for admission, and hold a slot while the body makes one request.
 
-        A TemporalRequestError that leaves the body makes all callers rest if it tells of overload.
+        A TemporalRequestError that leaves the body makes all callers back off if its code is one of OVERLOAD_CODES.
 
         Args:
-            bulk: Lets every waiting caller that is not bulk go ahead: for catching up.
+            bulk: Whether the request yields to all waiting requests that are not bulk: for catching up.
         """
-        await self._enter(bulk=bulk)
+        await self._acquire(bulk=bulk)
         try:
             yield
         except TemporalRequestError as error:
-            (self.penalize if error.code in OVERLOAD else self.recover)()
+            (self.back_off if error.code in OVERLOAD_CODES else self.reset_backoff)()
             raise
         else:
-            self.recover()
+            self.reset_backoff()
         finally:
-            self._leave()
+            self._release()
 
-    def penalize(self) -> None:
-        """Let all callers rest, twice as long as the last time, up to a cap."""
-        # Requests that were under way when the rest began fail for the same reason: they count once.
-        if not self.resting:
+    def back_off(self) -> None:
+        """Admit no request for a while: twice as long as the last time, up to a cap."""
+        # Requests that were in flight when the backoff began fail for the same reason: they count once.
+        if not self.backoff_remaining:
             self._failures += 1
-            self._rest_until = self._clock() + backoff(self._failures, self._jitter())
+            self._backoff_until = self._clock() + backoff(self._failures, self._jitter())
 
-    def recover(self) -> None:
-        """Forget failures: the server answers. A rest that has begun is kept."""
-        if not self.resting:
+    def reset_backoff(self) -> None:
+        """Start the next backoff at the shortest wait. The current one is not cut short."""
+        if not self.backoff_remaining:
             self._failures = 0
 
-    async def _enter(self, *, bulk: bool) -> None:
-        began = self._clock()
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[bulk].append(turn)
-        self._serve()
+    async def _acquire(self, *, bulk: bool) -> None:
+        start = self._clock()
+        admitted = asyncio.get_running_loop().create_future()
+        (self._waiting_bulk if bulk else self._waiting).append(admitted)
+        self._dispatch()
         try:
-            await turn
+            await admitted
         except asyncio.CancelledError:
-            # The turn may have come at the very moment of the cancellation.
-            if not turn.cancelled():
-                self._leave()
+            # The request may be admitted at the very moment of the cancellation.
+            if not admitted.cancelled():
+                self._release()
             raise
-        self.waited_seconds += self._clock() - began
+        self.waited_seconds += self._clock() - start
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         self._running -= 1
-        self._serve()
+        self._dispatch()
 
-    def _serve(self) -> None:
-        """Let through whom it is time for; see to it that the next is served when it is time."""
-        while self._wanted() and not self._delay():
-            self._let_through()
-        if self._wanted() and self._timer is None:
-            self._timer = asyncio.create_task(self._ring())
+    def _dispatch(self) -> None:
+        """Admit the requests that are due, and set a timer for the next."""
+        while self._can_admit() and not self._delay():
+            self._admit()
+        if self._can_admit() and self._timer is None:
+            self._timer = asyncio.create_task(self._fire())
 
-    async def _ring(self) -> None:
+    async def _fire(self) -> None:
         try:
             await self._sleep(self._delay())
         finally:
             self._timer = None
-        self._serve()
+        self._dispatch()
 
-    def _wanted(self) -> bool:
-        for queue in self._waiting:
+    def _can_admit(self) -> bool:
+        """Whether a request waits and a slot is free."""
+        for queue in (self._waiting, self._waiting_bulk):
+            # Cancelled callers.
             while queue and queue[0].done():
                 queue.popleft()
-        return self._running < self._concurrency and any(self._waiting)
+        return self._running < self._concurrency and bool(self._waiting or self._waiting_bulk)
 
     def _delay(self) -> float:
-        return max(self._due - self._clock(), self.resting, 0.0)
+        """Seconds until the rate and the backoff allow a request."""
+        return max(self._next_at - self._clock(), self.backoff_remaining, 0.0)
 
-    def _let_through(self) -> None:
-        steady, bulk = self._waiting
-        (steady or bulk).popleft().set_result(None)
+    def _admit(self) -> None:
+        (self._waiting or self._waiting_bulk).popleft().set_result(None)
         self._running += 1
         self.requests += 1
         now = self._clock()
-        late = now - self._due
-        self._due = (self._due if late <= self._interval * SLACK else now) + self._interval
+        late = now - self._next_at
+        self._next_at = (self._next_at if late <= self._interval * TIMER_TOLERANCE else now) + self._interval

@@ -1,4 +1,4 @@
-"""What the exporter asks of schedules, and the adapter that asks a real server."""
+"""Schedules: the protocol, and the adapter for a Temporal server."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,47 +11,49 @@ from temporalio.api.workflowservice.v1 import DescribeScheduleRequest, ListSched
 from temporalio.service import RPCError
 
 from temporal_slo.temporal.gateway import Gateway, is_not_found
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import DESCRIBE_SCHEDULE, LIST_SCHEDULES
 
 PAGE_SIZE: Final = 1000
-"""The largest page that a server gives."""
+"""The largest page that a server returns."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A schedule as a row of visibility tells it: as it was when it last did something.
+class ListedSchedule:
+    """A schedule as its visibility row shows it: as of its last action or update.
 
     Attributes:
-        next_action: When it is to act next, in microseconds of Unix time; None if never.
-        last_action: When it last started a workflow, in microseconds of Unix time; None if never.
-        mark: Another one whenever the row has changed.
+        schedule_id: Id of the schedule.
+        paused: Whether it is paused.
+        next_action: Time of the next action, in microseconds of Unix time; None if there is none.
+        last_action: Time of the last action, in microseconds of Unix time; None if there is none.
+        fingerprint: Hash of the row, which changes with it.
     """
 
     schedule_id: str
     paused: bool
     next_action: int | None
     last_action: int | None
-    mark: bytes
+    fingerprint: bytes
 
 
 class SchedulePage(NamedTuple):
-    """Schedules in the order of visibility, and the token of the page that follows; empty if none does."""
+    """Schedules in the order of visibility, and the token of the next page; empty if there is none."""
 
-    rows: tuple[Listed, ...]
+    rows: tuple[ListedSchedule, ...]
     next_token: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What a schedule itself tells; the counts are of all its life.
+class ScheduleDescription:
+    """The state of a schedule; counts are totals since its creation.
 
     Attributes:
-        next_action: When it is to act next, in microseconds of Unix time; None if never.
-        missed: Actions that came too late for the catch-up window.
-        skipped: Actions left out because of an overlap.
-        dropped: Actions for which there was no place in the buffer.
-        buffered: Actions that wait for the workflow before them.
+        next_action: Time of the next action, in microseconds of Unix time; None if there is none.
+        missed: Actions missed because the catch-up window had passed.
+        skipped: Actions skipped because of the overlap policy.
+        dropped: Actions dropped because the buffer was full.
+        buffered: Actions in the buffer now, which wait for a running workflow to close.
     """
 
     next_action: int | None
@@ -62,41 +64,41 @@ class Described:
 
 
 class ScheduleRequests(Protocol):
-    """The schedules of one Temporal namespace. Both methods raise TemporalRequestError if there is no answer."""
+    """The schedules of one Temporal namespace. Both methods raise TemporalRequestError if the request fails."""
 
     async def page(self, token: bytes = b"") -> SchedulePage:
         """Return a page of all schedules, the first one if *token* is empty."""
         ...
 
-    async def describe(self, schedule_id: str) -> Described | None:
-        """Return what a schedule itself tells; None if it is gone."""
+    async def describe(self, schedule_id: str) -> ScheduleDescription | None:
+        """Return the state of a schedule; None if it does not exist."""
         ...
 
 
 class TemporalSchedules:
-    """Schedules of a real server.
+    """Schedules from a Temporal server.
 
     Args:
         gateway: Sends the requests.
-        lists: Rate limiter of lists, which share the server's limit of visibility requests.
-        descriptions: Rate limiter of descriptions, which do not.
+        lists: Rate limiter of `page`, which shares the server's limit of visibility requests; None for no limit.
+        descriptions: Rate limiter of `describe`, which does not; None for no limit.
     """
 
-    def __init__(self, gateway: Gateway, lists: Budget | None, descriptions: Budget | None) -> None:
+    def __init__(self, gateway: Gateway, lists: RateLimiter | None, descriptions: RateLimiter | None) -> None:
         self._gateway = gateway
         self._lists = lists
         self._descriptions = descriptions
 
     async def page(self, token: bytes = b"") -> SchedulePage:
-        """Return a page of all schedules; a request of visibility."""
+        """Return a page of all schedules."""
         request = ListSchedulesRequest(
             namespace=self._gateway.namespace, maximum_page_size=PAGE_SIZE, next_page_token=token
         )
         page = await self._gateway.call(LIST_SCHEDULES, request, limiter=self._lists)
         return SchedulePage(tuple(map(_listed, page.schedules)), page.next_page_token)
 
-    async def describe(self, schedule_id: str) -> Described | None:
-        """Return what a schedule itself tells; a query to the workflow behind it, on servers where there is one."""
+    async def describe(self, schedule_id: str) -> ScheduleDescription | None:
+        """Return the state of a schedule; on some servers a query to the workflow that implements it."""
         request = DescribeScheduleRequest(namespace=self._gateway.namespace, schedule_id=schedule_id)
         async with self._gateway.request(DESCRIBE_SCHEDULE, limiter=self._descriptions) as send:
             try:
@@ -105,7 +107,7 @@ class TemporalSchedules:
                 if is_not_found(error):
                     return None
                 raise
-        return Described(
+        return ScheduleDescription(
             next_action=_first(info.future_action_times),
             missed=info.missed_catchup_window,
             skipped=info.overlap_skipped,
@@ -114,14 +116,14 @@ class TemporalSchedules:
         )
 
 
-def _listed(entry: ScheduleListEntry) -> Listed:
+def _listed(entry: ScheduleListEntry) -> ListedSchedule:
     info = entry.info
-    return Listed(
+    return ListedSchedule(
         schedule_id=entry.schedule_id,
         paused=info.paused,
         next_action=_first(info.future_action_times),
         last_action=max((action.actual_time.ToMicroseconds() for action in info.recent_actions), default=None),
-        mark=blake2b(info.SerializeToString(deterministic=True), digest_size=16).digest(),
+        fingerprint=blake2b(info.SerializeToString(deterministic=True), digest_size=16).digest(),
     )
 
 

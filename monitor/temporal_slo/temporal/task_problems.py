@@ -1,4 +1,4 @@
-"""Requests for runs whose workflow tasks fail or time out repeatedly."""
+"""Runs whose workflow tasks fail or time out repeatedly: the protocol, and the adapter for a Temporal server."""
 
 import json
 from typing import Final, NamedTuple, Protocol
@@ -7,23 +7,23 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, ListWorkflowExecutionsRequest
 
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import DESCRIBE_NAMESPACE, LIST_WORKFLOWS
 
 REPORTED_PROBLEMS: Final = "TemporalReportedProblems"
 
 CATEGORIES: Final = ("WorkflowTaskFailed", "WorkflowTaskTimedOut")
-"""What a run's last workflow task may have come to, as Temporal spells it."""
+"""Categories of task problems, as Temporal spells them."""
 
-# The status, because closed runs keep the attribute. The categories, because stores have an index of the attribute's
-# values; for IS NOT NULL, which would find categories of newer servers too, each open run is looked at.
+# By status, because closed runs keep the attribute. By category, because stores index the values of the attribute:
+# IS NOT NULL, which would also find the categories of newer servers, scans all open runs.
 PROBLEMS_QUERY: Final = (
     f"ExecutionStatus = 'Running' AND {REPORTED_PROBLEMS} IN {tuple(f'category={name}' for name in CATEGORIES)}"
 )
 
 
 class Problem(NamedTuple):
-    """Why a run is stuck, as Temporal spells it; empty where it does not say."""
+    """The problem of one run; category and cause as Temporal spells them, empty if unknown."""
 
     workflow_type: str
     category: str
@@ -31,48 +31,48 @@ class Problem(NamedTuple):
 
 
 class ProblemPage(NamedTuple):
-    """The problems of some runs, one of each run, and the token of the page that follows; empty if none does."""
+    """The problems of a page of runs, one per run, and the token of the next page; empty if there is none."""
 
     problems: tuple[Problem, ...]
     next_token: bytes = b""
 
 
-class ProblemRequests(Protocol):
-    """The stuck runs of one Temporal namespace. Both methods raise TemporalRequestError if there is no answer."""
+class TaskProblemRequests(Protocol):
+    """The task problems in one Temporal namespace. Both methods raise TemporalRequestError if the request fails."""
 
-    async def reported(self) -> bool:
-        """Whether the server reports them at all."""
+    async def is_supported(self) -> bool:
+        """Return whether the server reports task problems."""
         ...
 
     async def page(self, size: int, token: bytes = b"") -> ProblemPage:
-        """A page of at most *size* runs, the first one if *token* is empty."""
+        """Return a page of at most *size* runs, the first one if *token* is empty."""
         ...
 
 
-class TemporalProblems:
-    """Stuck runs of a real server.
+class TemporalTaskProblems:
+    """Task problems from a Temporal server.
 
-    A page costs what one of open runs costs, or less: it is found by the index of open runs or by that of the
-    attribute, whatever else is stored. On SQLite a page without rows takes 3 ms beside 200,000 closed runs, and 50 ms
-    beside 50,000 open ones.
+    A page costs at most as much as a page of open runs: the query uses the index of open runs or that of the
+    attribute. On SQLite a page without rows takes 3 ms with 200,000 closed runs in the store, and 50 ms with 50,000
+    open ones.
 
     Args:
         gateway: Sends the requests.
-        limiter: Rate limiter of all requests.
+        limiter: Rate limiter of the requests; None for no limit.
     """
 
-    def __init__(self, gateway: Gateway, limiter: Budget | None) -> None:
+    def __init__(self, gateway: Gateway, limiter: RateLimiter | None) -> None:
         self._gateway = gateway
         self._limiter = limiter
 
-    async def reported(self) -> bool:
-        """Whether the server reports them: it is 1.30 or newer, and it is not switched off there."""
+    async def is_supported(self) -> bool:
+        """Return whether the server reports task problems: it is 1.30 or newer, and they are not switched off."""
         request = DescribeNamespaceRequest(namespace=self._gateway.namespace)
         response = await self._gateway.call(DESCRIBE_NAMESPACE, request, limiter=self._limiter)
         return response.namespace_info.capabilities.reported_problems_search_attribute
 
     async def page(self, size: int, token: bytes = b"") -> ProblemPage:
-        """A page of at most *size* runs, newest start first."""
+        """Return a page of at most *size* runs, newest start first."""
         request = ListWorkflowExecutionsRequest(
             namespace=self._gateway.namespace, query=PROBLEMS_QUERY, page_size=size, next_page_token=token
         )
@@ -89,6 +89,6 @@ def _keywords(row: WorkflowExecutionInfo) -> list[str]:
     try:
         values = json.loads(row.search_attributes.indexed_fields[REPORTED_PROBLEMS].data)
     except ValueError:
-        # The run is stuck all the same; a page is not lost for one row.
+        # An unreadable attribute is still a problem of the run, and must not fail the page.
         return []
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else [str(values)]

@@ -1,4 +1,4 @@
-"""What the exporter asks of task queues and of stuck workflow tasks, and the adapters that ask a real server."""
+"""Task queues: the protocol, and the adapter for a Temporal server."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -13,11 +13,11 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import DESCRIBE_TASK_QUEUE, LIST_WORKERS
 
 WORKERS_MAX: Final = 1000
-"""Workers whose task queues are read, in one request."""
+"""Workers listed, in one request."""
 
 WORKFLOW: Final = "workflow"
 ACTIVITY: Final = "activity"
@@ -25,18 +25,18 @@ TASK_TYPES: Final = {
     WORKFLOW: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     ACTIVITY: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
 }
-"""The types of tasks that are watched; a task queue's name stands for a queue of each."""
+"""The task types that are monitored; a task queue name has one queue of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The tasks of a queue, as the server estimates them.
+    """The backlog of a task queue, as the server estimates it.
 
     Attributes:
-        tasks: How many wait; without those in the queues of single workers, which exist beside it.
-        age: Seconds that the oldest has waited; 0 if none waits.
-        added: Tasks a second that came.
-        dispatched: Tasks a second that workers took.
+        tasks: Tasks in the backlog, without those in the sticky queues of single workers.
+        age: Age of the oldest task in seconds; 0 without tasks.
+        added: Tasks added per second.
+        dispatched: Tasks dispatched to workers per second.
     """
 
     tasks: int
@@ -46,13 +46,13 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueFacts:
-    """What the server tells of a task queue and one type of tasks.
+class TaskQueueInfo:
+    """A task queue of one task type.
 
     Attributes:
-        backlog: None if the server is too old to tell.
-        pollers: Workers that asked for tasks in the last five minutes.
-        last_poll: When one last did, Unix time in seconds; None if none did.
+        backlog: The backlog; None if the server is too old to report it.
+        pollers: Workers that polled in the last five minutes.
+        last_poll: Time of the last poll, Unix time in seconds; None without pollers.
     """
 
     backlog: Backlog | None
@@ -61,45 +61,45 @@ class QueueFacts:
 
     @property
     def in_use(self) -> bool:
-        """Whether there is any sign that someone adds tasks or takes them."""
+        """Whether tasks are added or workers poll."""
         return bool(self.pollers or (self.backlog and (self.backlog.tasks or self.backlog.added)))
 
 
-class QueueRequests(Protocol):
-    """The task queues of one Temporal namespace. Both methods raise TemporalRequestError if there is no answer."""
+class TaskQueueRequests(Protocol):
+    """The task queues of one Temporal namespace. Both methods raise TemporalRequestError if the request fails."""
 
-    async def served(self) -> frozenset[str]:
-        """Task queues of the workers that report themselves, as SDKs of late do once a minute."""
+    async def worker_task_queues(self) -> frozenset[str]:
+        """Return the task queues of the workers that send heartbeats, as recent SDKs do once a minute."""
         ...
 
-    async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
-        """Return what there is to tell of a task queue.
+    async def describe(self, task_queue: str, task_type: str) -> TaskQueueInfo:
+        """Return the backlog and the pollers of a task queue.
 
         Args:
-            task_queue: Need not exist: the server cannot tell a queue without tasks and workers from none.
+            task_queue: Need not exist: to the server a queue without tasks and workers is the same as none.
             task_type: One of TASK_TYPES.
         """
         ...
 
 
-class TemporalQueues:
-    """Task queues of a real server.
+class TemporalTaskQueues:
+    """Task queues from a Temporal server.
 
-    A request costs about 2 ms there. It makes matching load every partition of a queue that nobody uses, and keeps them
-    loaded as long as requests come more often than queues are unloaded (five minutes); it makes no pollers. The
-    server answers with figures up to five seconds old.
+    A request takes a server about 2 ms. It makes the matching service load every partition of an unused queue, and
+    keeps them loaded while requests come more often than queues are unloaded (five minutes). It adds no pollers. The
+    values are up to five seconds old.
 
     Args:
         gateway: Sends the requests.
-        limiter: Rate limiter of all requests: one of their own, for no other kind of request shares their limit.
+        limiter: Rate limiter of the requests, which share the server's limit with no others; None for no limit.
     """
 
-    def __init__(self, gateway: Gateway, limiter: Budget | None) -> None:
+    def __init__(self, gateway: Gateway, limiter: RateLimiter | None) -> None:
         self._gateway = gateway
         self._limiter = limiter
 
-    async def served(self) -> frozenset[str]:
-        """Task queues of the workers that report themselves; none if the server keeps no list of them."""
+    async def worker_task_queues(self) -> frozenset[str]:
+        """Return the task queues of the workers that send heartbeats; none if the server keeps no list of workers."""
         request = ListWorkersRequest(namespace=self._gateway.namespace, page_size=WORKERS_MAX)
         async with self._gateway.request(LIST_WORKERS, limiter=self._limiter) as send:
             try:
@@ -110,8 +110,8 @@ class TemporalQueues:
                 raise
         return frozenset(worker.worker_heartbeat.task_queue for worker in response.workers_info)
 
-    async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
-        """Return what there is to tell of a task queue."""
+    async def describe(self, task_queue: str, task_type: str) -> TaskQueueInfo:
+        """Return the backlog and the pollers of a task queue."""
         request = DescribeTaskQueueRequest(
             namespace=self._gateway.namespace,
             task_queue=TaskQueue(name=task_queue),
@@ -121,7 +121,7 @@ class TemporalQueues:
         about = f"task queue {task_queue!r}: "
         response = await self._gateway.call(DESCRIBE_TASK_QUEUE, request, limiter=self._limiter, about=about)
         last = max((poller.last_access_time.ToMicroseconds() for poller in response.pollers), default=None)
-        return QueueFacts(_backlog(response), len(response.pollers), None if last is None else last / 1_000_000)
+        return TaskQueueInfo(_backlog(response), len(response.pollers), None if last is None else last / 1_000_000)
 
 
 def _backlog(response: DescribeTaskQueueResponse) -> Backlog | None:

@@ -1,4 +1,4 @@
-"""What the exporter asks of Temporal visibility, and the adapter that asks a real server."""
+"""Visibility: the protocol, and the adapter for a Temporal server."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,16 +21,16 @@ from temporal_slo.names.values import PAUSED, RUNNING
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import STATUS_NAMES, Run
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import COUNT_WORKFLOWS, LIST_WORKFLOWS
 
 PAGE_SIZE_MAX: Final = 1000
-"""The largest page that a server gives; it answers a larger wish with this, in silence."""
+"""The largest page that a server returns, whatever larger size is requested."""
 
 NUL_SIGN: Final = "\u2400"
-"""Stands for the character 0, which Temporal takes in every name and PostgreSQL in none."""
+"""Replaces the NUL character, which Temporal accepts in every name and PostgreSQL in none."""
 
-# Statuses by number: the SDK's own enum lacks those of newer servers and would raise on them.
+# Statuses by number: the SDK's enum lacks those of newer servers and raises on them.
 CLOSED_STATUSES: Final[Mapping[int, str]] = {
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: "completed",
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: "failed",
@@ -39,7 +39,7 @@ CLOSED_STATUSES: Final[Mapping[int, str]] = {
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW: "continued_as_new",
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: "timed_out",
 }
-# By its number: older SDKs have no name for it.
+# A number, because older SDKs have no name for it.
 STATUSES: Final[Mapping[int, str]] = {
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING: RUNNING,
     8: PAUSED,
@@ -47,7 +47,7 @@ STATUSES: Final[Mapping[int, str]] = {
 }
 
 
-# Filtered on status only: on SQL stores a filter on CloseTime ends in a scan of the table.
+# Filtered by status only: on SQL stores a filter by CloseTime scans the table.
 CLOSED_QUERY: Final = f"ExecutionStatus IN {tuple(STATUS_NAMES)}"
 RUNNING_QUERY: Final = "ExecutionStatus = 'Running'"
 OPEN_QUERY: Final = "ExecutionStatus IN ('Running', 'Paused')"
@@ -57,54 +57,60 @@ Send = Callable[[ListWorkflowExecutionsRequest], Awaitable[ListWorkflowExecution
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows in the order of visibility, and the token of the page that follows; empty if none does."""
+    """Rows in the order of visibility, and the token of the next page; empty if there is none."""
 
     rows: tuple[Run, ...]
     next_token: bytes = b""
 
 
 class Visibility(Protocol):
-    """One Temporal namespace's list of runs.
+    """The runs of one Temporal namespace, as its visibility store lists them.
 
     Lists return a page of at most *size* rows, the first one if *token* is empty. All raise TemporalRequestError if
     the request fails.
     """
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
-        """Closed runs, newest close first; only those that closed at *until*, in microseconds, or before."""
+        """Return closed runs, newest close first.
+
+        Args:
+            size: Maximum rows.
+            token: Of the page.
+            until: Latest close time of the rows, in microseconds of Unix time; None for all.
+        """
         ...
 
     async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
-        """Running runs, and paused ones if they are asked for, newest start first."""
+        """Return running runs, and paused ones on request, newest start first."""
         ...
 
     async def count(self, since: int, until: int) -> int:
-        """How many runs closed at *since*, in microseconds, or after, and before *until*."""
+        """Return the number of runs closed from *since* until before *until*, in microseconds of Unix time."""
         ...
 
 
 class TemporalVisibility:
-    """Visibility of a real server.
+    """Visibility of a Temporal server.
 
-    Requests raw rows: the SDK's own listing raises on statuses that it does not know.
+    Requests raw rows: the SDK's own list raises on statuses that it does not know.
 
     Args:
         gateway: Sends the requests, and logs them unless they are bulk.
-        limiter: Rate limiter of all requests.
+        limiter: Rate limiter of the requests; None for no limit.
         bulk: Whether they yield to all others of the limiter.
     """
 
-    def __init__(self, gateway: Gateway, limiter: Budget | None, *, bulk: bool = False) -> None:
+    def __init__(self, gateway: Gateway, limiter: RateLimiter | None, *, bulk: bool = False) -> None:
         self._gateway = gateway
         self._limiter = limiter
         self._bulk = bulk
         self._open_query = OPEN_QUERY
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
-        """Closed runs, newest close first."""
+        """Return closed runs, newest close first."""
         query, older = CLOSED_QUERY, ""
         if until is not None:
-            # The filter costs a scan: it is for catching up alone.
+            # The filter costs a scan: it is for catching up only.
             query += f" AND CloseTime <= '{_timestamp(until)}'"
             older = f", closed until {_moment(until)}"
         async with self._list(f"closed runs, {_page(size, token)}{older}") as send:
@@ -112,7 +118,7 @@ class TemporalVisibility:
         return _runs(page)
 
     async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
-        """Running runs, and paused ones if they are asked for, newest start first."""
+        """Return running runs, and paused ones on request, newest start first."""
         # Two statuses in one query cost a scan on SQL stores.
         query = self._open_query if paused else RUNNING_QUERY
         kind = "running and paused runs" if paused else "running runs"
@@ -122,13 +128,13 @@ class TemporalVisibility:
             except RPCError as error:
                 if error.status is not RPCStatusCode.INVALID_ARGUMENT or query == RUNNING_QUERY:
                     raise
-                # A server older than pausing rejects the status, and none of its runs can have it.
+                # A server without paused runs rejects the status.
                 self._open_query = RUNNING_QUERY
                 page = await send(self._list_request(RUNNING_QUERY, size, token))
         return _runs(page)
 
     async def count(self, since: int, until: int) -> int:
-        """How many runs closed at *since* or after, and before *until*."""
+        """Return the number of runs closed from *since* until before *until*."""
         closed = f"CloseTime >= '{_timestamp(since)}' AND CloseTime < '{_timestamp(until)}'"
         request = CountWorkflowExecutionsRequest(
             namespace=self._gateway.namespace, query=f"{CLOSED_QUERY} AND {closed}"
@@ -152,13 +158,13 @@ class TemporalVisibility:
 
 
 async def count_closed(client: Client) -> Counter[str]:
-    """Return the server's own count of closed runs by status; it costs a scan, and falls as retention deletes rows."""
+    """Return the server's count of closed runs by status; it costs a scan, and retention lowers it."""
     count = await client.count_workflows(f"{CLOSED_QUERY} GROUP BY ExecutionStatus")
     return Counter({STATUS_NAMES[str(group.group_values[0])]: group.count for group in count.groups})
 
 
 def storable(name: str) -> str:
-    """Return *name* as every ledger can keep it, and as memory and labels have it then too."""
+    """Return *name* as every ledger can store it, and as it is used everywhere else."""
     return name.replace("\0", NUL_SIGN)
 
 

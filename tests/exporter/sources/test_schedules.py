@@ -10,13 +10,13 @@ from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources.schedules import FAILURES_MAX, REFRESH, TOLERANCE, VALUE_LENGTH, Schedules, label
 from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.temporal.schedules import Described, Listed, SchedulePage
+from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription, SchedulePage
 from temporal_slo.testing import FixedClock
 
 NOW = 1_700_000_000 * SECOND
 LATER = NOW + 3600 * SECOND
 
-FACTS = Described(LATER, missed=3, skipped=5, dropped=7, buffered=11)
+FACTS = ScheduleDescription(LATER, missed=3, skipped=5, dropped=7, buffered=11)
 
 
 class FakeSchedules:
@@ -30,9 +30,9 @@ class FakeSchedules:
         listing_fails: Whether there is no list.
     """
 
-    def __init__(self, *rows: Listed, page_size: int = 1000) -> None:
+    def __init__(self, *rows: ListedSchedule, page_size: int = 1000) -> None:
         self.rows = {row.schedule_id: row for row in rows}
-        self.facts: dict[str, Described | None] = {}
+        self.facts: dict[str, ScheduleDescription | None] = {}
         self.page_size = page_size
         self.described: list[str] = []
         self.failing: set[str] = set()
@@ -47,7 +47,7 @@ class FakeSchedules:
         more = start + self.page_size < len(self.rows)
         return SchedulePage(rows, str(start + self.page_size).encode() if more else b"")
 
-    async def describe(self, schedule_id: str) -> Described | None:
+    async def describe(self, schedule_id: str) -> ScheduleDescription | None:
         """Return the facts that a test gave it, or those of every schedule."""
         self.described.append(schedule_id)
         if schedule_id in self.failing:
@@ -67,10 +67,10 @@ def row(
     *,
     paused: bool = False,
     last_action: int | None = None,
-    mark: bytes = b"1",
-) -> Listed:
+    fingerprint: bytes = b"1",
+) -> ListedSchedule:
     """Return a row that is due at a time."""
-    return Listed(schedule_id, paused, due, last_action, mark)
+    return ListedSchedule(schedule_id, paused, due, last_action, fingerprint)
 
 
 Figures = dict[str, dict[str, float]]
@@ -117,10 +117,10 @@ async def test_figures() -> None:
     ],
     ids=["late", "row is late", "exhausted since", "as usual", "just late", "paused", "exhausted"],
 )
-async def test_overdue(listed: Listed, described: int | None, overdue: float) -> None:
+async def test_overdue(listed: ListedSchedule, described: int | None, overdue: float) -> None:
     """A schedule is overdue by its own word; one that is paused or has no further action is not."""
     requests = FakeSchedules(listed)
-    requests.facts["s"] = Described(described, 0, 0, 0, 0)
+    requests.facts["s"] = ScheduleDescription(described, 0, 0, 0, 0)
     figures = await read(Schedules(requests))
     assert figures[names.SCHEDULE_OVERDUE.sample] == {"s": overdue}
 
@@ -144,7 +144,7 @@ async def test_described_when_needed() -> None:
     """A schedule is described anew only if its row has changed, its action was due, or ten minutes have passed."""
     requests = FakeSchedules(row("s"))
     source = Schedules(requests)
-    for now, due, mark, asked in [
+    for now, due, fingerprint, asked in [
         (NOW, LATER, b"1", ["s"]),
         (NOW + SECOND, LATER, b"1", []),
         (NOW + 2 * SECOND, LATER, b"2", ["s"]),
@@ -154,7 +154,7 @@ async def test_described_when_needed() -> None:
         (LATER - SECOND, LATER, b"2", ["s"]),
         (LATER, LATER, b"2", ["s"]),
     ]:
-        requests.rows["s"] = row("s", due, mark=mark)
+        requests.rows["s"] = row("s", due, fingerprint=fingerprint)
         await read(source, now)
         assert requests.asked() == asked
 

@@ -36,7 +36,7 @@ class FakeProblems:
     asked: list[bytes] = field(default_factory=list)
     checks: int = 0
 
-    async def reported(self) -> bool:
+    async def is_supported(self) -> bool:
         """Answer."""
         self.checks += 1
         return self.is_reported

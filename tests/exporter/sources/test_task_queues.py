@@ -14,10 +14,10 @@ from temporal_slo.ledger.state import Histogram, OpenRun, State
 from temporal_slo.names import Family
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import ClosedKey, RunningKey
-from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, Backlog, QueueFacts
+from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, Backlog, TaskQueueInfo
 
-NOTHING = QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 0, None)
-SERVED = QueueFacts(Backlog(17, 3.5, 1.25, 0.75), 3, 1_700_000_000.5)
+NOTHING = TaskQueueInfo(Backlog(0, 0.0, 0.0, 0.0), 0, None)
+SERVED = TaskQueueInfo(Backlog(17, 3.5, 1.25, 0.75), 3, 1_700_000_000.5)
 
 
 class FakeQueues:
@@ -30,16 +30,16 @@ class FakeQueues:
     """
 
     def __init__(self) -> None:
-        self.facts: dict[tuple[str, str], QueueFacts] = {}
+        self.facts: dict[tuple[str, str], TaskQueueInfo] = {}
         self.errors: dict[str, TemporalRequestError] = {}
         self.asked: list[tuple[str, str]] = []
         self.listed: frozenset[str] = frozenset()
 
-    async def served(self) -> frozenset[str]:
+    async def worker_task_queues(self) -> frozenset[str]:
         """Answer."""
         return self.listed
 
-    async def describe(self, task_queue: str, task_type: str) -> QueueFacts:
+    async def describe(self, task_queue: str, task_type: str) -> TaskQueueInfo:
         """Answer."""
         self.asked.append((task_queue, task_type))
         if error := self.errors.get(task_queue):
@@ -88,7 +88,7 @@ async def test_figures() -> None:
 async def test_no_data_is_not_zero() -> None:
     """A server that tells no backlog has none of 0; no pollers is data, and no last poll."""
     requests = FakeQueues()
-    requests.facts["rides", WORKFLOW] = QueueFacts(None, 0, None)
+    requests.facts["rides", WORKFLOW] = TaskQueueInfo(None, 0, None)
     samples = list(await TaskQueues(requests, mirrored(rides=1), ()).read(0))
     assert values(samples, names.TASK_QUEUE_POLLERS) == {("rides", WORKFLOW): 0}
     assert {s.family for s in samples} == {names.TASK_QUEUE_POLLERS, names.EXPORTER_TASK_QUEUES_OVER_LIMIT}
@@ -108,13 +108,13 @@ async def test_activities_after_a_sign() -> None:
 @pytest.mark.parametrize(
     "facts",
     [
-        QueueFacts(Backlog(1, 0.0, 0.0, 0.0), 0, None),
-        QueueFacts(Backlog(0, 0.0, 0.5, 0.0), 0, None),
-        QueueFacts(Backlog(0, 0.0, 0.0, 0.0), 1, None),
-        QueueFacts(None, 1, None),
+        TaskQueueInfo(Backlog(1, 0.0, 0.0, 0.0), 0, None),
+        TaskQueueInfo(Backlog(0, 0.0, 0.5, 0.0), 0, None),
+        TaskQueueInfo(Backlog(0, 0.0, 0.0, 0.0), 1, None),
+        TaskQueueInfo(None, 1, None),
     ],
 )
-async def test_signs_of_use(facts: QueueFacts) -> None:
+async def test_signs_of_use(facts: TaskQueueInfo) -> None:
     """Tasks that nobody takes show a queue that has no workers, and workers one that has no tasks."""
     requests = FakeQueues()
     requests.facts["rides", ACTIVITY] = facts

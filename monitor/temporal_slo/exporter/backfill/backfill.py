@@ -21,7 +21,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_DAYS
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.temporal.close_events import History
+from temporal_slo.temporal.close_events import CloseEvents
 from temporal_slo.temporal.rate_limit import backoff
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Visibility
 
@@ -91,7 +91,7 @@ class Backfill:
         mirror: Mirror,
         ledger: Ledger,
         visibility: Visibility,
-        history: History,
+        history: CloseEvents,
         *,
         judge: Judge,
         since: timedelta | None,

@@ -12,7 +12,7 @@ from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.reads import SortKey
 from temporal_slo.runs.counted import Classification, Counted
 from temporal_slo.runs.run import Run
-from temporal_slo.temporal.close_events import History
+from temporal_slo.temporal.close_events import CloseEvents
 
 BATCH: Final = 64
 
@@ -28,7 +28,7 @@ class PastSettler:
     """
 
     def __init__(
-        self, past: BackfillStore, history: History, judge: Judge, count: Callable[[Run, Classification], Counted]
+        self, past: BackfillStore, history: CloseEvents, judge: Judge, count: Callable[[Run, Classification], Counted]
     ) -> None:
         self._past = past
         self._history = history

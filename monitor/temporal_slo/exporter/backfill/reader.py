@@ -7,7 +7,7 @@ from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.ledger.backfill import BackfillChange, BackfillStore, Progress
 from temporal_slo.runs.counted import Classification, Counted
 from temporal_slo.runs.run import Run
-from temporal_slo.temporal.rate_limit import OVERLOAD
+from temporal_slo.temporal.rate_limit import OVERLOAD_CODES
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Page, Visibility
 
 EPSILON: Final = 1
@@ -108,7 +108,7 @@ class PastReader:
         try:
             page = await self._visibility.closed(self._page_size, *self._cursor)
         except TemporalRequestError as error:
-            if error.code not in OVERLOAD:
+            if error.code not in OVERLOAD_CODES:
                 # It may be the token that is no longer understood.
                 self._cursor = Cursor(until=before.position + EPSILON)
             raise

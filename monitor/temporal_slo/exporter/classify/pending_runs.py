@@ -16,7 +16,7 @@ from temporal_slo.ledger.reads import PendingRun, SortKey
 from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import Run
-from temporal_slo.temporal.close_events import History
+from temporal_slo.temporal.close_events import CloseEvents
 
 DEADLINE: Final = 15 * 60 * SECOND
 """How long a run waits for its close event before it is counted without."""
@@ -57,7 +57,7 @@ class Settler:
         namespace: str,
         mirror: Mirror,
         ledger: Ledger,
-        history: History,
+        history: CloseEvents,
         *,
         judge: Judge,
         clock: Callable[[], float] = time.time,

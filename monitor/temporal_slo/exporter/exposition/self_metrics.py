@@ -8,7 +8,7 @@ from temporal_slo.exporter.classify.outcome import OutcomeReader
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources.source import Watch
 from temporal_slo.temporal.gateway import RequestCounts
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.rate_limit import RateLimiter
 
 
 @dataclass(slots=True)
@@ -16,7 +16,7 @@ class Gauge:
     """Puts what the exporter did into a snapshot."""
 
     requests: RequestCounts
-    budgets: Mapping[str, Budget]
+    budgets: Mapping[str, RateLimiter]
     watches: tuple[Watch, ...]
     reader: OutcomeReader | None
 

@@ -17,14 +17,14 @@ from temporal_slo.settings import ExporterSettings
 from temporal_slo.spec.bound import BoundSlo, LoadedSpecs, task_queues
 from temporal_slo.spec.model import Spec
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.pending_activities import TemporalRuns
-from temporal_slo.temporal.rate_limit import Budget
+from temporal_slo.temporal.pending_activities import TemporalPendingActivities
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.schedules import TemporalSchedules
-from temporal_slo.temporal.task_problems import TemporalProblems
-from temporal_slo.temporal.task_queues import TemporalQueues
+from temporal_slo.temporal.task_problems import TemporalTaskProblems
+from temporal_slo.temporal.task_queues import TemporalTaskQueues
 
 QUEUE_RATE: Final = 10.0
-"""Requests about task queues a second: no other kind of request shares their limit."""
+"""Requests for task queues per second: they share the server's limit with no other requests."""
 
 QUEUE_CONCURRENCY: Final = 1
 
@@ -38,7 +38,7 @@ class Site:
     ledger: Ledger
     state: State
     specs: tuple[Spec, ...]
-    budgets: Mapping[str, Budget]
+    limiters: Mapping[str, RateLimiter]
 
     @property
     def slos(self) -> tuple[BoundSlo, ...]:
@@ -46,30 +46,30 @@ class Site:
         return LoadedSpecs(self.specs).of_namespace(self.namespace)
 
 
-def budgets(settings: ExporterSettings, history_concurrency: int) -> dict[str, Budget]:
-    """Return the budgets of one namespace."""
+def limiters(settings: ExporterSettings, history_concurrency: int) -> dict[str, RateLimiter]:
+    """Return the rate limiters of one namespace, by the value of the label `limiter`."""
     return {
-        "visibility": Budget(settings.visibility_rate, 1),
-        "history": Budget(settings.history_rate, history_concurrency),
-        "task_queues": Budget(QUEUE_RATE, QUEUE_CONCURRENCY),
+        "visibility": RateLimiter(settings.visibility_rate, 1),
+        "history": RateLimiter(settings.history_rate, history_concurrency),
+        "task_queues": RateLimiter(QUEUE_RATE, QUEUE_CONCURRENCY),
     }
 
 
 def _task_queues(site: Site) -> Source:
-    requests = TemporalQueues(site.gateway, site.budgets["task_queues"])
+    requests = TemporalTaskQueues(site.gateway, site.limiters["task_queues"])
     return TaskQueues(requests, site.state, task_queues(site.slos))
 
 
 def _task_problems(site: Site) -> Source:
-    return TaskProblems(TemporalProblems(site.gateway, site.budgets["visibility"]))
+    return TaskProblems(TemporalTaskProblems(site.gateway, site.limiters["visibility"]))
 
 
 def _schedules(site: Site) -> Source:
-    return Schedules(TemporalSchedules(site.gateway, site.budgets["visibility"], site.budgets["history"]))
+    return Schedules(TemporalSchedules(site.gateway, site.limiters["visibility"], site.limiters["history"]))
 
 
 def _retry_storms(site: Site) -> Source:
-    requests = TemporalRuns(site.gateway, site.budgets["history"])
+    requests = TemporalPendingActivities(site.gateway, site.limiters["history"])
     return RetryStorms(
         requests, site.state, lambda run_ids: site.ledger.transact(reads.workflow_ids, site.namespace, run_ids)
     )

@@ -11,7 +11,7 @@ from temporal_slo.ledger.state import State
 from temporal_slo.names.bounded import BoundedValues
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import RunningKey
-from temporal_slo.temporal.pending_activities import RunRequests
+from temporal_slo.temporal.pending_activities import PendingActivityRequests
 
 ATTEMPTS: Final = 10
 """Failed attempts that are nothing out of the ordinary."""
@@ -59,7 +59,7 @@ class RetryStorms:
 
     def __init__(
         self,
-        requests: RunRequests,
+        requests: PendingActivityRequests,
         state: State,
         workflow_ids: WorkflowIds,
         *,

@@ -10,7 +10,7 @@ from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.microseconds import MINUTE, SECOND
-from temporal_slo.temporal.schedules import Described, Listed, ScheduleRequests
+from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription, ScheduleRequests
 
 SCHEDULES_MAX: Final = 200
 """Schedules that are watched; each has up to seven series."""
@@ -34,8 +34,8 @@ VALUE_LENGTH: Final = 100
 class _Known:
     """What was last described of a schedule, when, and what its row was then; when it was last asked for."""
 
-    facts: Described | None = None
-    mark: bytes = b""
+    facts: ScheduleDescription | None = None
+    fingerprint: bytes = b""
     described: int = 0
     asked: int = 0
 
@@ -83,9 +83,9 @@ class Schedules:
             samples += _samples(row, self._known[row.schedule_id], now)
         return samples
 
-    async def _list(self) -> tuple[dict[str, Listed], int]:
+    async def _list(self) -> tuple[dict[str, ListedSchedule], int]:
         """Return the first schedules by id, and how many there are beside them."""
-        first: dict[str, Listed] = {}
+        first: dict[str, ListedSchedule] = {}
         seen, token = 0, b""
         for _ in range(PAGES_MAX):
             page = await self._requests.page(token)
@@ -97,7 +97,7 @@ class Schedules:
                 break
         return first, seen - len(first)
 
-    async def _describe(self, rows: Iterable[Listed], now: int) -> set[str]:
+    async def _describe(self, rows: Iterable[ListedSchedule], now: int) -> set[str]:
         """Describe schedules, and return the ids of those that are gone.
 
         Those go first that were not asked for the longest, so that one which is never described holds up no other.
@@ -118,17 +118,17 @@ class Schedules:
             if facts is None:
                 gone.add(row.schedule_id)
             else:
-                known.facts, known.mark, known.described = facts, row.mark, now
+                known.facts, known.fingerprint, known.described = facts, row.fingerprint, now
         return gone
 
 
-def _must_describe(row: Listed, known: _Known, now: int) -> bool:
-    if known.facts is None or known.mark != row.mark or now - known.described >= REFRESH:
+def _must_describe(row: ListedSchedule, known: _Known, now: int) -> bool:
+    if known.facts is None or known.fingerprint != row.fingerprint or now - known.described >= REFRESH:
         return True
     return not row.paused and row.next_action is not None and row.next_action <= now
 
 
-def _samples(row: Listed, known: _Known, now: int) -> Iterator[Sample]:
+def _samples(row: ListedSchedule, known: _Known, now: int) -> Iterator[Sample]:
     labels = {names.SCHEDULE_ID: label(row.schedule_id)}
     yield Sample(names.SCHEDULE_OVERDUE, labels, _overdue(row, known, now) / SECOND)
     yield Sample(names.SCHEDULE_PAUSED, labels, int(row.paused))
@@ -138,14 +138,14 @@ def _samples(row: Listed, known: _Known, now: int) -> Iterator[Sample]:
         yield from _counts(labels, known.facts)
 
 
-def _counts(labels: Mapping[str, str], facts: Described) -> Iterator[Sample]:
+def _counts(labels: Mapping[str, str], facts: ScheduleDescription) -> Iterator[Sample]:
     yield Sample(names.SCHEDULE_MISSED_CATCHUP, labels, facts.missed)
     yield Sample(names.SCHEDULE_OVERLAP_SKIPPED, labels, facts.skipped)
     yield Sample(names.SCHEDULE_BUFFER_DROPPED, labels, facts.dropped)
     yield Sample(names.SCHEDULE_BUFFERED, labels, facts.buffered)
 
 
-def _overdue(row: Listed, known: _Known, now: int) -> int:
+def _overdue(row: ListedSchedule, known: _Known, now: int) -> int:
     # A row may show late, and a paused schedule's row tells of actions in the past.
     next_action = known.facts.next_action if known.facts and known.described == now else row.next_action
     if row.paused or next_action is None or now - next_action <= TOLERANCE:

@@ -7,7 +7,7 @@ from typing import Final
 from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.names.samples import Sample
-from temporal_slo.temporal.task_problems import CATEGORIES, Problem, ProblemRequests
+from temporal_slo.temporal.task_problems import CATEGORIES, Problem, TaskProblemRequests
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX
 
 PAGES_MAX: Final = 5
@@ -30,7 +30,7 @@ class TaskProblems:
 
     name: Final = "task_problems"
 
-    def __init__(self, requests: ProblemRequests, *, limit: int = PROBLEMS_MAX) -> None:
+    def __init__(self, requests: TaskProblemRequests, *, limit: int = PROBLEMS_MAX) -> None:
         self._requests = requests
         self._limit = limit
         self._reported = False
@@ -45,7 +45,7 @@ class TaskProblems:
         """
         if not self._reported:
             # Such a server answers with no runs, which must not be taken for none that is stuck.
-            self._reported = await self._requests.reported()
+            self._reported = await self._requests.is_supported()
             if not self._reported:
                 raise TemporalRequestError("UNIMPLEMENTED", "the server does not report workflow task problems")
         stuck, truncated = await self._stuck()

@@ -7,7 +7,7 @@ from typing import Final
 from temporal_slo import names
 from temporal_slo.ledger.state import State
 from temporal_slo.names.samples import Sample
-from temporal_slo.temporal.task_queues import TASK_TYPES, WORKFLOW, QueueFacts, QueueRequests
+from temporal_slo.temporal.task_queues import TASK_TYPES, WORKFLOW, TaskQueueInfo, TaskQueueRequests
 
 QUEUES_MAX: Final = 100
 """Task queues that are watched; each costs two requests a reading."""
@@ -39,7 +39,9 @@ class TaskQueues:
 
     name: Final = "task_queues"
 
-    def __init__(self, requests: QueueRequests, state: State, spec: Sequence[str], *, limit: int = QUEUES_MAX) -> None:
+    def __init__(
+        self, requests: TaskQueueRequests, state: State, spec: Sequence[str], *, limit: int = QUEUES_MAX
+    ) -> None:
         self._requests = requests
         self._state = state
         self.spec = tuple(spec)
@@ -59,7 +61,7 @@ class TaskQueues:
         Raises:
             TemporalRequestError: A request failed.
         """
-        self._learn(await self._requests.served())
+        self._learn(await self._requests.worker_task_queues())
         workflows = self._of_workflows(now)
         known = list(dict.fromkeys((*workflows, *self._served)))
         watched = known[: self._limit]
@@ -100,7 +102,7 @@ def _usable(queues: Iterable[str]) -> set[str]:
     return {queue for queue in queues if queue and not queue.startswith(PARTITION_PREFIX)}
 
 
-def _samples(labels: dict[str, str], facts: QueueFacts) -> Iterator[Sample]:
+def _samples(labels: dict[str, str], facts: TaskQueueInfo) -> Iterator[Sample]:
     yield Sample(names.TASK_QUEUE_POLLERS, labels, facts.pollers)
     if facts.last_poll is not None:
         yield Sample(names.TASK_QUEUE_LAST_POLL, labels, facts.last_poll)
