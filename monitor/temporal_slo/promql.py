@@ -9,8 +9,8 @@ from temporal_slo import names
 from temporal_slo.durations import parse_duration
 from temporal_slo.names.values import BAD, GOOD, NONE
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.events import BAD_STATUSES, COMPLETED, LEFT_OUT, NO_EVENTS
-from temporal_slo.spec.figures import lasting, seconds
+from temporal_slo.spec.events import BAD_STATUSES, COMPLETED, NON_EVENT_OUTCOMES, NON_EVENT_STATUSES
+from temporal_slo.spec.formatting import duration_text, seconds_text
 from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Success
 
 REPLICA_LABELS: Final = "instance, pod"
@@ -21,7 +21,7 @@ LARGE: Final = 7
 """Numbers of so many digits before the point are exposed with an exponent."""
 
 
-class Sli(NamedTuple):
+class SliRates(NamedTuple):
     """Rates of an SLI over a window: of all events, and of good or of bad ones.
 
     Attributes:
@@ -84,85 +84,87 @@ def selector(metric: str, *matchers: Matcher) -> str:
     return f"{metric}{{{', '.join(map(str, matchers))}}}"
 
 
-def sli(slo: BoundSlo, window: timedelta) -> Sli:
+def sli_rates(slo: BoundSlo, window: timedelta) -> SliRates:
     """Return the rates of the SLI of *slo* over *window*.
 
     They have no labels.
     """
-    build: Mapping[type, Callable[[BoundSlo, str], Sli]] = {
+    build: Mapping[type, Callable[[BoundSlo, str], SliRates]] = {
         Success: _success,
         Latency: _latency,
         Overdue: _overdue,
         ActivitySuccess: _activity_success,
         ScheduleToStart: _schedule_to_start,
     }
-    return build[type(slo.sli)](slo, lasting(window))
+    return build[type(slo.sli)](slo, duration_text(window))
 
 
-def _success(slo: BoundSlo, window: str) -> Sli:
+def _success(slo: BoundSlo, window: str) -> SliRates:
     assert isinstance(slo.sli, Success)  # noqa: S101 for the type checker: chosen by this type
     about = _runs(slo)
-    event = none_of(names.STATUS, (*NO_EVENTS, *slo.sli.excluded)), none_of(names.OUTCOME, LEFT_OUT)
+    event = none_of(names.STATUS, (*NON_EVENT_STATUSES, *slo.sli.excluded)), none_of(names.OUTCOME, NON_EVENT_OUTCOMES)
     statuses = tuple(status for status in slo.sli.bad if status != "bad_outcome")
-    good = [none_of(names.STATUS, (*NO_EVENTS, *slo.sli.excluded, *statuses))]
-    outcomes = (*LEFT_OUT, BAD) if "bad_outcome" in slo.sli.bad else LEFT_OUT
+    good = [none_of(names.STATUS, (*NON_EVENT_STATUSES, *slo.sli.excluded, *statuses))]
+    outcomes = (*NON_EVENT_OUTCOMES, BAD) if "bad_outcome" in slo.sli.bad else NON_EVENT_OUTCOMES
     good.append(none_of(names.OUTCOME, outcomes))
     metric = names.WORKFLOWS_CLOSED.sample
-    return Sli(_mirrored(selector(metric, *about, *event), window), _mirrored(selector(metric, *about, *good), window))
+    return SliRates(
+        _mirrored(selector(metric, *about, *event), window), _mirrored(selector(metric, *about, *good), window)
+    )
 
 
-def _latency(slo: BoundSlo, window: str) -> Sli:
+def _latency(slo: BoundSlo, window: str) -> SliRates:
     assert isinstance(slo.sli, Latency)  # noqa: S101 as above
     # Durations are not told by task queue.
     metric = names.WORKFLOW_DURATION.name
     about = _of_namespace(slo), one_of(names.WORKFLOW_TYPE, slo.workflow_types)
     ended = one_of(names.STATUS, (COMPLETED, *sorted(BAD_STATUSES)))
-    events = selector(f"{metric}_count", *about, ended, none_of(names.OUTCOME, LEFT_OUT))
+    events = selector(f"{metric}_count", *about, ended, none_of(names.OUTCOME, NON_EVENT_OUTCOMES))
     good = selector(
         f"{metric}_bucket",
         *about,
         one_of(names.STATUS, (COMPLETED,)),
         one_of(names.OUTCOME, (GOOD, NONE)),
-        edge(slo.sli.threshold),
+        bucket_bound(slo.sli.threshold),
     )
     since = selector(names.LATENCY_MEASURED_SINCE.sample, _of_namespace(slo), one_of(names.SLO, (slo.name,)))
     # Of runs that closed while the threshold was another nobody knows whether they met it.
-    new = f"time() - max({since}) < {seconds(parse_duration(window))}"
-    measured = selector(f"{metric}_bucket", *about, edge(slo.sli.threshold))
-    return Sli(
+    new = f"time() - max({since}) < {seconds_text(parse_duration(window))}"
+    measured = selector(f"{metric}_bucket", *about, bucket_bound(slo.sli.threshold))
+    return SliRates(
         f"({_mirrored(events, window)} unless on () ({new}))",
         _mirrored(good, window),
         measured=_mirrored(measured, window),
     )
 
 
-def _overdue(slo: BoundSlo, window: str) -> Sli:
+def _overdue(slo: BoundSlo, window: str) -> SliRates:
     about = _of_namespace(slo), one_of(names.SLO, (slo.name,))
     events = _mirrored(selector(names.OBSERVED_MINUTES.sample, *about), window)
-    return Sli(events, bad=_mirrored(selector(names.OVERDUE_MINUTES.sample, *about), window))
+    return SliRates(events, bad=_mirrored(selector(names.OVERDUE_MINUTES.sample, *about), window))
 
 
-def _activity_success(slo: BoundSlo, window: str) -> Sli:
+def _activity_success(slo: BoundSlo, window: str) -> SliRates:
     assert isinstance(slo.sli, ActivitySuccess)  # noqa: S101 as above
     about = (*_runs(slo), *_activities(slo.sli.activities))
     metric = names.ACTIVITY_ENDS.sample
     events = _worked(selector(metric, *about), window)
     errors = _worked(selector(metric, *about, one_of(names.OUTCOME, slo.sli.bad)), window)
-    return Sli(events, bad=errors)
+    return SliRates(events, bad=errors)
 
 
-def _schedule_to_start(slo: BoundSlo, window: str) -> Sli:
+def _schedule_to_start(slo: BoundSlo, window: str) -> SliRates:
     assert isinstance(slo.sli, ScheduleToStart)  # noqa: S101 as above
     about = (*_runs(slo), *_activities(slo.sli.activities))
     metric = names.ACTIVITY_SCHEDULE_TO_START.name
     events = _worked(selector(f"{metric}_count", *about), window)
-    good = _worked(selector(f"{metric}_bucket", *about, edge(slo.sli.threshold)), window)
-    return Sli(events, good, measured=good)
+    good = _worked(selector(f"{metric}_bucket", *about, bucket_bound(slo.sli.threshold)), window)
+    return SliRates(events, good, measured=good)
 
 
-def edge(threshold: timedelta) -> Matcher:
+def bucket_bound(threshold: timedelta) -> Matcher:
     """Return what matches the bucket edge at *threshold*, however its number is written."""
-    text = seconds(threshold)
+    text = seconds_text(threshold)
     whole = text.partition(".")[0]
     # Prometheus 3 writes whole numbers with a point, Prometheus 2 as they were exposed.
     written = _literal(text) if "." in text else rf"{text}(\.0)?"

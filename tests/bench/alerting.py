@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from temporal_slo.generate.burn_alerts import HALF, plenty
-from temporal_slo.spec.burn import EVERY, factor
+from temporal_slo.spec.burn import EVALUATION_INTERVAL, burn_rate_threshold
 from temporal_slo.spec.model import LowTraffic, Period, Tier
 
 Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
 Indexes = npt.NDArray[np.int64]
 
-STEP: Final = EVERY / timedelta(seconds=1)
+STEP: Final = EVALUATION_INTERVAL / timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Rules:
         return {tier.name: self._fires(tier, rates[tier.long], rates[tier.short]) for tier in self.tiers}
 
     def _fires(self, tier: Tier, long: Rates, short: Rates) -> Bools:
-        threshold = float(factor(tier, self.period) * self.budget)
+        threshold = float(burn_rate_threshold(tier, self.period) * self.budget)
         with np.errstate(invalid="ignore"):
             burns = (short.ratio > threshold) & (long.ratio > threshold)
             return np.asarray(burns & self._sure(tier, long, threshold))
@@ -117,7 +117,7 @@ class Rules:
         some = errors >= self.guard.min_failures - float(HALF)
         if self.guard.mode == "min_failures":
             return some
-        enough = plenty(factor(tier, self.period))
+        enough = plenty(burn_rate_threshold(tier, self.period))
         many = errors >= enough - float(HALF) if enough else ~everywhere
         z = round(NormalDist().inv_cdf(float(self.guard.confidence)), 4)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -11,8 +11,8 @@ import yaml
 from temporal_slo import names
 from temporal_slo.generate.artefacts import render
 from temporal_slo.generate.files import write
-from temporal_slo.spec.burn import factor
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.burn import burn_rate_threshold
+from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.load import load
 from tests.generate.promtool import LINKS, groups
 from tests.generate.test_burn import FAILED, GOOD, SPEC
@@ -119,7 +119,7 @@ def textbook() -> dict[str, Any]:
         {
             "alert": "Textbook",
             "expr": " and ".join(
-                f"({ratio(lasting(window))}) > {factor(tier, TEXTBOOK.period) * TEXTBOOK.budget:f}"
+                f"({ratio(duration_text(window))}) > {burn_rate_threshold(tier, TEXTBOOK.period) * TEXTBOOK.budget:f}"
                 for window in (tier.short, tier.long)
             ),
             "labels": {"tier": tier.name},

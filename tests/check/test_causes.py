@@ -13,7 +13,7 @@ from temporal_slo.check.expected_series import NATURES, misnamed, nature
 from temporal_slo.check.prometheus import Target
 from temporal_slo.check.selectors import Selector, rules_of, uses_of
 from temporal_slo.names.server import SERVER_METRICS
-from temporal_slo.promql import Matcher, edge
+from temporal_slo.promql import Matcher, bucket_bound
 from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.load import load
 
@@ -137,7 +137,7 @@ def test_fulfils() -> None:
     meant = {op: [fulfils(Matcher("l", op, "a"), value) for value in values] for op in ("=", "!=", "=~", "!~")}
     assert meant["="] == meant["=~"] == [True, False, False]
     assert meant["!="] == meant["!~"] == [False, True, True]
-    assert fulfils(edge(timedelta(seconds=90)), "90.0")
+    assert fulfils(bucket_bound(timedelta(seconds=90)), "90.0")
     assert not fulfils(Matcher("l", "=~", "a|b"), "ab")
 
 

@@ -149,8 +149,16 @@ MISTAKES = {
     "no port": ("mail.example.com:587", "mail.example.com", "yaml:7: .*smarthost: has no port"),
     "no address": ("to: shop@example.com", "to: ''", "is empty"),
     "no channel": ('"#slo"', '""', "is empty"),
-    "a list twice": ("ticket:\n", "page:\n- opsgenie: {api_key_file: /a}\nticket:\n", "yaml:5: page: is written twice"),
-    "null": ('- slack: {api_url_file: /run/secrets/slack, channel: "#slo"}', "- slack: null", "has no value"),
+    "a list twice": (
+        "ticket:\n",
+        "page:\n- opsgenie: {api_key_file: /a}\nticket:\n",
+        "yaml:5: page: is a duplicate key",
+    ),
+    "null": (
+        '- slack: {api_url_file: /run/secrets/slack, channel: "#slo"}',
+        "- slack: null",
+        "is empty; set it or remove it",
+    ),
     "no mapping": (RECEIVERS, "afile\n", "is not a mapping"),
     "empty": (RECEIVERS, "", "is empty; write receivers"),
     "deep": (RECEIVERS, "[" * 5000, "nested deeper"),

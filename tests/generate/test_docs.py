@@ -11,8 +11,8 @@ from temporal_slo.generate.cause_alerts import CAUSES
 from temporal_slo.generate.receivers import Receivers
 from temporal_slo.generate.runbooks import RUNBOOKS
 from temporal_slo.generate.server_alerts import SERVER_CAUSES
-from temporal_slo.spec.burn import DEFAULT_TIERS, factor
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.burn import DEFAULT_TIERS, burn_rate_threshold
+from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Causes, ServerCauses
 
@@ -29,7 +29,13 @@ def test_tiers(tmp_path: Path) -> None:
     """The tiers are the default ones, with their factors for the example's period."""
     (spec,) = load([example(tmp_path)])
     assert table(5) == [
-        [tier.name, lasting(tier.long), lasting(tier.short), f"{tier.budget} %", f"{factor(tier, spec.period)}"]
+        [
+            tier.name,
+            duration_text(tier.long),
+            duration_text(tier.short),
+            f"{tier.budget} %",
+            f"{burn_rate_threshold(tier, spec.period)}",
+        ]
         for tier in DEFAULT_TIERS
     ]
 

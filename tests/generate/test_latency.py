@@ -10,7 +10,7 @@ from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
 from temporal_slo.check.diagnosis import fulfils
-from temporal_slo.promql import edge
+from temporal_slo.promql import bucket_bound
 
 from .promtool import Told, evaluate
 from .test_burn import BURNS, HEAD, LATENCY
@@ -56,7 +56,7 @@ def test_large(written: str, programs: dict[str, Path], tmp_path: Path) -> None:
 @given(st.integers(min_value=1, max_value=10**10))
 def test_edge(milliseconds: int) -> None:
     """Whatever the threshold is, the edge is found as exporters write it, and no other one."""
-    found = edge(timedelta(milliseconds=milliseconds))
+    found = bucket_bound(timedelta(milliseconds=milliseconds))
     written, other = (floatToGoString(one / 1000) for one in (milliseconds, milliseconds + 1))  # type: ignore[no-untyped-call] # the library has it untyped
     assert fulfils(found, written)
     assert not fulfils(found, other)

@@ -22,7 +22,7 @@ from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.tools import own_command
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.burn import EVERY
+from temporal_slo.spec.burn import EVALUATION_INTERVAL
 from temporal_slo.spec.load import load
 from tests.bench.seeding import COLUMNS, NAMESPACE, TYPES, Site, seeded
 
@@ -132,7 +132,7 @@ async def holds(prometheus: Prometheus, folder: Path, slos: Sequence[BoundSlo], 
         truth = ledgers(folder, slos)[slo.name]
         ratio, left = await prometheus.value(f"{RATIO}{selector}"), await told()
         events = await prometheus.value(
-            f"sum_over_time({names.EVENTS_RATE}5m{selector}[30d]) * {EVERY.total_seconds():g}"
+            f"sum_over_time({names.EVENTS_RATE}5m{selector}[30d]) * {EVALUATION_INTERVAL.total_seconds():g}"
         )
         share = truth.bad / (truth.good + truth.bad)
         print(f"{when}: {slo.name}: {truth}, {share:.5f}; Prometheus {events:.1f}, {ratio:.5f}, budget left {left:.4f}")

@@ -23,10 +23,10 @@ from temporal_slo.ledger.change import CLOSED
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.slo_events import Events
 from temporal_slo.names.samples import Value
-from temporal_slo.promql import sli as queries
+from temporal_slo.promql import sli_rates as queries
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.events import ABOVE_ALL, good
+from temporal_slo.spec.events import INF_BUCKET, good_run_predicate
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Latency, Success
 
@@ -84,8 +84,8 @@ def test_agrees_with_the_queries(name: str, slos: Sequence[BoundSlo]) -> None:
     """Rules and ledger take the same runs for events, and the same ones for good, whatever their status and outcome."""
     slo = of(slos, name)
     assert isinstance(slo.sli, Success | Latency)
-    asked, judge = queries(slo, timedelta(minutes=5)), good(slo.sli)
-    edges = (60_000, 90_000, 120_000, ABOVE_ALL)
+    asked, judge = queries(slo, timedelta(minutes=5)), good_run_predicate(slo.sli)
+    edges = (60_000, 90_000, 120_000, INF_BUCKET)
     for status, outcome, edge in product(STATUSES, OUTCOMES, edges):
         labels = {
             names.NAMESPACE: "shop", names.WORKFLOW_TYPE: slo.workflow_types[0], names.TASK_QUEUE: "q",
@@ -128,7 +128,7 @@ async def test_events(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
         row(first, "completed", 7),
         row(first, "completed", 3, outcome="bad"),
         row(first + 1, "failed", 5, outcome="none"),
-        row(first + 1, "completed", 11, workflow_type="Walk", bucket=ABOVE_ALL),
+        row(first + 1, "completed", 11, workflow_type="Walk", bucket=INF_BUCKET),
         row(first + 1, "completed", 13, task_queue="other", bucket=120_000),
         row(first + 1, "retried", 17, outcome="none"),
         row(first + 1, "completed", 19, workflow_type="Run"),

@@ -21,7 +21,7 @@ def run(*argv: str | Path) -> tuple[int, list[str], str]:
 
 def test_fine() -> None:
     """Good specs are counted."""
-    assert run("validate", SPECS / "good") == (0, ["9 SLOs in 2 files are fine"], "")
+    assert run("validate", SPECS / "good") == (0, ["9 SLOs in 2 files are valid"], "")
 
 
 def test_one(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_one(tmp_path: Path) -> None:
     slo = "{name: a, workflow: A, objective: 99, sli: {latency: {threshold: 3s}}}"
     text = "version: temporal-slo/v1\nservice: a\ntemporal_namespace: a\nowner: a\nperiod: 30d\n"
     (tmp_path / "a.yaml").write_text(f"{text}slos: [{slo}]\n")
-    assert run("validate", tmp_path) == (0, ["1 SLO in 1 file is fine"], "")
+    assert run("validate", tmp_path) == (0, ["1 SLO in 1 file is valid"], "")
 
 
 def test_warned() -> None:
@@ -38,7 +38,7 @@ def test_warned() -> None:
     code, lines, stderr = run("validate", path)
     assert (code, stderr) == (0, "")
     told = path.with_suffix(".txt").read_text().splitlines()
-    assert lines == [*(f"{path.parent}/{line}" for line in told), "3 SLOs in 1 file are fine, with 2 warnings"]
+    assert lines == [*(f"{path.parent}/{line}" for line in told), "3 SLOs in 1 file are valid (2 warnings)"]
 
 
 def test_bad() -> None:

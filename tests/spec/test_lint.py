@@ -9,7 +9,7 @@ import pytest
 
 from temporal_slo.interceptor import _runtime
 from temporal_slo.spec.load import SpecError, load, read
-from temporal_slo.spec.slis import WAIT_EDGES
+from temporal_slo.spec.slis import SCHEDULE_TO_START_BUCKETS
 
 SPECS = Path(__file__).parents[1] / "specs"
 WARNED = sorted((SPECS / "warned").glob("*.yaml"))
@@ -107,7 +107,7 @@ def test_retention_edge(tmp_path: Path) -> None:
 
 def test_waits_are_measured_where_workers_count(tmp_path: Path) -> None:
     """A wait may be promised at each bucket edge of the worker library's runtime, and nowhere else."""
-    assert [edge / timedelta(seconds=1) for edge in WAIT_EDGES] == list(_runtime.WAIT_BUCKETS)
+    assert [edge / timedelta(seconds=1) for edge in SCHEDULE_TO_START_BUCKETS] == list(_runtime.WAIT_BUCKETS)
     for threshold, measured in {"900s": True, "15m": True, "500ms": True, "501ms": False, "16m": False}.items():
         path = written(tmp_path, "99", "", kind=f"schedule_to_start: {{threshold: {threshold}}}")
         assert bool(read([path]).problems) is not measured, threshold
@@ -116,7 +116,7 @@ def test_waits_are_measured_where_workers_count(tmp_path: Path) -> None:
 def test_rate_of_nothing(tmp_path: Path) -> None:
     """The smallest rate that can be written is refused for its budget, whatever else there is to say of it."""
     (found,) = read([written(tmp_path, "99", "  expected_rate: 0.000000001/d\n")]).problems
-    assert ": slos[0].objective: leaves 0.0000000003 bad ones of the 0.00000003 expected events in 30d" in found
+    assert ": slos[0].objective: allows only 0.0000000003 bad events out of 0.00000003 expected in 30d" in found
 
 
 def test_lints_are_not_hidden(tmp_path: Path) -> None:

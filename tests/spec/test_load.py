@@ -85,7 +85,7 @@ def test_one_line(here: Path) -> None:
     slo = "{name: ride, workflow: Ride, objective: 99, sli: {latency: {threshold: 3s}}}"
     (here / "x.yaml").write_text(f"{GOOD.read_text().partition('slos:')[0]}slos: [{slo}, {slo}]\n")
     (found,) = problems(Path("x.yaml"))
-    assert found.startswith("x.yaml:6: slos[1].name: 'ride' is the name of another SLO of the namespace, at x.yaml:6;")
+    assert found.startswith("x.yaml:6: slos[1].name: 'ride' is already the name of another SLO in this namespace, at x")
 
 
 def test_no_namespace(here: Path) -> None:
@@ -116,12 +116,12 @@ def test_unreadable(here: Path) -> None:
         *map(Path, ["none.yaml", "folder", "list.yaml", "dangling.yaml", "large.yaml", long, "/dev/null"])
     ) == (
         "none.yaml: does not exist; correct the path",
-        "folder: holds no *.yaml or *.yml file; add one, or name another folder",
+        "folder: contains no *.yaml or *.yml file; add one, or give another folder",
         "list.yaml:2: is a list, not a mapping; write for example version: temporal-slo/v1 on its first line",
         "dangling.yaml: does not exist; correct the path",
         "large.yaml: is larger than 1000000 bytes; split it into several files",
         f"{long}: cannot be read: File name too long; correct the path or its permissions",
-        "/dev/null: is neither a file nor a folder; name a YAML file",
+        "/dev/null: is neither a file nor a folder; give a YAML file",
     )
 
 

@@ -104,7 +104,7 @@ def test_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "1a", "-a", "A", "a_b", "a b", "a\n", "é", "a" * 64])
 def test_names_refused(name: str) -> None:
     """Nothing else is a name."""
-    with pytest.raises(ValidationError, match="is not a name"):
+    with pytest.raises(ValidationError, match="is not a valid name"):
         Slo.model_validate(slo(name=name))
 
 

@@ -20,9 +20,9 @@ from temporal_slo.check.text import plain
 from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
 from temporal_slo.names import server
-from temporal_slo.promql import sli
+from temporal_slo.promql import sli_rates
 from temporal_slo.spec.bound import BoundSlo, LoadedSpecs
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.load import load
 from temporal_slo.temporal.connection import Connection
 
@@ -146,7 +146,7 @@ async def _ask(prometheus: Prometheus, specs: LoadedSpecs, rules: Sequence[Rule]
     report.findings += [*rule_findings(standing), *scrapes(ours, shortest(specs.slos)), *retention(specs, told)]
     if not any(target.interval for target in ours):
         what = "how often our metrics are scraped is not known"
-        remedy = f"see to it that they are every {lasting(USUAL)} or more often; it may take {LATELY} to be seen"
+        remedy = f"see to it that they are every {duration_text(USUAL)} or more often; it may take {LATELY} to be seen"
         report.findings.append(Finding(fault=False, what=what, remedy=remedy))
     if loaded is None:
         what = "this store does not tell which rules are loaded"
@@ -158,7 +158,7 @@ def _events(slos: Sequence[BoundSlo]) -> Iterator[tuple[str, str]]:
     """Yield what the rules of each SLO are about, and the query of its events in the last hour."""
     for slo in slos:
         about = slo_title(slo.service, slo.name, slo.temporal_namespace)
-        yield about, f"{sli(slo, HOUR).events} * {HOUR.total_seconds():g}"
+        yield about, f"{sli_rates(slo, HOUR).events} * {HOUR.total_seconds():g}"
 
 
 async def _ours(prometheus: Prometheus, uses: Sequence[Uses], targets: Sequence[Target] | None) -> list[Target]:
@@ -190,7 +190,7 @@ def _looked(
     standing: dict[Rule, tuple[State, str]], targets: Sequence[Target], retained: str | None, requests: int
 ) -> str:
     intervals = sorted({target.interval for target in targets if target.interval})
-    every = ", ".join(map(lasting, intervals)) or "not known"
+    every = ", ".join(map(duration_text, intervals)) or "not known"
     there = sum(state is State.LOADED for state, _ in standing.values())
     return (
         f"Prometheus: {there} of {len(standing)} rules loaded, {len(targets)} targets of ours scraped every {every}, "

@@ -10,7 +10,7 @@ from temporal_slo.durations import parse_duration
 from temporal_slo.generate.recording_rules import windows
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import tiers_of
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.model import Calendar, Spec
 
 SAMPLES: Final = 4
@@ -46,14 +46,14 @@ def scrapes(targets: Sequence[Target], window: timedelta) -> Iterator[Finding]:
     for target in targets:
         if not target.interval:
             continue
-        every = f"job {target.job!r}, instance {target.instance!r}, is scraped every {lasting(target.interval)}"
+        every = f"job {target.job!r}, instance {target.instance!r}, is scraped every {duration_text(target.interval)}"
         if target.interval * SAMPLES > window:
-            limit = lasting(window / SAMPLES)
-            what = f"{every}: too seldom for windows of {lasting(window)}"
+            limit = duration_text(window / SAMPLES)
+            what = f"{every}: too seldom for windows of {duration_text(window)}"
             yield Finding(fault=True, what=what, remedy=f"scrape it every {limit} or more often")
         elif target.interval > USUAL:
             what = f"{every}: alerts come later than they could"
-            yield Finding(fault=False, what=what, remedy=f"scrape it every {lasting(USUAL)}")
+            yield Finding(fault=False, what=what, remedy=f"scrape it every {duration_text(USUAL)}")
 
 
 def kept(told: str | None) -> timedelta | None:
@@ -79,16 +79,16 @@ def retention(specs: Sequence[Spec], told: str | None) -> Iterator[Finding]:
     there = kept(told)
     if there is None:
         known = f"by size only: {told}" if told else "not told"
-        what = f"how long samples are kept is {known}; the rules look back for {lasting(max(map(needed, specs)))}"
+        what = f"how long samples are kept is {known}; the rules look back for {duration_text(max(map(needed, specs)))}"
         yield Finding(fault=False, what=what, remedy="see to it that they are kept as long")
         return
     for spec in specs:
         wanted, promised = needed(spec), spec.prometheus.retention
         if there < wanted:
-            what = f"samples are kept for {told}, but rules of {spec.service} look back for {lasting(wanted)}"
+            what = f"samples are kept for {told}, but rules of {spec.service} look back for {duration_text(wanted)}"
             yield Finding(fault=True, what=what, remedy="set --storage.tsdb.retention.time of Prometheus")
         elif promised and there < promised:
-            what = f"samples are kept for {told}, but the spec of {spec.service} says {lasting(promised)}"
+            what = f"samples are kept for {told}, but the spec of {spec.service} says {duration_text(promised)}"
             yield Finding(
                 fault=False, what=what, remedy="correct prometheus.retention of the spec, or keep them longer"
             )

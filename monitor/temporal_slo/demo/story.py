@@ -10,7 +10,7 @@ from temporal_slo.demo.alerting import Outage
 from temporal_slo.errors import PartError
 from temporal_slo.servers.alertmanager import Notice
 from temporal_slo.servers.process import until
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.formatting import duration_text
 
 WELL_FOR: Final = 25.0
 PAGE_DEADLINE: Final = 300.0
@@ -49,7 +49,7 @@ class Story:
         Raises:
             PartError: No page came, or it did not end, in time.
         """
-        window = lasting(self._outage.tier.short)
+        window = duration_text(self._outage.tier.short)
         await asyncio.sleep(self._well_for)
         self._outage.begin()
         self._await(f"the page: the share of failures over {window} must exceed what the budget bears; rules take 30 s")

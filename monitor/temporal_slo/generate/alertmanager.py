@@ -8,7 +8,7 @@ from temporal_slo import names
 from temporal_slo.generate.receivers import Email, Opsgenie, PagerDuty, Receiver, Receivers, Slack, Webhook
 from temporal_slo.generate.yaml_text import dump
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.model import ActivitySuccess, ScheduleToStart
 
 EXPORTER_FAILURES: Final = ("TemporalSloExporterDown", "TemporalSloNamespaceUnreachable", "TemporalSloExporterStale")
@@ -68,7 +68,7 @@ def _slower_tiers(severity: str, slos: Sequence[BoundSlo]) -> Iterator[dict[str,
     """
     tiers = (tier for slo in slos for tier in slo.tiers)
     windows: set[timedelta] = {tier.long for tier in tiers if tier.severity == severity}
-    ascending = [lasting(window) for window in sorted(windows)]
+    ascending = [duration_text(window) for window in sorted(windows)]
     same_severity = f'{names.SEVERITY}="{severity}"'
     for index, window in enumerate(ascending[:-1]):
         longer = "|".join(ascending[index + 1 :])

@@ -13,8 +13,8 @@ from temporal_slo import names
 from temporal_slo.generate.links import Links, literal
 from temporal_slo.generate.recording_rules import INTERVAL, Group, Rule, group_name, labels, number, over, recorded
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.burn import factor, length
-from temporal_slo.spec.figures import lasting, plain
+from temporal_slo.spec.burn import burn_rate_threshold, period_length
+from temporal_slo.spec.formatting import duration_text, normalized
 from temporal_slo.spec.model import Calendar, LowTraffic, Period, Tier
 
 HALF: Final = Decimal("0.5")
@@ -36,7 +36,7 @@ def groups(slo: BoundSlo, links: Links) -> list[Group]:
 
 
 def _burning(slo: BoundSlo, tier: Tier, links: Links) -> Rule:
-    threshold = plain(factor(tier, slo.period) * slo.error_budget)
+    threshold = normalized(burn_rate_threshold(tier, slo.period) * slo.error_budget)
     both = [_exceeded(slo, window, threshold) for window in (tier.short, tier.long)]
     guard = _guard(slo, tier, threshold)
     changed = slo.alerting.tiers.get(tier.name)
@@ -44,13 +44,13 @@ def _burning(slo: BoundSlo, tier: Tier, links: Links) -> Rule:
         **_labels(slo),
         names.SEVERITY: tier.severity,
         names.TIER: tier.name,
-        names.LONG: lasting(tier.long),
-        names.SHORT: lasting(tier.short),
+        names.LONG: duration_text(tier.long),
+        names.SHORT: duration_text(tier.short),
     }
     return {
         "alert": names.ALERT_BURN,
         "expr": " and ".join([*both, *guard]),
-        **({"for": lasting(changed.for_)} if changed and changed.for_ else {}),
+        **({"for": duration_text(changed.for_)} if changed and changed.for_ else {}),
         "labels": about,
         "annotations": {
             "summary": f"{slo.service} {slo.name}: its error budget burns {_times(slo, tier)} too fast or faster",
@@ -67,12 +67,12 @@ def _labels(slo: BoundSlo) -> dict[str, str]:
 
 
 def _burn_text(slo: BoundSlo, tier: Tier) -> str:
-    gone = length(slo.period) / float(factor(tier, slo.period))
+    gone = period_length(slo.period) / float(burn_rate_threshold(tier, slo.period))
     return (
         f"{literal(slo.description or slo.name)} The objective is {number(slo.objective)} %. "
-        f"Over {lasting(tier.short)}, "
+        f"Over {duration_text(tier.short)}, "
         "{{ $value | humanizePercentage }} of events were bad. Going on like this for "
-        f"{lasting(tier.long)} spends {number(tier.budget)} % of the budget of {_period(slo.period)}; "
+        f"{duration_text(tier.long)} spends {number(tier.budget)} % of the budget of {_period(slo.period)}; "
         f"all of it is gone within {_rough(gone)}, or sooner."
     )
 
@@ -92,7 +92,7 @@ def _guard(slo: BoundSlo, tier: Tier, threshold: Decimal) -> Iterator[str]:
     if low.mode == "confidence":
         events = f"({recorded(slo, over(names.EVENTS_RATE, tier.long))} * {seconds})"
         surely = f"{_surely(errors, low)} > {number(threshold)} * {events}"
-        enough = plenty(factor(tier, slo.period))
+        enough = plenty(burn_rate_threshold(tier, slo.period))
         yield f"({errors} >= {number(enough - HALF)} or {surely})" if enough else surely
 
 
@@ -160,11 +160,11 @@ def _ahead(timezone: str) -> int:
 
 
 def _times(slo: BoundSlo, tier: Tier) -> str:
-    return f"{number(factor(tier, slo.period))} times"
+    return f"{number(burn_rate_threshold(tier, slo.period))} times"
 
 
 def _period(period: Period) -> str:
-    return "the month" if isinstance(period, Calendar) else lasting(period)
+    return "the month" if isinstance(period, Calendar) else duration_text(period)
 
 
 def _rough(span: timedelta) -> str:

@@ -13,7 +13,7 @@ from temporal_slo.generate.runbooks import RUNBOOKS
 from temporal_slo.names import Family
 from temporal_slo.names.values import NONE, UNKNOWN
 from temporal_slo.promql import REPLICA_LABELS, Matcher, one_of, selector
-from temporal_slo.spec.figures import lasting, seconds
+from temporal_slo.spec.formatting import duration_text, seconds_text
 from temporal_slo.spec.model import Causes, ServerCauses
 
 Select = Callable[..., str]
@@ -67,7 +67,7 @@ CAUSES: Final = (
         "TemporalSloExporterDown",
         "page",
         "exporter down, no scrape target reports this Temporal namespace",
-        lambda causes, select: f"absent_over_time({select(names.EXPORTER_UP)}[{lasting(_up_window(causes))}])",
+        lambda causes, select: f"absent_over_time({select(names.EXPORTER_UP)}[{duration_text(_up_window(causes))}])",
         lambda causes: causes.exporter_stale - _up_window(causes),
     ),
     Cause(
@@ -75,7 +75,7 @@ CAUSES: Final = (
         "page",
         "polling this Temporal namespace fails, or the exporter is crash-looping",
         lambda causes, select: (
-            f"{_max_by(f'max_over_time({select(names.EXPORTER_UP)}[{lasting(_up_window(causes))}])')} == 0"
+            f"{_max_by(f'max_over_time({select(names.EXPORTER_UP)}[{duration_text(_up_window(causes))}])')} == 0"
         ),
         lambda causes: causes.exporter_stale - _up_window(causes),
     ),
@@ -85,7 +85,7 @@ CAUSES: Final = (
         "stale data, last successful poll {{ $value | humanizeDuration }} ago although the exporter reports up",
         # If it reports down, TemporalSloNamespaceUnreachable fires instead.
         lambda causes, select: (
-            f"time() - {_max_by(select(names.EXPORTER_LAST_SUCCESS))} > {seconds(causes.exporter_stale)} "
+            f"time() - {_max_by(select(names.EXPORTER_LAST_SUCCESS))} > {seconds_text(causes.exporter_stale)} "
             f"unless {_max_by(select(names.EXPORTER_UP))} == 0"
         ),
         lambda _: timedelta(minutes=1),
@@ -96,7 +96,7 @@ CAUSES: Final = (
         "source {{ $labels.source }} is stale, last successful read {{ $value | humanizeDuration }} ago",
         lambda causes, select: (
             f"time() - {_max_by(select(names.EXPORTER_SOURCE_LAST_SUCCESS), names.SOURCE)}"
-            f" > {seconds(causes.source_stale)}"
+            f" > {seconds_text(causes.source_stale)}"
         ),
     ),
     Cause(
@@ -104,7 +104,7 @@ CAUSES: Final = (
         "ticket",
         "ingestion lag, {{ $value | humanizeDuration }} of close times not read yet",
         lambda causes, select: (
-            f"min by ({names.NAMESPACE}) ({select(names.EXPORTER_GAP)}) > {seconds(causes.uncovered)}"
+            f"min by ({names.NAMESPACE}) ({select(names.EXPORTER_GAP)}) > {seconds_text(causes.uncovered)}"
         ),
         lambda _: timedelta(minutes=15),
     ),
@@ -149,7 +149,7 @@ CAUSES: Final = (
         "task queue {{ $labels.task_queue }} ({{ $labels.task_type }}), backlog age {{ $value | humanizeDuration }}",
         lambda causes, select: (
             f"{_max_by(select(names.TASK_QUEUE_BACKLOG_AGE), names.TASK_QUEUE, names.TASK_TYPE)} > "
-            f"{seconds(causes.backlog_age)}"
+            f"{seconds_text(causes.backlog_age)}"
         ),
         dashboard=names.DASHBOARD_WORKERS,
     ),
@@ -189,7 +189,7 @@ CAUSES: Final = (
         "ticket",
         "schedule {{ $labels.schedule_id }} is {{ $value | humanizeDuration }} overdue",
         lambda causes, select: (
-            f"{_max_by(select(names.SCHEDULE_OVERDUE), names.SCHEDULE_ID)} > {seconds(causes.schedule_overdue)}"
+            f"{_max_by(select(names.SCHEDULE_OVERDUE), names.SCHEDULE_ID)} > {seconds_text(causes.schedule_overdue)}"
         ),
         lambda _: timedelta(minutes=1),
         dashboard=names.DASHBOARD_WORKFLOWS,
@@ -272,7 +272,7 @@ def alert_rule(
     name: str, condition: str, pending: timedelta, labels: dict[str, str], annotations: dict[str, str]
 ) -> Rule:
     """Return an alerting rule that fires once *condition* has held for *pending*."""
-    clause: dict[str, Any] = {"for": lasting(pending)} if pending else {}
+    clause: dict[str, Any] = {"for": duration_text(pending)} if pending else {}
     return {"alert": name, "expr": condition, **clause, "labels": labels, "annotations": annotations}
 
 

@@ -8,7 +8,7 @@ from temporal_slo import names
 from temporal_slo.names.values import CANCELED, FAILED, TERMINATED, TIMED_OUT
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import BAD_STATUSES
-from temporal_slo.spec.figures import seconds
+from temporal_slo.spec.formatting import seconds_text
 from temporal_slo.spec.model import Latency, Overdue, Success
 
 EXECUTION_STATUS = {
@@ -79,7 +79,7 @@ def _bad_events(slo: BoundSlo) -> list[str]:
         return [f"ExecutionStatus IN ({', '.join(_quoted(EXECUTION_STATUS[status]) for status in slo.sli.bad)})"]
     if isinstance(slo.sli, Latency):
         statuses = ", ".join(_quoted(EXECUTION_STATUS[status]) for status in sorted(BAD_STATUSES))
-        slow = f"ExecutionDuration > {_quoted(f'{seconds(slo.sli.threshold)}s')}"
+        slow = f"ExecutionDuration > {_quoted(f'{seconds_text(slo.sli.threshold)}s')}"
         # Failed runs are bad events of a latency SLI, too; outcomes cannot be queried.
         return [f"({slow} OR ExecutionStatus IN ({statuses}))"]
     if isinstance(slo.sli, Overdue):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from temporal_slo.spec.load import SpecError, finding_line, tree_of
+from temporal_slo.spec.load import SpecError, format_finding, read_yaml
 from temporal_slo.spec.tree import Finding, Tree
 
 BAD_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -139,14 +139,14 @@ def load(path: Path) -> Receivers:
     Raises:
         SpecError: The file cannot be read or is invalid; lists every mistake with its line.
     """
-    tree = tree_of(path, "receivers: version: temporal-slo/receivers/v1, page: and ticket:")
+    tree = read_yaml(path, "receivers: version: temporal-slo/receivers/v1, page: and ticket:")
     findings = list(tree.findings)
     try:
         receivers = Receivers.model_validate(tree.data)
     except ValidationError as error:
         findings += _findings(error, tree)
     if findings:
-        raise SpecError([finding_line(path, one) for one in sorted(findings, key=lambda one: one.line or 0)])
+        raise SpecError([format_finding(path, one) for one in sorted(findings, key=lambda one: one.line or 0)])
     return receivers
 
 
@@ -157,7 +157,7 @@ def _findings(error: ValidationError, tree: Tree) -> Iterator[Finding]:
         place = detail["loc"]
         # pydantic reports a list as empty, too, if all its items are invalid.
         invalid_items = any(other["loc"][: len(place)] == place != other["loc"] for other in details)
-        if not invalid_items and not any(place[:depth] in tree.refused for depth in range(len(place) + 1)):
+        if not invalid_items and not any(place[:depth] in tree.rejected for depth in range(len(place) + 1)):
             text = MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
             parent = place
             while parent not in tree.lines:

@@ -6,16 +6,16 @@ from decimal import Decimal
 from typing import Any, Final
 
 from temporal_slo import names
-from temporal_slo.promql import REPLICA_LABELS, one_of, selector, sli
+from temporal_slo.promql import REPLICA_LABELS, one_of, selector, sli_rates
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.burn import BASE, EVERY, length
-from temporal_slo.spec.figures import lasting, plain
+from temporal_slo.spec.burn import BASE_WINDOW, EVALUATION_INTERVAL, period_length
+from temporal_slo.spec.formatting import duration_text, normalized
 from temporal_slo.spec.model import Calendar, Period
 
 Rule = dict[str, Any]
 Group = dict[str, Any]
 
-INTERVAL: Final = lasting(EVERY)
+INTERVAL: Final = duration_text(EVALUATION_INTERVAL)
 
 DAY: Final = timedelta(days=1)
 
@@ -50,7 +50,7 @@ def recorded(slo: BoundSlo, series: str) -> str:
 
 def over(series: str, window: timedelta) -> str:
     """Return the name of *series* for one window."""
-    return f"{series}{lasting(window)}"
+    return f"{series}{duration_text(window)}"
 
 
 def period_ratio(period: Period) -> str:
@@ -60,17 +60,17 @@ def period_ratio(period: Period) -> str:
 
 def windows(slo: BoundSlo) -> list[timedelta]:
     """Return every window that rates are recorded for, ascending."""
-    return sorted({BASE, *(window for tier in slo.tiers for window in (tier.long, tier.short))})
+    return sorted({BASE_WINDOW, *(window for tier in slo.tiers for window in (tier.long, tier.short))})
 
 
 def number(value: Decimal) -> str:
     """Return *value* as PromQL has it, with the digits that it has and no others."""
-    return f"{plain(value):f}"
+    return f"{normalized(value):f}"
 
 
 def _sli_rules(slo: BoundSlo) -> Iterator[Rule]:
     for window in windows(slo):
-        rates = sli(slo, window)
+        rates = sli_rates(slo, window)
         events = recorded(slo, over(names.EVENTS_RATE, window))
         yield _rule(slo, over(names.EVENTS_RATE, window), rates.events)
         # What the rule before has just recorded; its labels are of no metric, and go.
@@ -93,7 +93,7 @@ def _ratio(slo: BoundSlo, window: timedelta) -> str:
 def _period(slo: BoundSlo, period: timedelta) -> str:
     """Return the ratio over the period, each event weighing the same: sums of rates, not a mean of ratios."""
     sums = [
-        f"sum_over_time({recorded(slo, over(rate, BASE))}[{lasting(period)}])"
+        f"sum_over_time({recorded(slo, over(rate, BASE_WINDOW))}[{duration_text(period)}])"
         for rate in (names.ERRORS_RATE, names.EVENTS_RATE)
     ]
     return f"{sums[0]} / ({sums[1]} > 0)"
@@ -115,8 +115,8 @@ def _budget_rules(slo: BoundSlo) -> Iterator[Rule]:
     budget = number(slo.error_budget)
     yield _rule(slo, names.OBJECTIVE, f"vector({number(1 - slo.error_budget)})")
     yield _rule(slo, names.ERROR_BUDGET, f"vector({budget})")
-    yield _rule(slo, names.PERIOD_DAYS, f"vector({number(Decimal(length(slo.period) / DAY))})")
-    current = recorded(slo, over(names.ERROR_RATIO, BASE))
+    yield _rule(slo, names.PERIOD_DAYS, f"vector({number(Decimal(period_length(slo.period) / DAY))})")
+    current = recorded(slo, over(names.ERROR_RATIO, BASE_WINDOW))
     yield _rule(slo, names.CURRENT_BURN, f"{current} / {budget}")
     whole = recorded(slo, period_ratio(slo.period))
     yield _rule(slo, names.PERIOD_BURN, f"{whole} / {budget}")

@@ -10,7 +10,7 @@ from temporal_slo.generate.links import Links
 from temporal_slo.generate.recording_rules import INTERVAL, Group, Rule, number
 from temporal_slo.names import server
 from temporal_slo.promql import Matcher, one_of, selector
-from temporal_slo.spec.figures import seconds
+from temporal_slo.spec.formatting import seconds_text
 from temporal_slo.spec.model import ServerCauses
 
 WINDOW: Final = "5m"
@@ -48,7 +48,7 @@ def _error_rate(causes: ServerCauses) -> str:
 def _p99(metric: server.ServerMetric, limit: timedelta, *matchers: Matcher, by: str = "") -> str:
     labels = ", ".join(filter(None, ("le", by)))
     buckets = f"rate({selector(f'{metric.name}_bucket', *matchers)}[{WINDOW}])"
-    return f"histogram_quantile(0.99, sum by ({labels}) ({buckets})) > {seconds(limit)}"
+    return f"histogram_quantile(0.99, sum by ({labels}) ({buckets})) > {seconds_text(limit)}"
 
 
 SERVER_CAUSES: Final = (

@@ -10,7 +10,7 @@ from temporal_slo.ledger import schema
 from temporal_slo.ledger.reads import counting_start
 from temporal_slo.runs.microseconds import HOUR, MINUTE
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.events import good
+from temporal_slo.spec.events import good_run_predicate
 from temporal_slo.spec.model import Latency, Overdue, Success
 
 RunSli = Success | Latency
@@ -63,7 +63,7 @@ def slo_filter(table: Table, slo: BoundSlo) -> tuple[ColumnElement[bool], ...]:
 
 def count_events(sli: RunSli, rows: Iterable[Any]) -> Events:
     """Return the events among *rows*, which have `status`, `outcome`, `bucket` and `runs`."""
-    counts, is_good = {True: 0, False: 0}, good(sli)
+    counts, is_good = {True: 0, False: 0}, good_run_predicate(sli)
     for row in rows:
         result = is_good(row.status, row.outcome, row.bucket)
         if result is not None:

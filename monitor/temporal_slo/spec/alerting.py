@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from temporal_slo.spec.base import Part
-from temporal_slo.spec.scalars import NAME, Adds, Confidence, Name, Percent, Positive, Span, Switch
-from temporal_slo.spec.values import Fixed, refusal
+from temporal_slo.spec.scalars import NAME, Boolean, Confidence, Duration, ExtendSchema, Name, Percent, Positive
+from temporal_slo.spec.validators import FrozenMapping, invalid
 
 Severity = Literal["page", "ticket"]
 
@@ -27,14 +27,14 @@ class Tier(Part):
 
     name: Name = Field(examples=["page-quick"])
     severity: Severity = Field(examples=["page"])
-    long: Span = Field(examples=["1h"])
-    short: Span = Field(examples=["5m"])
+    long: Duration = Field(examples=["1h"])
+    short: Duration = Field(examples=["5m"])
     budget: Percent = Field(examples=["2"])
 
     @model_validator(mode="after")
     def _short_is_shorter(self) -> Self:
         if self.short >= self.long:
-            raise refusal("has a short window that is not shorter than the long one", "write for example short: 5m")
+            raise invalid("has a short window that is not shorter than the long one", "write for example short: 5m")
         return self
 
 
@@ -46,8 +46,8 @@ class TierAlert(Part):
         for_: How long the tier must burn before it alerts, `for` in the spec, or None to alert at once.
     """
 
-    enabled: Switch = Field(default=True, examples=["false"])
-    for_: Span | None = Field(default=None, alias="for", examples=["2m"])
+    enabled: Boolean = Field(default=True, examples=["false"])
+    for_: Duration | None = Field(default=None, alias="for", examples=["2m"])
 
 
 class LowTraffic(Part):
@@ -67,7 +67,7 @@ class LowTraffic(Part):
     def _is_used(self) -> Self:
         for key, modes in {"min_failures": ("min_failures", "confidence"), "confidence": ("confidence",)}.items():
             if key in self.model_fields_set and self.mode not in modes:
-                raise refusal(
+                raise invalid(
                     f"has {key}, which mode {self.mode} does not use", f"remove {key}, or write mode: {modes[0]}"
                 )
         return self
@@ -84,11 +84,11 @@ class Alerting(Part):
         tiers: What is different for this SLO, by the name of the tier.
     """
 
-    page: Switch = Field(default=True, examples=["true"])
-    ticket: Switch = Field(default=True, examples=["true"])
+    page: Boolean = Field(default=True, examples=["true"])
+    ticket: Boolean = Field(default=True, examples=["true"])
     low_traffic: LowTraffic | None = Field(default=None, examples=["{mode: confidence}"])
-    tiers: Annotated[Mapping[Name, TierAlert], AfterValidator(Fixed), Adds("propertyNames", NAME)] = Field(
-        default=Fixed({}), examples=["{page-quick: {enabled: false}}"]
+    tiers: Annotated[Mapping[Name, TierAlert], AfterValidator(FrozenMapping), ExtendSchema("propertyNames", NAME)] = (
+        Field(default=FrozenMapping({}), examples=["{page-quick: {enabled: false}}"])
     )
 
 
@@ -102,8 +102,8 @@ class ServerCauses(Part):
     """
 
     frontend_error_percent: Percent = Field(default=Decimal(1), examples=["1"])
-    persistence_latency: Span = Field(default=timedelta(seconds=1), examples=["1s"])
-    visibility_lag: Span = Field(default=timedelta(minutes=1), examples=["1m"])
+    persistence_latency: Duration = Field(default=timedelta(seconds=1), examples=["1s"])
+    visibility_lag: Duration = Field(default=timedelta(minutes=1), examples=["1m"])
 
 
 class Causes(Part):
@@ -123,16 +123,16 @@ class Causes(Part):
         server: Of the Temporal server's own metrics.
     """
 
-    backlog_age: Span = Field(default=timedelta(minutes=5), examples=["5m"])
-    uncovered: Span = Field(default=timedelta(minutes=10), examples=["10m"])
-    exporter_stale: Span = Field(default=timedelta(minutes=5), examples=["5m"])
-    source_stale: Span = Field(default=timedelta(minutes=15), examples=["15m"])
+    backlog_age: Duration = Field(default=timedelta(minutes=5), examples=["5m"])
+    uncovered: Duration = Field(default=timedelta(minutes=10), examples=["10m"])
+    exporter_stale: Duration = Field(default=timedelta(minutes=5), examples=["5m"])
+    source_stale: Duration = Field(default=timedelta(minutes=15), examples=["15m"])
     audit_drift: Positive = Field(default=1, examples=["1"])
     unknown_outcomes: Percent = Field(default=Decimal(1), examples=["1"])
     retrying_activities: Positive = Field(default=1, examples=["1"])
-    schedule_overdue: Span = Field(default=timedelta(minutes=5), examples=["5m"])
-    stuck: Span = Field(default=timedelta(minutes=5), examples=["5m"])
-    no_pollers_for: Span = Field(default=timedelta(minutes=5), examples=["5m"])
+    schedule_overdue: Duration = Field(default=timedelta(minutes=5), examples=["5m"])
+    stuck: Duration = Field(default=timedelta(minutes=5), examples=["5m"])
+    no_pollers_for: Duration = Field(default=timedelta(minutes=5), examples=["5m"])
     server: ServerCauses = Field(default=ServerCauses(), examples=["{persistence_latency: 1s}"])
 
 
@@ -143,4 +143,4 @@ class Prometheus(Part):
         retention: How long it keeps samples, or None if that is not known.
     """
 
-    retention: Span | None = Field(default=None, examples=["60d"])
+    retention: Duration | None = Field(default=None, examples=["60d"])

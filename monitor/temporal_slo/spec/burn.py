@@ -5,15 +5,15 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Final
 
-from temporal_slo.spec.figures import plain
+from temporal_slo.spec.formatting import normalized
 from temporal_slo.spec.model import Calendar, Period, Slo, Spec, Tier
-from temporal_slo.spec.values import WHOLE
+from temporal_slo.spec.validators import HUNDRED_PERCENT
 
-MONTH: Final = timedelta(days=30)
+MONTH_LENGTH: Final = timedelta(days=30)
 """What a calendar month counts as: a factor that changed with the month would change every alert with it."""
-BASE: Final = timedelta(minutes=5)
+BASE_WINDOW: Final = timedelta(minutes=5)
 """The window that current figures, and through them the period's, are made of."""
-EVERY: Final = timedelta(seconds=30)
+EVALUATION_INTERVAL: Final = timedelta(seconds=30)
 """Time between two evaluations of rules: Prometheus' usual scrape interval, more often would see nothing new."""
 _DIGITS: Final = Context(prec=9)
 """Enough for every factor that comes out even, and short enough to read for the others."""
@@ -27,28 +27,28 @@ DEFAULT_TIERS: Final = (
 """The table of the SRE Workbook, chapter 5, and a tier of one day between its last two."""
 
 
-def length(period: Period) -> timedelta:
+def period_length(period: Period) -> timedelta:
     """Return how long *period* is; a calendar month counts as 30 days."""
-    return MONTH if isinstance(period, Calendar) else period
+    return MONTH_LENGTH if isinstance(period, Calendar) else period
 
 
-def factor(tier: Tier, period: Period) -> Decimal:
+def burn_rate_threshold(tier: Tier, period: Period) -> Decimal:
     """Return how many times faster than it may the budget burns when *tier* alerts.
 
     Returns:
         Exact, or to nine digits where it does not come out even: 14.4 for 2 % of 30 days' budget in an hour.
     """
     millisecond = timedelta(milliseconds=1)
-    true = Fraction(tier.budget) / WHOLE * (length(period) // millisecond) / (tier.long // millisecond)
-    return plain(_DIGITS.divide(Decimal(true.numerator), Decimal(true.denominator)))
+    true = Fraction(tier.budget) / HUNDRED_PERCENT * (period_length(period) // millisecond) / (tier.long // millisecond)
+    return normalized(_DIGITS.divide(Decimal(true.numerator), Decimal(true.denominator)))
 
 
 def tiers_of(spec: Spec, slo: Slo) -> tuple[Tier, ...]:
     """Return the tiers that alert for *slo*, in the order of the spec."""
-    return enabled(spec.windows or DEFAULT_TIERS, slo)
+    return enabled_tiers(spec.windows or DEFAULT_TIERS, slo)
 
 
-def enabled(tiers: tuple[Tier, ...], slo: Slo) -> tuple[Tier, ...]:
+def enabled_tiers(tiers: tuple[Tier, ...], slo: Slo) -> tuple[Tier, ...]:
     """Return those of *tiers* that *slo* has not switched off."""
     wanted = {"page": slo.alerting.page, "ticket": slo.alerting.ticket}
     off = {name for name, alert in slo.alerting.tiers.items() if not alert.enabled}

@@ -1,4 +1,4 @@
-"""What the commands `temporal-slo validate` and `temporal-slo schema` print."""
+"""Output of the commands `temporal-slo validate` and `temporal-slo schema`."""
 
 import json
 from collections.abc import Sequence
@@ -10,16 +10,15 @@ from temporal_slo.spec.schema import json_schema
 
 
 def validate(paths: Sequence[Path], stdout: TextIO) -> bool:
-    """Print every problem and warning of spec files, one a line; return whether there is no problem."""
-    found = read(paths)
-    for line in (*found.problems, *found.warnings):
+    """Print every problem and warning in spec files, one a line; return whether there are no problems."""
+    result = read(paths)
+    for line in (*result.problems, *result.warnings):
         print(line, file=stdout)
-    if not found.problems:
-        slos = sum(len(spec.slos) for spec in found.specs)
-        warned = f", with {_number(len(found.warnings), 'warning')}" if found.warnings else ""
-        fine = "is" if slos == 1 else "are"
-        print(f"{_number(slos, 'SLO')} in {_number(found.files, 'file')} {fine} fine{warned}", file=stdout)
-    return not found.problems
+    if not result.problems:
+        warnings = f" ({_count(len(result.warnings), 'warning')})" if result.warnings else ""
+        slos, files = len(result.specs.slos), _count(result.files, "file")
+        print(f"{_count(slos, 'SLO')} in {files} {'is' if slos == 1 else 'are'} valid{warnings}", file=stdout)
+    return not result.problems
 
 
 def schema(stdout: TextIO) -> None:
@@ -27,5 +26,5 @@ def schema(stdout: TextIO) -> None:
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False), file=stdout)
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

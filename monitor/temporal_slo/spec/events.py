@@ -11,13 +11,13 @@ COMPLETED: Final = "completed"
 BAD_STATUSES: Final = frozenset({"failed", "timed_out"})
 """Ends that are not well, for latency: how soon a run was cancelled or terminated tells nothing."""
 
-NO_EVENTS: Final = ("continued_as_new", "reset", "retried")
+NON_EVENT_STATUSES: Final = ("continued_as_new", "reset", "retried")
 """Closed runs that are never an event: another run follows them."""
 
-LEFT_OUT: Final = ("excluded", "unknown")
+NON_EVENT_OUTCOMES: Final = ("excluded", "unknown")
 """Outcomes that are never an event."""
 
-ABOVE_ALL: Final = -1
+INF_BUCKET: Final = -1
 """The bucket of durations above every edge."""
 
 
@@ -35,20 +35,20 @@ def broken(sli: Sli) -> Callable[[str, str, int], bool] | None:
     return None
 
 
-def event(sli: Success | Latency) -> Callable[[str, str], bool]:
+def event_predicate(sli: Success | Latency) -> Callable[[str, str], bool]:
     """Return what tells by status and outcome whether a closed run is an event of *sli* at all."""
     if isinstance(sli, Success):
-        none = frozenset({*NO_EVENTS, *sli.excluded})
-        return lambda status, outcome: status not in none and outcome not in LEFT_OUT
-    return lambda status, outcome: status in {COMPLETED, *BAD_STATUSES} and outcome not in LEFT_OUT
+        none = frozenset({*NON_EVENT_STATUSES, *sli.excluded})
+        return lambda status, outcome: status not in none and outcome not in NON_EVENT_OUTCOMES
+    return lambda status, outcome: status in {COMPLETED, *BAD_STATUSES} and outcome not in NON_EVENT_OUTCOMES
 
 
-def good(sli: Success | Latency) -> Callable[[str, str, int], bool | None]:
+def good_run_predicate(sli: Success | Latency) -> Callable[[str, str, int], bool | None]:
     """Return what tells by status, outcome and the bucket of the duration whether a closed run was a good event.
 
-    The bucket is its upper edge in milliseconds, or `ABOVE_ALL`. What is returned gives None for what is no event.
+    The bucket is its upper edge in milliseconds, or `INF_BUCKET`. What is returned gives None for what is no event.
     """
-    counts, threshold = event(sli), timedelta() if isinstance(sli, Success) else sli.threshold
+    counts, threshold = event_predicate(sli), timedelta() if isinstance(sli, Success) else sli.threshold
     limit = threshold // timedelta(milliseconds=1)
 
     def judge(status: str, outcome: str, bucket: int) -> bool | None:
@@ -56,7 +56,7 @@ def good(sli: Success | Latency) -> Callable[[str, str, int], bool | None]:
             return None
         if isinstance(sli, Success):
             return not _failed(sli, status, outcome)
-        return not _late(status, outcome, late=bucket == ABOVE_ALL or bucket > limit)
+        return not _late(status, outcome, late=bucket == INF_BUCKET or bucket > limit)
 
     return judge
 

@@ -1,4 +1,4 @@
-"""What is written well and will not work all the same: alerts that never fire, waits that nobody measures."""
+"""Lints: specs that are valid and still do not work, such as alerts that never fire or thresholds nobody measures."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from temporal_slo.names import TASK_QUEUE, WORKFLOW_DURATION
-from temporal_slo.spec import traffic
-from temporal_slo.spec.burn import DEFAULT_TIERS, enabled, factor, length
-from temporal_slo.spec.figures import figure, lasting
+from temporal_slo.spec import traffic_lint
+from temporal_slo.spec.burn import DEFAULT_TIERS, burn_rate_threshold, enabled_tiers, period_length
+from temporal_slo.spec.formatting import duration_text, number_text, percent_text
 from temporal_slo.spec.model import (
     Calendar,
     Causes,
@@ -25,9 +25,9 @@ from temporal_slo.spec.model import (
     WindowsKey,
     WorkerSli,
 )
-from temporal_slo.spec.slis import WAIT_EDGES, ScheduleToStart
-from temporal_slo.spec.tree import Place
-from temporal_slo.spec.values import one_of
+from temporal_slo.spec.slis import SCHEDULE_TO_START_BUCKETS, ScheduleToStart
+from temporal_slo.spec.tree import KeyPath
+from temporal_slo.spec.validators import join_words
 
 T = TypeVar("T")
 
@@ -37,56 +37,67 @@ _PROMETHEUS: Final = TypeAdapter(Prometheus)
 _SLO: Final = TypeAdapter(Slo)
 _CAUSES: Final = TypeAdapter(Causes)
 
-SCRAPE: Final = timedelta(seconds=30)
-"""How often targets are scraped, as the documentation wants it; no spec tells, and some scrape more often."""
-SOUND: Final = 4 * SCRAPE
-"""So long a span holds several scrapes, though one may fail."""
-LEAST: Final = timedelta(seconds=10)
-"""Shorter than that no Prometheus has two scrapes in a span, whatever its interval."""
+SCRAPE_INTERVAL: Final = timedelta(seconds=30)
+"""Scrape interval that the documentation recommends; the spec does not contain the real one, which may be shorter."""
+SAFE_WINDOW: Final = 4 * SCRAPE_INTERVAL
+"""A window of this length has enough scrapes even if one of them fails."""
+WINDOW_MIN: Final = timedelta(seconds=10)
+"""No Prometheus scrapes twice in a shorter window, whatever its scrape interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lint:
-    """Something that will not work.
+    """Something in a spec that will not work.
 
     Attributes:
-        place: Where it is written, or would be.
-        text: What is wrong, and the remedy.
-        warning: Whether it may be meant so all the same.
+        place: Key path of the value, written or missing.
+        text: Reason and remedy.
+        warning: Whether the spec is accepted all the same.
     """
 
-    place: Place
+    place: KeyPath
     text: str
     warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What the SLOs of a file have in common; None where another mistake hides it."""
+    """What the SLOs of a file have in common; None where the value is invalid.
+
+    Attributes:
+        period: Compliance period.
+        tiers: Burn-rate tiers.
+        own_tiers: Whether the spec defines the tiers itself.
+        prometheus: Properties of the Prometheus that evaluates the rules.
+    """
 
     period: Period | None
     tiers: tuple[Tier, ...]
-    own: bool
+    own_tiers: bool
     prometheus: Prometheus | None
 
 
 def lint(data: dict[str, Any]) -> Iterator[Lint]:
-    """Yield what will not work of a spec, part by part as written, so that another mistake hides none of it."""
+    """Yield everything in a spec that will not work.
+
+    Takes the data as written and validates it part by part, so that invalid values elsewhere hide no lint.
+    """
     header = _header(data)
-    slos = data.get("slos")
-    found = [(index, _valid(_SLO, slo)) for index, slo in enumerate(slos if isinstance(slos, list) else [])]
-    slo_at = [(index, slo) for index, slo in found if slo]
-    for index, slo in slo_at:
+    written = data.get("slos")
+    validated = [(index, _valid(_SLO, slo)) for index, slo in enumerate(written if isinstance(written, list) else [])]
+    slos = [(index, slo) for index, slo in validated if slo]
+    for index, slo in slos:
         yield from _slo(("slos", index), slo, header)
-    yield from _too_fresh(_valid(_CAUSES, data.get("causes", {})))
-    for number, tier in enumerate(header.tiers if header.own else ()):
-        yield from _too_short(("windows", number), tier)
+    yield from _stale_thresholds(_valid(_CAUSES, data.get("causes", {})))
+    for number, tier in enumerate(header.tiers if header.own_tiers else ()):
+        yield from _short_window(("windows", number), tier)
     if header.period is not None:
-        used = {tier.name for _, slo in slo_at for tier in enabled(header.tiers, slo)}
+        used = {tier.name for _, slo in slos for tier in enabled_tiers(header.tiers, slo)}
         for number, tier in enumerate(header.tiers):
             if tier.name in used:
-                yield from _too_easy(("windows", number) if header.own else ("period",), tier, header.period)
-        yield from _forgotten(header.period, header.tiers, header.prometheus)
+                place: KeyPath = ("windows", number) if header.own_tiers else ("period",)
+                yield from _low_burn_rate(place, tier, header.period)
+        yield from _retention(header.period, header.tiers, header.prometheus)
 
 
 def _header(data: dict[str, Any]) -> _Header:
@@ -105,121 +116,126 @@ def _valid(adapter: TypeAdapter[T], value: object) -> T | None:
         return None
 
 
-def _slo(place: Place, slo: Slo, header: _Header) -> Iterator[Lint]:
-    yield from _tiers_are_known(place, slo, header.tiers)
-    yield from _is_measured(place, slo)
+def _slo(place: KeyPath, slo: Slo, header: _Header) -> Iterator[Lint]:
+    yield from _unknown_tiers(place, slo, header.tiers)
+    yield from _unmeasured(place, slo)
     if header.period is None:
         return
-    yield from _ledger_knows(place, slo, header.period)
-    yield from _ends_in_time(place, slo, header.period)
-    tiers = enabled(header.tiers, slo)
-    yield from _can_fire(place, slo, tiers, header.period)
-    for key, text, warning in traffic.lint(slo, tiers, header.period):
+    yield from _calendar_of_workers(place, slo, header.period)
+    yield from _threshold_beyond_period(place, slo, header.period)
+    tiers = enabled_tiers(header.tiers, slo)
+    yield from _unreachable_tiers(place, slo, tiers, header.period)
+    for key, text, warning in traffic_lint.lint(slo, tiers, header.period):
         yield Lint((*place, *key), text, warning)
 
 
-def _tiers_are_known(place: Place, slo: Slo, tiers: tuple[Tier, ...]) -> Iterator[Lint]:
+def _unknown_tiers(place: KeyPath, slo: Slo, tiers: tuple[Tier, ...]) -> Iterator[Lint]:
     known = [tier.name for tier in tiers]
     for name in slo.alerting.tiers:
         if known and name not in known:
             near = get_close_matches(name, known, n=1) or known
-            yield Lint((*place, "alerting", "tiers", name), f"is no tier of this spec; write {one_of(near)}")
+            yield Lint((*place, "alerting", "tiers", name), f"is not a tier of this spec; write {join_words(near)}")
 
 
-def _is_measured(place: Place, slo: Slo) -> Iterator[Lint]:
-    if isinstance(slo.sli, ScheduleToStart) and slo.sli.threshold not in WAIT_EDGES:
-        edges = one_of([lasting(edge) for edge in WAIT_EDGES])
-        text = f"{lasting(slo.sli.threshold)} is between the buckets that workers count in; write {edges}"
+def _unmeasured(place: KeyPath, slo: Slo) -> Iterator[Lint]:
+    if isinstance(slo.sli, ScheduleToStart) and slo.sli.threshold not in SCHEDULE_TO_START_BUCKETS:
+        bounds = join_words([duration_text(bound) for bound in SCHEDULE_TO_START_BUCKETS])
+        text = f"{duration_text(slo.sli.threshold)} is not a bucket bound of the workers' histogram; write {bounds}"
         yield Lint((*place, "sli", slo.sli.kind, "threshold"), text)
     if isinstance(slo.sli, Latency) and slo.task_queue and TASK_QUEUE not in WORKFLOW_DURATION.labels:
         text = (
-            "durations are not known by task queue, so alerts count the runs of every task queue; "
-            "write a workflow type of their own for these runs, and remove task_queue"
+            "run durations have no label for the task queue, so the alerts count runs of every task queue; "
+            "write a separate workflow type for these runs, and remove task_queue"
         )
         yield Lint((*place, "task_queue"), text, warning=True)
 
 
-def _ledger_knows(place: Place, slo: Slo, period: Period) -> Iterator[Lint]:
+def _calendar_of_workers(place: KeyPath, slo: Slo, period: Period) -> Iterator[Lint]:
     if isinstance(period, Calendar) and isinstance(slo.sli, WorkerSli):
         text = (
-            f"{slo.sli.kind} comes from worker metrics, which have no ledger, and calendar periods are kept by it; "
-            "move the SLO into a file with a rolling period, for example 30d"
+            f"{slo.sli.kind} is measured by workers, and calendar periods are computed from the exporter's ledger, "
+            "which has no worker metrics; move the SLO into a file with a rolling period, for example 30d"
         )
         yield Lint((*place, "sli", slo.sli.kind), text)
 
 
-def _ends_in_time(place: Place, slo: Slo, period: Period) -> Iterator[Lint]:
-    if isinstance(slo.sli, Latency) and slo.sli.threshold >= length(period):
+def _threshold_beyond_period(place: KeyPath, slo: Slo, period: Period) -> Iterator[Lint]:
+    if isinstance(slo.sli, Latency) and slo.sli.threshold >= period_length(period):
         text = (
-            f"is not shorter than the period of {_shown(period)}, so that every late run began before it; "
-            "write a shorter threshold, or overdue, which needs no run to end"
+            f"is not shorter than the period of {_period_text(period)}, so every slow run started before the period; "
+            "write a shorter threshold, or an overdue SLI, which also counts open runs"
         )
         yield Lint((*place, "sli", slo.sli.kind, "threshold"), text, warning=True)
 
 
-def _can_fire(place: Place, slo: Slo, tiers: tuple[Tier, ...], period: Period) -> Iterator[Lint]:
-    never = [tier for tier in tiers if factor(tier, period) * slo.error_budget >= 1]
+def _unreachable_tiers(place: KeyPath, slo: Slo, tiers: tuple[Tier, ...], period: Period) -> Iterator[Lint]:
+    never = [tier for tier in tiers if burn_rate_threshold(tier, period) * slo.error_budget >= 1]
     for tier in never:
+        burn_rate, budget = Fraction(burn_rate_threshold(tier, period)), Fraction(slo.error_budget)
         text = (
-            f"the tier {tier.name} can never fire, for {figure(Fraction(factor(tier, period)))} times a budget of "
-            f"{figure(Fraction(slo.error_budget * 100))} % is not less than all events; write alerting: "
-            f"{{tiers: {{{tier.name}: {{enabled: false}}}}}}, or a higher objective"
+            f"tier {tier.name} can never fire, because burn rate {number_text(burn_rate)}x of an error budget of "
+            f"{percent_text(budget)} requires more than {percent_text(burn_rate * budget)} bad events; "
+            f"write alerting: {{tiers: {{{tier.name}: {{enabled: false}}}}}}, or a higher objective"
         )
-        # It is a mistake if nothing at all wakes somebody who expects to be woken.
+        # An error if no tier of this severity is left: somebody who expects alerts would get none.
         others = any(other.severity == tier.severity for other in tiers if other not in never)
         yield Lint((*place, "objective"), text, warning=others)
 
 
-def _too_easy(place: Place, tier: Tier, period: Period) -> Iterator[Lint]:
-    if tier.long > length(period):
-        looks = f"the tier {tier.name} looks back {lasting(tier.long)}"
-        text = f"{looks}, longer than the period of {_shown(period)}; write windows that are shorter"
-        # The default tiers are nobody's mistake.
-        yield Lint(place, text, warning=place == ("period",))
-    elif (times := factor(tier, period)) < 1:
+def _low_burn_rate(place: KeyPath, tier: Tier, period: Period) -> Iterator[Lint]:
+    if tier.long > period_length(period):
         text = (
-            f"the tier {tier.name} fires at {figure(Fraction(times))} times the rate that spends the budget in "
-            f"{_shown(period)}, when all is well; write windows with more budget in that tier, or a shorter long window"
+            f"tier {tier.name} has a long window of {duration_text(tier.long)}, longer than the period of "
+            f"{_period_text(period)}; write shorter windows"
+        )
+        # The author of the spec did not choose the default tiers.
+        yield Lint(place, text, warning=place == ("period",))
+    elif (times := burn_rate_threshold(tier, period)) < 1:
+        text = (
+            f"tier {tier.name} fires at burn rate {number_text(Fraction(times))}x, although burn rates up to 1x meet "
+            f"the SLO over {_period_text(period)}; "
+            "write windows with more budget in that tier, or a shorter long window"
         )
         yield Lint(place, text, warning=True)
 
 
-def _too_short(place: Place, tier: Tier) -> Iterator[Lint]:
-    if tier.short < SOUND:
-        fires = "can never fire" if tier.short < 2 * SCRAPE else "may not fire while a scrape fails"
+def _short_window(place: KeyPath, tier: Tier) -> Iterator[Lint]:
+    if tier.short < SAFE_WINDOW:
+        effect = "can never fire" if tier.short < 2 * SCRAPE_INTERVAL else "may not fire while a scrape fails"
         text = (
-            f"the tier {tier.name} {fires} where targets are scraped every {lasting(SCRAPE)}, for rates need two "
-            f"scrapes in its short window of {lasting(tier.short)}; write a short window of {lasting(SOUND)} or longer"
+            f"tier {tier.name} {effect} with a scrape interval of {duration_text(SCRAPE_INTERVAL)}, because a rate "
+            f"needs two scrapes within its short window of {duration_text(tier.short)}; "
+            f"write a short window of {duration_text(SAFE_WINDOW)} or longer"
         )
-        # Who scrapes every second may mean it.
-        yield Lint(place, text, warning=tier.short >= LEAST)
+        # It works for those who scrape every second.
+        yield Lint(place, text, warning=tier.short >= WINDOW_MIN)
 
 
-def _too_fresh(causes: Causes | None) -> Iterator[Lint]:
+def _stale_thresholds(causes: Causes | None) -> Iterator[Lint]:
     for key in ("exporter_stale", "source_stale") if causes else ():
-        span: timedelta = getattr(causes, key)
-        if span < SOUND:
+        threshold: timedelta = getattr(causes, key)
+        if threshold < SAFE_WINDOW:
             text = (
-                f"of {lasting(span)} leaves no time for a scrape every {lasting(SCRAPE)} that is late or fails, so "
-                f"alerts come while all is well; write {lasting(SOUND)} or longer"
+                f"{duration_text(threshold)} is too short for a scrape interval of {duration_text(SCRAPE_INTERVAL)}: "
+                f"one late or failed scrape fires the alert; write {duration_text(SAFE_WINDOW)} or longer"
             )
-            yield Lint(("causes", key), text, warning=span >= LEAST)
+            yield Lint(("causes", key), text, warning=threshold >= WINDOW_MIN)
 
 
-def _forgotten(period: Period, tiers: tuple[Tier, ...], prometheus: Prometheus | None) -> Iterator[Lint]:
+def _retention(period: Period, tiers: tuple[Tier, ...], prometheus: Prometheus | None) -> Iterator[Lint]:
     retention = prometheus and prometheus.retention
-    # Calendar months are counted by the ledger.
-    spans = {f"the tier {tier.name} looks back": tier.long for tier in tiers}
+    # The ledger counts calendar months, without Prometheus.
+    ranges = {f"the long window of tier {tier.name}": tier.long for tier in tiers}
     if not isinstance(period, Calendar):
-        spans = {"the period is": length(period)}
-    what, longest = max(spans.items(), key=lambda item: item[1], default=("", timedelta()))
+        ranges = {"the period": period_length(period)}
+    what, longest = max(ranges.items(), key=lambda item: item[1], default=("", timedelta()))
     if retention and retention < longest:
         text = (
-            f"is {lasting(retention)}, and {what} {lasting(longest)}; "
-            f"give Prometheus --storage.tsdb.retention.time={lasting(longest)} or more, or look back less"
+            f"{duration_text(retention)} is shorter than {what} ({duration_text(longest)}); "
+            f"give Prometheus --storage.tsdb.retention.time={duration_text(longest)} or more, or shorten {what}"
         )
         yield Lint(("prometheus", "retention"), text)
 
 
-def _shown(period: Period) -> str:
-    return "a month" if isinstance(period, Calendar) else lasting(period)
+def _period_text(period: Period) -> str:
+    return "a month" if isinstance(period, Calendar) else duration_text(period)

@@ -1,4 +1,4 @@
-"""Spec files to specs, or every mistake in them at once, each by file, line and path."""
+"""Loading of spec files: specs, or every problem in them with file, line and key path."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,57 +13,57 @@ from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.spec.lint import lint
 from temporal_slo.spec.model import Outcome, Spec
 from temporal_slo.spec.problems import explain
-from temporal_slo.spec.tree import Finding, Place, Tree, UnreadableError, read_tree
-from temporal_slo.spec.values import show
+from temporal_slo.spec.tree import Finding, KeyPath, Tree, UnreadableError, read_tree
+from temporal_slo.spec.validators import quoted
 
 SUFFIXES: Final = {".yaml", ".yml"}
 SIZE_MAX: Final = 1_000_000
-"""Bytes of one file: far more than people write, and still read within seconds."""
+"""Bytes of one file: far more than people write, and still parsed within seconds."""
 _PLAIN_KEY: Final = re.compile(r"[\w-]{1,60}")
 
 
 class SpecError(UsageError):
-    """Spec files with mistakes.
+    """Spec files are invalid.
 
     Args:
-        problems: Each is one line: `file:line: path.to.key: what; remedy`.
+        problems: One line each: `file:line: path.to.key: reason; remedy`.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        # Past UsageError's own constructor, which makes one line of everything.
+        # Skips UsageError's constructor, which joins everything into one line.
         super(UsageError, self).__init__("\n".join(problems))
         self.problems = tuple(problems)
 
 
 @dataclass(slots=True)
 class _File:
-    """A file on its way to a spec."""
+    """A file while it is loaded."""
 
     path: Path
     tree: Tree = field(default_factory=lambda: Tree(None, {}, [], set()))
     spec: Spec | None = None
     findings: list[Finding] = field(default_factory=list)
 
-    def where(self, place: Place) -> str:
-        """Return where *place* is, as the problems of other places refer to it."""
+    def where(self, place: KeyPath) -> str:
+        """Return file and line of *place*, for problems elsewhere that refer to it."""
         return f"{self.path}:{self.tree.lines[place]}"
 
-    def told(self, *, warnings: bool) -> Iterator[str]:
-        """Yield the mistakes or the warnings, from the top to the bottom of the file."""
+    def messages(self, *, warnings: bool) -> Iterator[str]:
+        """Yield the problems or the warnings, in the order of their lines."""
         for finding in sorted(self.findings, key=lambda f: f.line or 0):
             if finding.warning == warnings:
-                yield finding_line(self.path, finding)
+                yield format_finding(self.path, finding)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What files say.
+class ReadResult:
+    """Specs, problems and warnings of spec files.
 
     Attributes:
-        specs: Of the files in which nothing is wrong.
-        files: How many were read.
-        problems: Every mistake, one line each, as `SpecError` has them.
-        warnings: What may be meant so, in the same form.
+        specs: Specs of the files without problems.
+        files: Number of files read.
+        problems: One line each, in the format of `SpecError`.
+        warnings: In the same format; the specs are usable.
     """
 
     specs: LoadedSpecs
@@ -73,45 +73,45 @@ class Reading:
 
 
 def load(paths: Sequence[Path]) -> LoadedSpecs:
-    """Read specs; a file that is named twice is read once.
+    """Load specs; a file that is given twice is read once.
 
     Args:
-        paths: Files, and folders whose `*.yaml` and `*.yml` are read in the order of their names.
+        paths: Files, and folders, whose `*.yaml` and `*.yml` files are read in alphabetical order.
 
     Raises:
-        SpecError: Some cannot be read, are not specs, or contradict one another.
+        SpecError: A file cannot be read, is not a valid spec, or contradicts another one.
     """
-    found = read(paths)
-    if found.problems:
-        raise SpecError(found.problems)
-    return found.specs
+    result = read(paths)
+    if result.problems:
+        raise SpecError(result.problems)
+    return result.specs
 
 
-def read(paths: Sequence[Path]) -> Reading:
-    """Read specs as `load` does, and return what is wrong with them instead of raising it."""
+def read(paths: Sequence[Path]) -> ReadResult:
+    """Read specs as `load` does, but return problems instead of raising them."""
     files = _files(paths)
-    across = _Across()
+    cross_file = _CrossFileChecks()
     for file in files:
-        across.check(file)
-    problems, warnings = (tuple(line for file in files for line in file.told(warnings=w)) for w in (False, True))
-    fine = LoadedSpecs(file.spec for file in files if file.spec and not any(file.told(warnings=False)))
-    return Reading(fine, len(files), problems, warnings)
+        cross_file.check(file)
+    problems, warnings = (tuple(line for file in files for line in file.messages(warnings=w)) for w in (False, True))
+    valid = LoadedSpecs(file.spec for file in files if file.spec and not any(file.messages(warnings=False)))
+    return ReadResult(valid, len(files), problems, warnings)
 
 
-def tree_of(path: Path, wanted: str) -> Tree:
-    """Read a file that is written like a spec, and is none; what it holds beside YAML's plain data are findings.
+def read_yaml(path: Path, expected: str) -> Tree:
+    """Read a YAML file that is not a spec, with the same restrictions; violations are in its findings.
 
     Args:
-        path: Of the file.
-        wanted: What to write into it if it is empty.
+        path: Path of the file.
+        expected: What the file should contain, for the message about an empty file.
 
     Raises:
-        SpecError: It cannot be read.
+        SpecError: The file cannot be read.
     """
     try:
-        return read_tree(_text(path), wanted)
+        return read_tree(_text(path), expected)
     except UnreadableError as error:
-        raise SpecError([finding_line(path, error.finding)]) from error
+        raise SpecError([format_finding(path, error.finding)]) from error
 
 
 def _files(paths: Sequence[Path]) -> list[_File]:
@@ -133,10 +133,10 @@ def _expand(path: Path) -> list[Path]:
         children = [child for child in path.iterdir() if child.suffix in SUFFIXES and not child.is_dir()]
     except OSError as error:
         raise _unreadable(error) from error
-    # Editors leave hidden files beside the real ones.
+    # Editors leave hidden files in the folder.
     found = sorted(child for child in children if not child.name.startswith("."))
     if not found:
-        raise UnreadableError(None, "holds no *.yaml or *.yml file; add one, or name another folder")
+        raise UnreadableError(None, "contains no *.yaml or *.yml file; add one, or give another folder")
     return found
 
 
@@ -151,9 +151,9 @@ def _read(path: Path) -> _File:
     try:
         file.spec = Spec.model_validate(file.tree.data)
     except ValidationError as error:
-        file.findings += _translated(error, file.tree)
+        file.findings += _model_findings(error, file.tree)
     if isinstance(file.tree.data, dict):
-        file.findings += _linted(file.tree.data, file.tree)
+        file.findings += _lint_findings(file.tree.data, file.tree)
     return file
 
 
@@ -162,7 +162,7 @@ def _text(path: Path) -> str:
         if not path.exists():
             raise UnreadableError(None, "does not exist; correct the path")
         if not path.is_file():
-            raise UnreadableError(None, "is neither a file nor a folder; name a YAML file")
+            raise UnreadableError(None, "is neither a file nor a folder; give a YAML file")
         with path.open("rb") as stream:
             data = stream.read(SIZE_MAX + 1)
     except OSError as error:
@@ -180,63 +180,65 @@ def _unreadable(error: OSError) -> UnreadableError:
     return UnreadableError(None, f"cannot be read: {error.strerror}; correct the path or its permissions")
 
 
-def _translated(error: ValidationError, tree: Tree) -> Iterator[Finding]:
+def _model_findings(error: ValidationError, tree: Tree) -> Iterator[Finding]:
     for detail in error.errors(include_url=False):
-        place = _written(detail["loc"], tree)
-        if not any(place[:depth] in tree.refused for depth in range(len(place) + 1)):
-            shown = detail["loc"] if detail["type"] == "missing" else place
-            yield Finding(tree.lines[place], shown, explain(detail))
+        place = _in_file(detail["loc"], tree)
+        if not any(place[:depth] in tree.rejected for depth in range(len(place) + 1)):
+            named = detail["loc"] if detail["type"] == "missing" else place
+            yield Finding(tree.lines[place], named, explain(detail))
 
 
-def _linted(data: dict[str, Any], tree: Tree) -> Iterator[Finding]:
+def _lint_findings(data: dict[str, Any], tree: Tree) -> Iterator[Finding]:
     for found in lint(data):
-        place = _written(found.place, tree)
+        place = _in_file(found.place, tree)
         yield Finding(tree.lines[place], place, found.text, found.warning)
 
 
-def _written(place: Place, tree: Tree) -> Place:
-    # What a model adds is not in the file: a missing key, or the item of a list that was written as one word.
+def _in_file(place: KeyPath, tree: Tree) -> KeyPath:
+    # Some key paths of the model are not in the file: a missing key, or the item of a list that was written as a word.
     while place not in tree.lines:
         place = place[:-1]
     return place
 
 
-class _Across:
-    """Finds what no file shows alone: in the data as written, so that another mistake hides none of it."""
+class _CrossFileChecks:
+    """Finds contradictions between SLOs and files, in the data as written, so that other problems hide none."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, str], str] = {}
         self._outcomes: dict[tuple[str, str], tuple[object, str]] = {}
 
     def check(self, file: _File) -> None:
-        """Add to the file's findings what contradicts the files before it."""
+        """Add findings for what contradicts an earlier SLO."""
         data = file.tree.data if isinstance(file.tree.data, dict) else {}
-        # Without a namespace of its own a file is compared with itself alone.
+        # A file without a namespace is compared only with itself.
         namespace = _text_or_none(data.get("temporal_namespace")) or str(file.path)
         for index, slo in enumerate(_list(data.get("slos"))):
             if isinstance(slo, dict):
                 self._check_name(file, ("slos", index, "name"), namespace, slo)
                 self._check_outcome(file, ("slos", index, "outcome"), namespace, slo)
 
-    def _check_name(self, file: _File, place: Place, namespace: str, slo: Mapping[str, Any]) -> None:
+    def _check_name(self, file: _File, place: KeyPath, namespace: str, slo: Mapping[str, Any]) -> None:
         name = _text_or_none(slo.get("name"))
         if not name:
             return
         first = self._names.get((namespace, name))
         self._names.setdefault((namespace, name), file.where(place))
         if first:
-            text = f"{show(name)} is the name of another SLO of the namespace, at {first}; choose a different one"
+            text = (
+                f"{quoted(name)} is already the name of another SLO in this namespace, at {first}; choose another name"
+            )
             file.findings.append(Finding(file.tree.lines[place], place, text))
 
-    def _check_outcome(self, file: _File, place: Place, namespace: str, slo: Mapping[str, Any]) -> None:
-        meaning = _meaning(slo.get("outcome"))
+    def _check_outcome(self, file: _File, place: KeyPath, namespace: str, slo: Mapping[str, Any]) -> None:
+        outcome = _comparable(slo.get("outcome"))
         workflow = slo.get("workflow")
         for type_ in _list(workflow) or [workflow]:
-            if meaning is None or not isinstance(type_, str):
+            if outcome is None or not isinstance(type_, str):
                 continue
-            first, where = self._outcomes.setdefault((namespace, type_), (meaning, file.where(place)))
-            if first != meaning:
-                text = f"differs from the outcome of {show(type_)} at {where}; make the two the same"
+            first, where = self._outcomes.setdefault((namespace, type_), (outcome, file.where(place)))
+            if first != outcome:
+                text = f"differs from the outcome of {quoted(type_)} at {where}; make both the same"
                 file.findings.append(Finding(file.tree.lines[place], place, text))
 
 
@@ -248,8 +250,8 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _meaning(written: object) -> object:
-    """Return what two outcomes must have in common, or None for what is no outcome."""
+def _comparable(written: object) -> object:
+    """Return an outcome in a form that does not depend on order, or None if it is invalid."""
     try:
         outcome = Outcome.model_validate(written)
     except ValidationError:
@@ -257,8 +259,8 @@ def _meaning(written: object) -> object:
     return outcome.from_, set(outcome.good), set(outcome.bad), set(outcome.excluded)
 
 
-def finding_line(path: Path, finding: Finding) -> str:
-    """Return a finding in one line, as `SpecError` has it."""
+def format_finding(path: Path, finding: Finding) -> str:
+    """Return a finding as one line, in the format of `SpecError`."""
     where = str(path) if finding.line is None else f"{path}:{finding.line}"
     dotted = "".join(_step(part) for part in finding.place).removeprefix(".")
     mark = "warning: " if finding.warning else ""
@@ -268,4 +270,4 @@ def finding_line(path: Path, finding: Finding) -> str:
 def _step(part: str | int) -> str:
     if isinstance(part, int):
         return f"[{part}]"
-    return f".{part}" if _PLAIN_KEY.fullmatch(part) else f"[{show(part)}]"
+    return f".{part}" if _PLAIN_KEY.fullmatch(part) else f"[{quoted(part)}]"

@@ -26,9 +26,9 @@ from temporal_slo.spec.alerting import (
 )
 from temporal_slo.spec.base import Part
 from temporal_slo.spec.scalars import (
-    FILLED,
+    DURATION,
     LINE,
-    SPAN,
+    NOT_EMPTY,
     Expression,
     Line,
     Lines,
@@ -36,22 +36,22 @@ from temporal_slo.spec.scalars import (
     Objective,
     Paragraph,
     Rate,
-    Stands,
-    Zone,
+    ReplaceSchema,
+    TimeZone,
 )
 from temporal_slo.spec.slis import (
     ActivitySuccess,
     Latency,
-    OneKind,
     Overdue,
     ScheduleToStart,
     Sli,
     SliKinds,
+    SliSchema,
     Success,
     WorkerSli,
-    chosen,
+    single_kind,
 )
-from temporal_slo.spec.values import EXACT, WHOLE, filled, refusal, show, span
+from temporal_slo.spec.validators import EXACT, HUNDRED_PERCENT, duration, invalid, not_empty, quoted
 
 __all__ = [
     "ActivitySuccess",
@@ -98,7 +98,7 @@ class Calendar(Part):
     """
 
     calendar: Literal["month"] = Field(examples=["month"])
-    timezone: Zone = Field(examples=["Africa/Accra"])
+    timezone: TimeZone = Field(examples=["Africa/Accra"])
 
 
 class Outcome(Part):
@@ -119,11 +119,11 @@ class Outcome(Part):
     @model_validator(mode="after")
     def _tells_apart(self) -> Self:
         if not self.good and not self.bad:
-            raise refusal("names neither good nor bad values", "add for example good: [CONFIRMED]")
+            raise invalid("names neither good nor bad values", "add for example good: [CONFIRMED]")
         values = (*self.good, *self.bad, *self.excluded)
         for index, value in enumerate(values):
             if value in values[:index]:
-                raise refusal(f"puts {show(value)} into two of good, bad and excluded", "keep it in one of them")
+                raise invalid(f"puts {quoted(value)} into two of good, bad and excluded", "keep it in one of them")
         return self
 
 
@@ -137,9 +137,9 @@ def _period(value: object) -> Period:
         return value
     if isinstance(value, Mapping):
         return Calendar.model_validate(value)
-    rolling = span(value)
+    rolling = duration(value)
     if not PERIOD_MIN <= rolling <= PERIOD_MAX:
-        raise refusal("is not between 1h and 400d", "write for example 30d")
+        raise invalid("is not between 1h and 400d", "write for example 30d")
     return rolling
 
 
@@ -167,20 +167,20 @@ class Slo(Part):
 
     name: Name = Field(examples=["booking-success"])
     description: Paragraph = Field(default="", examples=["A booking that we accept is confirmed."])
-    workflow: Annotated[Lines, BeforeValidator(_types), AfterValidator(filled), Stands({"anyOf": [LINE, _LINES]})] = (
-        Field(examples=["[BookRideWorkflow]"])
-    )
+    workflow: Annotated[
+        Lines, BeforeValidator(_types), AfterValidator(not_empty), ReplaceSchema({"anyOf": [LINE, _LINES]})
+    ] = Field(examples=["[BookRideWorkflow]"])
     task_queue: Line | None = Field(default=None, examples=["booking-tasks"])
     objective: Objective = Field(examples=["99.5"])
     outcome: Outcome | None = Field(default=None, examples=["{from: status, good: [CONFIRMED], bad: [FAILED]}"])
-    sli: Annotated[Sli, BeforeValidator(chosen), OneKind()] = Field(examples=["{latency: {threshold: 2m}}"])
+    sli: Annotated[Sli, BeforeValidator(single_kind), SliSchema()] = Field(examples=["{latency: {threshold: 2m}}"])
     expected_rate: Rate | None = Field(default=None, examples=["20/h"])
     alerting: Alerting = Field(default=Alerting(), examples=["{page: true, ticket: true}"])
 
     @property
     def error_budget(self) -> Decimal:
         """The share of events that may be bad, exact: 0.005 for an objective of 99.5."""
-        return EXACT.divide(EXACT.subtract(Decimal(WHOLE), self.objective), Decimal(WHOLE))
+        return EXACT.divide(EXACT.subtract(Decimal(HUNDRED_PERCENT), self.objective), Decimal(HUNDRED_PERCENT))
 
     @property
     def low_traffic(self) -> LowTraffic:
@@ -194,14 +194,14 @@ class Slo(Part):
     @classmethod
     def _outcome_is_known(cls, sli: Sli, info: ValidationInfo) -> Sli:
         if isinstance(sli, Success) and "bad_outcome" in sli.bad and info.data.get("outcome", sli) is None:
-            raise refusal("counts bad_outcome, but the SLO has no outcome", "add outcome, or remove bad_outcome")
+            raise invalid("counts bad_outcome, but the SLO has no outcome", "add outcome, or remove bad_outcome")
         return sli
 
     @field_validator("expected_rate")
     @classmethod
     def _rate_is_not_known(cls, rate: Rate | None, info: ValidationInfo) -> Rate | None:
         if isinstance(info.data.get("sli"), Overdue):
-            raise refusal("overdue counts minutes, of which there is always one a minute", "remove it")
+            raise invalid("overdue counts minutes, of which there is always one a minute", "remove it")
         return rate
 
     @field_validator("alerting")
@@ -209,7 +209,7 @@ class Slo(Part):
     def _confidence_has_events(cls, alerting: Alerting, info: ValidationInfo) -> Alerting:
         mode = alerting.low_traffic and alerting.low_traffic.mode
         if mode == "confidence" and isinstance(info.data.get("sli"), Overdue):
-            raise refusal("low_traffic mode confidence needs events, and overdue counts minutes", "write mode none")
+            raise invalid("low_traffic mode confidence needs events, and overdue counts minutes", "write mode none")
         return alerting
 
 
@@ -217,12 +217,12 @@ def _distinct_tiers(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
     names = [tier.name for tier in tiers]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise refusal(f"holds two tiers named {show(name)}", "give one of them another name")
+            raise invalid(f"holds two tiers named {quoted(name)}", "give one of them another name")
     return tiers
 
 
-PeriodKey = Annotated[Annotated[timedelta, Stands(SPAN)] | Calendar, BeforeValidator(_period)]
-WindowsKey = Annotated[tuple[Tier, ...], AfterValidator(filled), AfterValidator(_distinct_tiers), FILLED]
+PeriodKey = Annotated[Annotated[timedelta, ReplaceSchema(DURATION)] | Calendar, BeforeValidator(_period)]
+WindowsKey = Annotated[tuple[Tier, ...], AfterValidator(not_empty), AfterValidator(_distinct_tiers), NOT_EMPTY]
 
 
 class Spec(Part):
@@ -250,7 +250,7 @@ class Spec(Part):
     )
     prometheus: Prometheus = Field(default=Prometheus(), examples=["{retention: 60d}"])
     causes: Causes = Field(default=Causes(), examples=["{backlog_age: 5m}"])
-    slos: Annotated[tuple[Slo, ...], AfterValidator(filled), FILLED] = Field(
+    slos: Annotated[tuple[Slo, ...], AfterValidator(not_empty), NOT_EMPTY] = Field(
         examples=[
             "[{name: booking-latency, workflow: BookRideWorkflow, objective: 99, sli: {latency: {threshold: 2m}}}]"
         ]

@@ -1,4 +1,4 @@
-"""What pydantic found, in plain words: what is wrong at a place of the spec, and the remedy."""
+"""Messages for pydantic's validation errors: what is wrong at a place in the spec, and the remedy."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from temporal_slo.spec import model
-from temporal_slo.spec.values import REFUSED, one_of, show
+from temporal_slo.spec.validators import EXPLAINED, join_words, quoted
 
 MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "": model.Spec,
@@ -30,29 +30,29 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "causes": model.Causes,
     "server": model.ServerCauses,
 }
-"""The model that stands under each key; under `tiers`, below the name of each tier."""
-_WANTED: Final = {"tuple_type": "a list", "model_type": "a mapping", "mapping_type": "a mapping"}
+"""The model under each key; for `tiers`, under the name of each tier."""
+_EXPECTED: Final = {"tuple_type": "a list", "model_type": "a mapping", "mapping_type": "a mapping"}
 
 
 def explain(error: ErrorDetails) -> str:
-    """Return what is wrong and the remedy; pydantic's own words are never in it."""
-    if error["type"] == REFUSED:
+    """Return the reason and the remedy, without any of pydantic's own wording."""
+    if error["type"] == EXPLAINED:
         return error["msg"]
     if error["type"] == "missing":
         return f"is missing; write for example {_example(error)}"
     if error["type"] == "extra_forbidden":
-        return _unknown(error)
+        return _unknown_key(error)
     if error["type"] == "literal_error" and isinstance(error["input"], str):
-        return _choice(error, error["input"])
-    wanted = _WANTED.get(error["type"], "text")
-    return f"is {_kind(error['input'])}, not {wanted}; write for example {_example(error)}"
+        return _unknown_choice(error, error["input"])
+    expected = _EXPECTED.get(error["type"], "text")
+    return f"is {_type(error['input'])}, not {expected}; write for example {_example(error)}"
 
 
 def _fields(error: ErrorDetails) -> tuple[str, Mapping[str, FieldInfo]]:
-    """Return the key that an error is about, and what may stand beside it."""
+    """Return the key of an error, and the fields that are allowed next to it."""
     keys = ["", *(part for part in error["loc"] if isinstance(part, str))]
     if "tiers" in keys:
-        # Beneath it stand names of the user's, not keys of ours.
+        # The keys below it are names of tiers, not fields.
         del keys[keys.index("tiers") + 1 : keys.index("tiers") + 2]
     if len(keys) == 1:
         return "", {}
@@ -67,25 +67,21 @@ def _example(error: ErrorDetails) -> str:
     return f"{key}: {(fields[key].examples or [''])[0]}"
 
 
-def _unknown(error: ErrorDetails) -> str:
+def _unknown_key(error: ErrorDetails) -> str:
     key, fields = _fields(error)
     near = get_close_matches(key, fields, n=1)
-    return f"is not a key here; {f'write {near[0]}' if near else f'remove it, or write {one_of(list(fields))}'}"
+    return f"is not a known key; {f'write {near[0]}' if near else f'remove it, or write {join_words(list(fields))}'}"
 
 
-def _choice(error: ErrorDetails, written: str) -> str:
+def _unknown_choice(error: ErrorDetails, written: str) -> str:
     choices = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
     near = get_close_matches(written, choices, n=1)
-    return f"{show(written)} is not known here; write {near[0] if near else one_of(choices)}"
+    return f"{quoted(written)} is not a valid value; write {near[0] if near else join_words(choices)}"
 
 
-def _kind(value: object) -> str:
+def _type(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
-    return (
-        "a mapping"
-        if isinstance(value, Mapping)
-        else f"text ({show(value)})"
-        if isinstance(value, str)
-        else show(value)
-    )
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return f"text ({quoted(value)})" if isinstance(value, str) else quoted(value)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler, Plai
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from temporal_slo.spec import values
+from temporal_slo.spec import validators
 
 # An editor takes text for a number or a truth value where the tree keeps it as it was written.
 _TEXT: Final = ["string", "number", "boolean"]
@@ -18,12 +18,12 @@ _NUMBER: Final = {"type": ["number", "string"], "pattern": r"^[0-9]{1,9}(\.[0-9]
 _COUNT: Final = {"type": ["integer", "string"], "pattern": "^[0-9]{1,9}$"}
 LINE: Final[dict[str, Any]] = {"type": _TEXT, "pattern": r"^\S(.*\S)?$"}
 NAME: Final[dict[str, Any]] = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"}
-SPAN: Final[dict[str, Any]] = {"type": "string", "pattern": "^([0-9]+(ms|[wdhms]))+$"}
+DURATION: Final[dict[str, Any]] = {"type": "string", "pattern": "^([0-9]+(ms|[wdhms]))+$"}
 
 
 @dataclass(frozen=True, eq=False)
-class Stands:
-    """Stands in the JSON Schema for what it annotates. Pydantic's own would let older versions write into *schema*."""
+class ReplaceSchema:
+    """Replaces the JSON Schema of the annotated type. Pydantic's own WithJsonSchema shares *schema* between uses."""
 
     schema: dict[str, Any]
 
@@ -32,8 +32,8 @@ class Stands:
 
 
 @dataclass(frozen=True, eq=False)
-class Adds:
-    """Adds a keyword to the JSON Schema of what it annotates."""
+class ExtendSchema:
+    """ExtendSchema a keyword to the JSON Schema of the annotated type."""
 
     keyword: str
     value: object
@@ -42,45 +42,45 @@ class Adds:
         return handler(schema) | {self.keyword: self.value}
 
 
-FILLED: Final = Adds("minItems", 1)
-DISTINCT: Final = Adds("uniqueItems", True)  # noqa: FBT003 the keyword's value
+NOT_EMPTY: Final = ExtendSchema("minItems", 1)
+UNIQUE_ITEMS: Final = ExtendSchema("uniqueItems", True)  # noqa: FBT003 the keyword's value
 
-Name = Annotated[str, AfterValidator(values.name), Stands(NAME)]
-Line = Annotated[str, AfterValidator(values.line), Stands(LINE)]
-Lines = Annotated[tuple[Line, ...], AfterValidator(values.distinct), DISTINCT]
-Paragraph = Annotated[str, AfterValidator(values.paragraph), Stands({"type": _TEXT})]
+Name = Annotated[str, AfterValidator(validators.name), ReplaceSchema(NAME)]
+Line = Annotated[str, AfterValidator(validators.line), ReplaceSchema(LINE)]
+Lines = Annotated[tuple[Line, ...], AfterValidator(validators.unique), UNIQUE_ITEMS]
+Paragraph = Annotated[str, AfterValidator(validators.paragraph), ReplaceSchema({"type": _TEXT})]
 Objective = Annotated[
     Decimal,
-    BeforeValidator(values.objective),
-    Stands(_NUMBER | {"exclusiveMinimum": 0, "exclusiveMaximum": values.WHOLE}),
+    BeforeValidator(validators.objective),
+    ReplaceSchema(_NUMBER | {"exclusiveMinimum": 0, "exclusiveMaximum": validators.HUNDRED_PERCENT}),
 ]
 Percent = Annotated[
     Decimal,
-    BeforeValidator(values.percent),
-    Stands(_NUMBER | {"exclusiveMinimum": 0, "maximum": values.WHOLE}),
+    BeforeValidator(validators.percent),
+    ReplaceSchema(_NUMBER | {"exclusiveMinimum": 0, "maximum": validators.HUNDRED_PERCENT}),
 ]
 Confidence = Annotated[
     Decimal,
-    BeforeValidator(values.confidence),
-    Stands(_NUMBER | {"exclusiveMinimum": 0.5, "exclusiveMaximum": 1}),
+    BeforeValidator(validators.confidence),
+    ReplaceSchema(_NUMBER | {"exclusiveMinimum": 0.5, "exclusiveMaximum": 1}),
 ]
 Rate = Annotated[
     Fraction,
-    PlainValidator(values.rate),  # older pydantic does not know fractions
-    Stands({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?/[smhd]$"}),
+    PlainValidator(validators.rate),  # older pydantic does not know fractions
+    ReplaceSchema({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?/[smhd]$"}),
 ]
-Span = Annotated[timedelta, BeforeValidator(values.span), Stands(SPAN)]
-Count = Annotated[int, BeforeValidator(values.count), Stands(_COUNT | {"minimum": 0})]
+Duration = Annotated[timedelta, BeforeValidator(validators.duration), ReplaceSchema(DURATION)]
+Count = Annotated[int, BeforeValidator(validators.integer), ReplaceSchema(_COUNT | {"minimum": 0})]
 Positive = Annotated[
     int,
-    BeforeValidator(values.count),
-    AfterValidator(values.at_least_one),
-    Stands(_COUNT | {"minimum": 1}),
+    BeforeValidator(validators.integer),
+    AfterValidator(validators.positive),
+    ReplaceSchema(_COUNT | {"minimum": 1}),
 ]
-Switch = Annotated[bool, BeforeValidator(values.switch), Stands({"type": "boolean"})]
-Zone = Annotated[str, AfterValidator(values.zone), Stands({"type": "string"})]
+Boolean = Annotated[bool, BeforeValidator(validators.boolean), ReplaceSchema({"type": "boolean"})]
+TimeZone = Annotated[str, AfterValidator(validators.time_zone), ReplaceSchema({"type": "string"})]
 Expression = Annotated[
     str,
-    AfterValidator(values.expression),
-    Stands({"type": "string", "minLength": 1, "maxLength": values.EXPRESSION_MAX}),
+    AfterValidator(validators.expression),
+    ReplaceSchema({"type": "string", "minLength": 1, "maxLength": validators.EXPRESSION_MAX}),
 ]

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from temporal_slo.durations import format_duration
 from temporal_slo.spec.base import Part
 from temporal_slo.spec.model import Spec
-from temporal_slo.spec.values import Fixed
+from temporal_slo.spec.validators import FrozenMapping
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _NULL: Final = {"type": "null"}
@@ -43,7 +43,7 @@ class _Generator(GenerateJsonSchema):
                 return format_duration(dft)
             case Decimal():
                 return float(dft)
-            case Part() | Fixed():
+            case Part() | FrozenMapping():
                 # What stands beneath it has defaults of its own.
                 return None
         return super().encode_default(dft)

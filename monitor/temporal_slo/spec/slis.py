@@ -8,10 +8,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from temporal_slo.spec.base import Part
-from temporal_slo.spec.scalars import DISTINCT, FILLED, Count, Lines, Span
-from temporal_slo.spec.values import distinct, filled, one_of, refusal, show
+from temporal_slo.spec.scalars import NOT_EMPTY, UNIQUE_ITEMS, Count, Duration, Lines
+from temporal_slo.spec.validators import invalid, join_words, not_empty, quoted, unique
 
-WAIT_EDGES: Final = tuple(
+SCHEDULE_TO_START_BUCKETS: Final = tuple(
     timedelta(milliseconds=edge)
     for edge in (5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000)
 )
@@ -31,10 +31,10 @@ class Success(Part):
 
     kind: ClassVar[str] = "success"
 
-    bad: Annotated[tuple[BadEvent, ...], AfterValidator(filled), AfterValidator(distinct), FILLED, DISTINCT] = Field(
-        examples=["[failed, timed_out]"]
+    bad: Annotated[tuple[BadEvent, ...], AfterValidator(not_empty), AfterValidator(unique), NOT_EMPTY, UNIQUE_ITEMS] = (
+        Field(examples=["[failed, timed_out]"])
     )
-    excluded: Annotated[tuple[ExcludedEvent, ...], AfterValidator(distinct), DISTINCT] = Field(
+    excluded: Annotated[tuple[ExcludedEvent, ...], AfterValidator(unique), UNIQUE_ITEMS] = Field(
         default=(), examples=["[canceled, terminated]"]
     )
 
@@ -42,7 +42,7 @@ class Success(Part):
     def _tells_apart(self) -> Self:
         for status in self.excluded:
             if status in self.bad:
-                raise refusal(f"puts {show(status)} into both bad and excluded", "keep it in one of them")
+                raise invalid(f"puts {quoted(status)} into both bad and excluded", "keep it in one of them")
         return self
 
 
@@ -55,7 +55,7 @@ class Latency(Part):
 
     kind: ClassVar[str] = "latency"
 
-    threshold: Span = Field(examples=["2m"])
+    threshold: Duration = Field(examples=["2m"])
 
 
 class Overdue(Part):
@@ -68,11 +68,11 @@ class Overdue(Part):
 
     kind: ClassVar[str] = "overdue"
 
-    max_age: Span = Field(examples=["15m"])
+    max_age: Duration = Field(examples=["15m"])
     tolerate: Count = Field(default=0, examples=["2"])
 
 
-ActivityTypes = Annotated[Lines, AfterValidator(filled), FILLED]
+ActivityTypes = Annotated[Lines, AfterValidator(not_empty), NOT_EMPTY]
 ActivityEnd = Literal["failed", "timed_out", "canceled"]
 
 
@@ -86,9 +86,9 @@ class ActivitySuccess(Part):
 
     kind: ClassVar[str] = "activity_success"
     activities: ActivityTypes | None = Field(default=None, examples=["[charge_wallet]"])
-    bad: Annotated[tuple[ActivityEnd, ...], AfterValidator(filled), AfterValidator(distinct), FILLED, DISTINCT] = Field(
-        default=("failed", "timed_out"), examples=["[failed, timed_out]"]
-    )
+    bad: Annotated[
+        tuple[ActivityEnd, ...], AfterValidator(not_empty), AfterValidator(unique), NOT_EMPTY, UNIQUE_ITEMS
+    ] = Field(default=("failed", "timed_out"), examples=["[failed, timed_out]"])
 
 
 class ScheduleToStart(Part):
@@ -100,7 +100,7 @@ class ScheduleToStart(Part):
     """
 
     kind: ClassVar[str] = "schedule_to_start"
-    threshold: Span = Field(examples=["5s"])
+    threshold: Duration = Field(examples=["5s"])
     activities: ActivityTypes | None = Field(default=None, examples=["[charge_wallet]"])
 
 
@@ -119,20 +119,20 @@ class SliKinds(Part):
     schedule_to_start: ScheduleToStart | None = Field(default=None, examples=["{threshold: 5s}"])
 
 
-class OneKind:
+class SliSchema:
     """Stands in the JSON Schema for what is written: the key tells which kind it is."""
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return handler(SliKinds.__pydantic_core_schema__) | {"minProperties": 1, "maxProperties": 1}
 
 
-def chosen(value: object) -> object:
+def single_kind(value: object) -> object:
     """Return the one SLI that stands under `sli`."""
     if isinstance(value, Sli):
         return value
     kinds = SliKinds.model_validate(value)
     given = [getattr(kinds, kind) for kind in kinds.model_fields_set]
     if len(given) != 1:
-        kinds_known = one_of(list(SliKinds.model_fields), "and")
-        raise refusal(f"holds {len(given)} kinds of SLI", f"write exactly one of {kinds_known}")
+        kinds_known = join_words(list(SliKinds.model_fields), "and")
+        raise invalid(f"holds {len(given)} kinds of SLI", f"write exactly one of {kinds_known}")
     return given[0]

@@ -14,13 +14,13 @@ from temporal_slo.ledger import schema
 from temporal_slo.ledger.slo_events import Events, by_minute, measured_since, slo_filter
 from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.burn import BASE, EVERY
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.burn import BASE_WINDOW, EVALUATION_INTERVAL
+from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.model import Latency, Success
 
-STEP: Final = EVERY // timedelta(milliseconds=1)
+STEP: Final = EVALUATION_INTERVAL // timedelta(milliseconds=1)
 """Of the samples, as of the rules: a period's sum weighs samples, not time."""
-WINDOW: Final = BASE // timedelta(milliseconds=1)
+WINDOW: Final = BASE_WINDOW // timedelta(milliseconds=1)
 MINUTE_MS: Final = 60_000
 
 Pick = Callable[[Events], int]
@@ -30,7 +30,7 @@ def families(connection: Connection, parts: Sequence[Part], slos: Sequence[Bound
     """Yield the rates of events and of errors, each family to be read before the next."""
     picks: dict[str, Pick] = {names.EVENTS_RATE: sum, names.ERRORS_RATE: lambda events: events.bad}
     for series, pick in picks.items():
-        family = names.Family(f"{series}{lasting(BASE)}", "gauge", "As a recording rule has it.", ())
+        family = names.Family(f"{series}{duration_text(BASE_WINDOW)}", "gauge", "As a recording rule has it.", ())
         yield PastFamily(family, _series(connection, parts, slos, pick))
 
 

@@ -13,7 +13,7 @@ from temporal_slo.names import Family
 from temporal_slo.names.sdk import WHOLE, Profile
 from temporal_slo.promql import REPLICA_LABELS, Matcher, selector
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.burn import BASE, DEFAULT_TIERS, factor
+from temporal_slo.spec.burn import BASE_WINDOW, DEFAULT_TIERS, burn_rate_threshold
 from temporal_slo.spec.model import Period, Tier
 
 RATE_INTERVAL: Final = "$__rate_interval"
@@ -64,8 +64,8 @@ class DashboardConfig:
     @classmethod
     def of(cls, slos: Sequence[BoundSlo], links: Links, profile: Profile = WHOLE) -> Self:
         """Return the configuration for *slos*: the windows and factors of all their tiers."""
-        tiers = {(tier, factor(tier, slo.period)) for slo in slos for tier in slo.tiers}
-        windows = {BASE, *_windows(tier for tier, _ in tiers)}
+        tiers = {(tier, burn_rate_threshold(tier, slo.period)) for slo in slos for tier in slo.tiers}
+        windows = {BASE_WINDOW, *_windows(tier for tier, _ in tiers)}
         factors = {(tier.severity, times) for tier, times in tiers}
         periods = {str(slo.period): slo.period for slo in slos}
         ordered = tuple(sorted(factors, key=lambda pair: -pair[1]))
@@ -84,7 +84,7 @@ def _windows(tiers: Iterable[Tier]) -> set[timedelta]:
 def table_windows(config: DashboardConfig) -> tuple[timedelta, ...]:
     """Return the windows shown in a table: the shortest, and the long window of each default tier in use."""
     long = {tier.long for tier in DEFAULT_TIERS} & set(config.windows)
-    return (BASE, *sorted(long)) if long else config.windows[:4]
+    return (BASE_WINDOW, *sorted(long)) if long else config.windows[:4]
 
 
 def select(family: Family, *matchers: Matcher, suffix: str = "") -> str:

@@ -53,8 +53,8 @@ from temporal_slo.generate.recording_rules import over
 from temporal_slo.names import values
 from temporal_slo.names.sdk import SDK_WORKER_STARTS
 from temporal_slo.promql import Matcher, none_of, selector
-from temporal_slo.spec.burn import BASE, EVERY
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.burn import BASE_WINDOW, EVALUATION_INTERVAL
+from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.model import Calendar
 
 MATCH_SLO: Final = Matcher(names.SLO, "=~", f"${names.SLO}")
@@ -191,8 +191,9 @@ def bad_events_remaining(config: DashboardConfig) -> str:
             )
             alternatives.append(" + ".join(good_bad))
         else:
-            rates = selector(over(names.EVENTS_RATE, BASE), MATCH_NAMESPACE, MATCH_SLO)
-            events = f"max by ({SLO_LABELS}) (sum_over_time({rates}[{lasting(period)}])) * {EVERY // SECOND}"
+            rates = selector(over(names.EVENTS_RATE, BASE_WINDOW), MATCH_NAMESPACE, MATCH_SLO)
+            total = f"max by ({SLO_LABELS}) (sum_over_time({rates}[{duration_text(period)}]))"
+            events = f"{total} * {EVALUATION_INTERVAL // SECOND}"
             alternatives.append(f"({events} and {days} == {period / timedelta(days=1):g})")
     return f"floor(({' or '.join(alternatives)}) * {_slo(names.ERROR_BUDGET)} * {_slo(names.BUDGET_REMAINING)})"
 
@@ -221,7 +222,7 @@ def _fixed(color: str) -> dict[str, str]:
 def _burn_rates(config: DashboardConfig) -> Panel:
     budget = _slo(names.ERROR_BUDGET)
     queries = (
-        Query(f"{_slo(f'{names.ERROR_RATIO}{lasting(window)}')} / {budget}", lasting(window))
+        Query(f"{_slo(f'{names.ERROR_RATIO}{duration_text(window)}')} / {budget}", duration_text(window))
         for window in config.windows
     )
     factors = ", ".join(f"{float(times):g} ({severity})" for severity, times in config.tiers)

@@ -47,7 +47,7 @@ from temporal_slo.generate.kit import (
     timeseries,
 )
 from temporal_slo.promql import selector
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.formatting import duration_text
 
 INFO_LABELS: Final = f"{SLO_LABELS}, {names.SERVICE}, {names.OWNER}, {names.OBJECTIVE_LABEL}, {names.SLI_LABEL}"
 PERIOD_SLI: Final = f"1 - {recorded(names.PERIOD_BURN)} * {recorded(names.ERROR_BUDGET)}"
@@ -121,7 +121,8 @@ def _alerts() -> Panel:
 def _table(config: DashboardConfig) -> Panel:
     windows = table_windows(config)
     burn_rates = (
-        f"{recorded(f'{names.ERROR_RATIO}{lasting(window)}')} / {recorded(names.ERROR_BUDGET)}" for window in windows
+        f"{recorded(f'{names.ERROR_RATIO}{duration_text(window)}')} / {recorded(names.ERROR_BUDGET)}"
+        for window in windows
     )
     exprs = (
         slo_state(),
@@ -137,7 +138,7 @@ def _table(config: DashboardConfig) -> Panel:
         **{names.NAMESPACE: cell_value("Temporal namespace"), names.SLO: cell_value("SLO")},
     )
     burn_rate_columns = [
-        Column(letter, f"Burn {lasting(window)}", "none", 2, config.burn_rate_thresholds(), width=78)
+        Column(letter, f"Burn {duration_text(window)}", "none", 2, config.burn_rate_thresholds(), width=78)
         for letter, window in zip("FGHIJKLMN", windows, strict=False)
     ]
     columns = (

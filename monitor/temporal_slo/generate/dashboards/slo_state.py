@@ -6,8 +6,8 @@ from temporal_slo import names
 from temporal_slo.generate.dashboards.common import BLUE, GREEN, MATCH_NAMESPACE, ORANGE, PURPLE, RED, YELLOW, select
 from temporal_slo.generate.kit import Annotation, Threshold, ValueMapping
 from temporal_slo.promql import Matcher, selector
-from temporal_slo.spec.burn import BASE
-from temporal_slo.spec.figures import lasting
+from temporal_slo.spec.burn import BASE_WINDOW
+from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.model import ActivitySuccess, ScheduleToStart
 
 SLO_LABELS: Final = f"{names.SLO}, {names.NAMESPACE}"
@@ -93,7 +93,7 @@ def without_data(*matchers: Matcher) -> str:
         matchers: Select the SLOs.
     """
     up = f"max by ({names.NAMESPACE}) ({select(names.EXPORTER_UP)}) == 1"
-    events = recorded(f"{names.EVENTS_RATE}{lasting(BASE)}", *matchers)
+    events = recorded(f"{names.EVENTS_RATE}{duration_text(BASE_WINDOW)}", *matchers)
     by_exporter, by_workers = (
         recorded(names.SLO_INFO, *matchers, Matcher(names.SLI_LABEL, operator, WORKER_SLIS))
         for operator in ("!~", "=~")
