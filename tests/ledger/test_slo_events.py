@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from temporal_slo import names
 from temporal_slo.exporter.history_export.openmetrics_file import Window
 from temporal_slo.exporter.history_export.recorded_series import STEP, spread
 from temporal_slo.exporter.sources.calendar_month import CalendarPeriods, month
-from temporal_slo.ledger import schema, slo_events
+from temporal_slo.ledger import schema, slo_events, upserts
 from temporal_slo.ledger.change import CLOSED
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.slo_events import Events
@@ -119,9 +118,7 @@ async def test_events(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
     rides, quick = of(slos, "rides"), of(slos, "quick")
 
     async def found(slo: BoundSlo, begin: int, end: int) -> Events | None:
-        return await ledger.transact(
-            lambda connection: slo_events.events(connection, slo, begin * MINUTE, end * MINUTE)
-        )
+        return await ledger.transact(slo_events.events, slo, begin * MINUTE, end * MINUTE)
 
     assert await found(rides, first, first + 9) is None
     rows = [
@@ -140,16 +137,42 @@ async def test_events(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
     assert await found(quick, first, first + 2) == Events(7, 3 + 5 + 13)
     # A threshold that is younger than the runs tells nothing of them; one that is there from the beginning does.
     for since, events in ((LOWEST, Events(7, 21)), (LOWEST + MINUTE, Events(0, 5 + 13))):
-        await ledger.transact(partial(note, since))
+        await ledger.transact(store_threshold, since)
         assert await found(quick, first, first + 2) == events
     assert await found(of(slos, "stuck"), first, first + 2) is None
     ledger.close()
 
 
-def note(since: int, connection: Connection) -> None:
-    """Note since when the threshold is measured."""
-    connection.execute(schema.latency_thresholds.delete())
-    connection.execute(insert(schema.latency_thresholds).values(namespace="shop", edge=90_000, since=since))
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [(None, 0), (LOWEST - 1, 0), (LOWEST, 0), (LOWEST + 1, LOWEST + 1)],
+    ids=["not stored", "older than the ledger", "as old as the ledger", "added later"],
+)
+async def test_measured_since(ledger_url: str, slos: Sequence[BoundSlo], since: int | None, expected: int) -> None:
+    """Only a latency threshold that was added after counting started excludes runs; backfilled runs have its bucket."""
+    ledger, quick, first = Ledger(ledger_url), of(slos, "quick"), LOWEST // MINUTE
+    others = [{"namespace": "other", "edge": 90_000}, {"namespace": "shop", "edge": 60_000}]
+
+    def prepare(connection: Connection) -> None:
+        fill(connection, row(first - 1, "completed", 7), row(first, "completed", 3))
+        connection.execute(insert(schema.latency_thresholds), [{"since": LOWEST + HOUR} | other for other in others])
+        if since is not None:
+            store_threshold(connection, since)
+
+    await ledger.transact(prepare)
+    for name, moment in (("quick", expected), ("rides", 0)):
+        sli = of(slos, name).sli
+        assert isinstance(sli, Success | Latency)
+        assert await ledger.transact(slo_events.measured_since, "shop", sli) == moment
+    found = await ledger.transact(slo_events.events, quick, (first - 1) * MINUTE, (first + 1) * MINUTE)
+    assert found == (Events(10, 0) if not expected else Events(3, 0))
+    ledger.close()
+
+
+def store_threshold(connection: Connection, since: int) -> None:
+    """Store since when the threshold of the latency SLO is a bucket bound."""
+    row = {"namespace": "shop", "edge": 90_000, "since": since}
+    upserts.replace(connection, schema.latency_thresholds, [row], "since")
 
 
 async def test_month(ledger_url: str, slos: Sequence[BoundSlo]) -> None:

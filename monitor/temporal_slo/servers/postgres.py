@@ -83,7 +83,12 @@ class Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="temporal-slo-postgres-"))
         self._password = secrets.token_urlsafe()
         self.port = free_port()
-        self._prepare()
+        self._log = self._folder / "postgres.log"
+        try:
+            self._prepare()
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         self.child = self._start()
 
     def url(self, database: str = DATABASE) -> str:
@@ -140,7 +145,7 @@ class Postgres:
             return text.read()
 
     def close(self) -> None:
-        """Stop it and remove its data."""
+        """Stop it and remove its data and its log."""
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -165,8 +170,7 @@ class Postgres:
             "jit": "off",  # a fetched server has no LLVM
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        log = self._folder.with_suffix(".log")
-        self._begin = log.stat().st_size if log.exists() else 0
+        self._begin = self._log.stat().st_size
         return self._child("postgres", "-D", str(self._folder / "data"), *options)
 
     def _child(self, program: str, *arguments: str) -> Child:
@@ -175,7 +179,7 @@ class Postgres:
         environment = {**os.environ, "LD_LIBRARY_PATH": libraries, "LC_ALL": "C"}
         own = UNPRIVILEGED if os.geteuid() == 0 else ()
         command = [str(self._programs / program), *arguments]
-        return Child(program, command, self._folder.with_suffix(".log"), environment, own)
+        return Child(program, command, self._log, environment, own)
 
 
 def _listens(port: int) -> bool:

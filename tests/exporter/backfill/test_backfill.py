@@ -20,7 +20,7 @@ from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
 from temporal_slo import names
-from temporal_slo.errors import TemporalRequestError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.backfill.backfill import BACKLOG, Backfill, Clocks, Done
 from temporal_slo.exporter.backfill.progress_bar import Bar
 from temporal_slo.exporter.classify.classifier import Judge
@@ -29,6 +29,7 @@ from temporal_slo.exporter.classify.pending_runs import DEADLINE
 from temporal_slo.exporter.exposition.figures import figures
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.exporter.mirror.slo_rules import Promise
+from temporal_slo.exporter.sources.source import Watch
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.runs.microseconds import MINUTE, SECOND
@@ -306,15 +307,41 @@ async def test_trouble(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.visibility.put(*old)
     await site.begin()
     site.visibility.errors.extend([None, *[TemporalRequestError("UNAVAILABLE", "away")] * 3])
-    backfill, troubles = site.backfill(), set[object]()
-    site.on_sleep = lambda: troubles.add(next(iter(backfill.troubles), None))
+    backfill, errors = site.backfill(), set[str]()
+    site.on_sleep = lambda: errors.add(", ".join(map(str, backfill.errors)))
     await backfill.run()
-    assert troubles == {None, "UNAVAILABLE: away"}
+    assert errors == {"", "UNAVAILABLE: away"}
     assert site.counted == truth(old)
     assert [record.message for record in caplog.records if "held" in record.message or "waits" in record.message] == [
         "shop: the backfill waits, reading fails: UNAVAILABLE: away"
     ]
     assert caplog.records[-1].message == "shop: backfill is complete: 11 runs that had closed before"
+
+
+async def test_ledger_error(site: Site) -> None:
+    """An error of the ledger is raised as what it is, and fails the source until the backfill continues."""
+    site.visibility.put(closed(-60))
+    await site.begin()
+    backfill, transact = site.backfill(), site.ledger.transact
+    watch = Watch("shop", backfill, timedelta(seconds=1))
+
+    async def fail(*_: object) -> None:
+        raise LedgerError("disk is full")
+
+    site.ledger.transact = fail  # type: ignore[assignment,method-assign] # a ledger that cannot be written
+    task = asyncio.create_task(backfill.run())
+    await until(lambda: _true(bool(backfill.errors)), deadline=30, what="an error")
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"^ledger: disk is full$"):
+            await backfill.read(0)
+    await watch.read()
+    assert watch.reading
+    assert (watch.reading.trouble, watch.reading.last_success) == ("ledger: disk is full", None)
+    site.ledger.transact = transact  # type: ignore[method-assign] # as it was
+    await task
+    await watch.read()
+    assert (watch.reading.trouble, backfill.errors) == (None, ())
+    assert {sample.family for sample in watch.reading.samples} >= {names.BACKFILL_COMPLETE}
 
 
 async def test_rests_while_catching_up(site: Site) -> None:

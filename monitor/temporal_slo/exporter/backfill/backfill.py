@@ -111,22 +111,24 @@ class Backfill:
         self._clocks = clocks
         self._floor = max(self._now() - min(since or KEPT, KEPT) // timedelta(microseconds=1), 1)
         self._done: Done | None = None
-        self._trouble: dict[str, str] = {}
+        self._errors: dict[str, TemporalRequestError | LedgerError] = {}
 
     async def read(self, now: int) -> Iterable[Sample]:  # noqa: ARG002 - the protocol's
         """Return how far it has come; nothing before it has begun.
 
         Raises:
-            TemporalRequestError: It is held up.
+            TemporalRequestError: The last request failed; the backfill retries it.
+            LedgerError: The ledger could not be read or written; the backfill retries.
         """
-        for trouble in self.troubles:
-            raise TemporalRequestError("UNAVAILABLE", trouble)
+        for error in self.errors:
+            # Without the traceback, which would grow with every read.
+            raise error.with_traceback(None)
         return () if self._done is None else tuple(_samples(self._done))
 
     @property
-    def troubles(self) -> tuple[str, ...]:
-        """What holds it up now."""
-        return tuple(self._trouble.values())
+    def errors(self) -> tuple[TemporalRequestError | LedgerError, ...]:
+        """Current errors, each retried until it is resolved."""
+        return tuple(self._errors.values())
 
     async def run(self) -> None:
         """Read and count all that was asked for, and return."""
@@ -179,12 +181,12 @@ class Backfill:
 
     async def _try(self, what: str, act: Callable[[], Awaitable[Progress]], past: BackfillStore) -> Progress | None:
         """Return how far *act* has led, and tell of it; None if it failed."""
-        before = self._trouble.pop(what, None)
+        before = self._errors.pop(what, None)
         try:
             progress = await act()
         except (TemporalRequestError, LedgerError) as error:
-            self._trouble[what] = str(error)
-            if str(error) != before:
+            self._errors[what] = error
+            if str(error) != str(before):
                 log.warning("%s: the backfill waits, %s fails: %s", self._namespace, what, error)
             return None
         if before:
