@@ -124,8 +124,8 @@ EXPORTER_MISSING_CLOSE_EVENTS: Final = Family(
     "Closed workflow runs counted without their close event, because it was deleted or could not be read in time.",
     (NAMESPACE,),
 )
-EXPORTER_BOUNDED_FAILURE_TYPES: Final = Family(
-    f"{PREFIX}_exporter_bounded_failure_types",
+EXPORTER_FAILURE_TYPES_OVER_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_failure_types_over_limit",
     "counter",
     "Failures counted with failure type `other`, because their workflow type reached its limit of failure types.",
     (NAMESPACE,),

@@ -79,8 +79,8 @@ EXPORTER_TASK_PROBLEMS_TRUNCATED: Final = Family(
     "1 if more workflow runs have task problems than one read covers, so that their counts are too low.",
     (NAMESPACE,),
 )
-EXPORTER_BOUNDED_TASK_PROBLEMS: Final = Family(
-    f"{PREFIX}_exporter_bounded_task_problems",
+EXPORTER_TASK_PROBLEMS_OVER_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_task_problems_over_limit",
     "gauge",
     "Workflow runs with task problems counted with workflow type and cause `other`, because the limit of distinct "
     "task problems is reached.",

@@ -84,8 +84,8 @@ EXPORTER_RETRY_SAMPLED_RUNS: Final = Family(
     "Candidate runs whose activities were read: overdue and old ones, in rotation.",
     (NAMESPACE,),
 )
-EXPORTER_BOUNDED_RETRYING_ACTIVITIES: Final = Family(
-    f"{PREFIX}_exporter_bounded_retrying_activities",
+EXPORTER_RETRYING_ACTIVITIES_OVER_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_retrying_activities_over_limit",
     "gauge",
     "Retrying activities counted with workflow type or activity type `other`, because the limit of these types is "
     "reached.",

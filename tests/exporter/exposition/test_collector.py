@@ -72,7 +72,7 @@ temporal_slo_exporter_rate_limit_requests_per_second{budget="history",temporal_n
 temporal_slo_exporter_rate_limit_wait_seconds_total{budget="history",temporal_namespace="shop"} 61.5
 temporal_slo_exporter_pending_runs{temporal_namespace="shop"} 53.0
 temporal_slo_exporter_missing_close_events_total{temporal_namespace="shop"} 41.0
-temporal_slo_exporter_bounded_failure_types_total{temporal_namespace="shop"} 43.0
+temporal_slo_exporter_failure_types_over_limit_total{temporal_namespace="shop"} 43.0
 temporal_slo_exporter_outcomes_stopped{temporal_namespace="shop"} 0.0
 temporal_slo_exporter_unknown_status_rows_total{temporal_namespace="shop"} 19.0
 temporal_slo_exporter_build_info{version="0.1.0"} 1.0

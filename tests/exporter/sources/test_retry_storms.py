@@ -92,7 +92,7 @@ async def test_counts() -> None:
     retrying, others = await read(runs.storms())
     assert retrying == {("Ride", "Charge"): 3, ("TopUp", "Refund"): 1}
     assert of(others) == (4, 4)
-    assert others[names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES.name] == 0
+    assert others[names.EXPORTER_RETRYING_ACTIVITIES_OVER_LIMIT.name] == 0
 
 
 async def test_healed() -> None:
@@ -218,7 +218,7 @@ async def test_bounded() -> None:
         assert retrying["Ride", "other"] == 2
         assert retrying["other", "Charge"] == 8
         assert len(retrying) == ACTIVITY_TYPES_MAX + WORKFLOW_TYPES_MAX + 1
-        assert others[names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES.name] == 10
+        assert others[names.EXPORTER_RETRYING_ACTIVITIES_OVER_LIMIT.name] == 10
 
 
 async def test_ledger_away() -> None:

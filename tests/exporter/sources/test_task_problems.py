@@ -70,7 +70,7 @@ async def test_counts_over_pages() -> None:
     samples = await TaskProblems(requests).read(0)
     assert stuck(samples) == {RIDE: 2, MEAL: 1}
     assert value(samples, names.EXPORTER_TASK_PROBLEMS_TRUNCATED) == 0
-    assert value(samples, names.EXPORTER_BOUNDED_TASK_PROBLEMS) == 0
+    assert value(samples, names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT) == 0
     assert requests.asked == [b"", b"1"]
     exposed = dict(collect([Snapshot("shop", readings={"task_problems": Reading(tuple(samples))})]))
     assert (("shop", *RIDE), 2) in list(exposed[names.WORKFLOWS_WITH_TASK_PROBLEMS])
@@ -101,11 +101,11 @@ async def test_labels_are_bounded() -> None:
     samples = await source.read(0)
     others = {Problem("other", FAILED, "other"): 1, Problem("other", TIMED_OUT, "other"): 1}
     assert stuck(samples) == {MEAL: 2, **others}
-    assert value(samples, names.EXPORTER_BOUNDED_TASK_PROBLEMS) == 2
+    assert value(samples, names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT) == 2
     requests.pages = [[RIDE] * 3]
     samples = await source.read(0)
     assert stuck(samples) == {MEAL: 0, **dict.fromkeys(others, 0), Problem("other", FAILED, "other"): 3}
-    assert value(samples, names.EXPORTER_BOUNDED_TASK_PROBLEMS) == 3
+    assert value(samples, names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT) == 3
 
 
 async def test_unknown_words() -> None:

@@ -95,7 +95,7 @@ class RetryStorms:
         return [
             Sample(names.EXPORTER_RETRY_CANDIDATE_RUNS, {}, self._candidates),
             Sample(names.EXPORTER_RETRY_SAMPLED_RUNS, {}, len(self._seen)),
-            Sample(names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES, {}, replaced),
+            Sample(names.EXPORTER_RETRYING_ACTIVITIES_OVER_LIMIT, {}, replaced),
             *(Sample(names.ACTIVITIES_RETRYING, key._asdict(), count) for key, count in retrying.items()),
         ]
 

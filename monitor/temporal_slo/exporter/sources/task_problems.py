@@ -56,7 +56,7 @@ class TaskProblems:
                 for problem in self._known
             ),
             Sample(names.EXPORTER_TASK_PROBLEMS_TRUNCATED, {}, int(truncated)),
-            Sample(names.EXPORTER_BOUNDED_TASK_PROBLEMS, {}, bounded),
+            Sample(names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT, {}, bounded),
         ]
 
     async def _stuck(self) -> tuple[Counter[Problem], bool]:

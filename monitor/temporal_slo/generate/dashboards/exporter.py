@@ -55,9 +55,9 @@ ANOMALIES: Final = (
     (names.EXPORTER_UNKNOWN_STATUS_ROWS, "unknown status"),
 )
 LIMITS: Final = (
-    (names.EXPORTER_BOUNDED_FAILURE_TYPES, "failure types counted as other"),
-    (names.EXPORTER_BOUNDED_TASK_PROBLEMS, "task problems counted as other"),
-    (names.EXPORTER_BOUNDED_RETRYING_ACTIVITIES, "retrying activities counted as other"),
+    (names.EXPORTER_FAILURE_TYPES_OVER_LIMIT, "failure types counted as other"),
+    (names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT, "task problems counted as other"),
+    (names.EXPORTER_RETRYING_ACTIVITIES_OVER_LIMIT, "retrying activities counted as other"),
     (names.EXPORTER_TASK_QUEUES_OVER_LIMIT, "task queues not monitored"),
     (names.EXPORTER_SCHEDULES_OVER_LIMIT, "schedules not monitored"),
     (names.EXPORTER_NAMESPACES_OVER_LIMIT, "namespaces not monitored"),
