@@ -34,6 +34,6 @@ def close(run: Run, at: float, status: str | None = "completed") -> Run:
     return replace(run, status=status, close_time=closing, duration=closing - run.due_time)
 
 
-def at_once(run: Run) -> Classification:
+def from_visibility(run: Run) -> Classification:
     """Count a run as what visibility says, without its close event."""
     return Classification(str(run.status), "none")

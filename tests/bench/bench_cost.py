@@ -22,7 +22,7 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.exporter.namespace import HISTORY_CONCURRENCY
 from temporal_slo.exporter.poller import Poller
@@ -34,8 +34,9 @@ from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import GET_HISTORY
 from temporal_slo.temporal.visibility import CLOSED_QUERY, PAGE_SIZE_MAX, TemporalVisibility, count_closed
+from tests.exposed import published
 from tests.integration.polling import parts_of
-from tests.run_factory import at_once
+from tests.run_factory import from_visibility
 
 from .seeding import NAMESPACE, QUEUE, STEP, TYPES, Site, seeded
 
@@ -171,10 +172,10 @@ class Polled:
         """Start counting; the first poll is not measured."""
         await begin(ledger, self._now)
         self._mirror = await mirror(self._gateway, ledger, self._now)
-        board = Board(ledger)
+        board = Publisher(ledger)
         await board.join(NAMESPACE)
         clock = lambda: self._now / SECOND  # noqa: E731
-        self._poller = Poller(NAMESPACE, self._mirror, lambda s: s, board.put, interval=timedelta(1), clock=clock)
+        self._poller = Poller(NAMESPACE, self._mirror, tuple, board.put, interval=timedelta(1), clock=clock)
         await self._poller.poll()
 
     async def turn(self, number: int) -> None:
@@ -234,7 +235,7 @@ async def begin(ledger: Ledger, low: int) -> None:
 async def mirror(gateway: Gateway, ledger: Ledger, now: int) -> Mirror:
     """Return a mirror as the exporter has it, its budget lifted."""
     visibility = TemporalVisibility(gateway, RateLimiter(math.inf, 1))
-    return Mirror(NAMESPACE, visibility, ledger, await ledger.load(NAMESPACE), now, judge=at_once)
+    return Mirror(NAMESPACE, visibility, ledger, await ledger.load(NAMESPACE), now, classify=from_visibility)
 
 
 async def measure_cost(stack: AsyncExitStack, sites: list[Site], began: int, polls: int) -> list[Cost]:
@@ -313,13 +314,12 @@ async def measure_settling(site: Site, runs: int, turns: int) -> Race:
             await begin(ledger, low)
             parts = await parts_of(_settings(site.server.address), ledger)
             await parts.poller.poll()
-            ways = [(race.ours, parts.settler.settle), (race.bare, lambda: _close_events(site.client, ended))]
+            ways = [(race.ours, parts.pending_runs.count_lap), (race.bare, lambda: _close_events(site.client, ended))]
             # Who reads an event first finds it cold: each does so in every other turn.
             for side, read in ways[:: 1 if turn % 2 else -1]:
                 await side.timed(read)
             await parts.poller.poll()
-            assert parts.poller.snapshot.figures
-            assert sum(parts.poller.snapshot.figures.closed.values()) == runs
+            assert sum(published(parts.poller.snapshot).closed.values()) == runs
         finally:
             ledger.close()
     return race
@@ -393,8 +393,9 @@ async def _exported(address: str, ledger: Ledger, low: int, rows: int, runs: int
     closed = running = 0
     while (closed, running) != (rows, runs) and not task.done():
         await asyncio.sleep(0.1)
-        if figures := poller.snapshot.figures:
-            closed, running = sum(figures.closed.values()), sum(figures.running.values())
+        if poller.snapshot.samples:
+            found = published(poller.snapshot)
+            closed, running = sum(found.closed.values()), sum(found.running.values())
     seconds = time.monotonic() - began
     task.cancel()
     await asyncio.wait([task])

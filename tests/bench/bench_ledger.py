@@ -17,7 +17,7 @@ from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.servers.postgres import Postgres, programs
 from temporal_slo.temporal.visibility import Page
-from tests.run_factory import BEGAN, at_once, closed
+from tests.run_factory import BEGAN, closed, from_visibility
 
 NEW: Final = 100
 """Runs that close between two polls."""
@@ -125,7 +125,7 @@ async def measure(folder: Path, url: str, rows: int, polls: int) -> Result:
     listed, sides = Listed(), list[Side]()
     for name, where in (("SQLite", f"sqlite:///{folder / 'ledger.db'}"), ("PostgreSQL", url)):
         ledger = Ledger(where)
-        sides.append(Side(name, ledger, Mirror("shop", listed, ledger, State(), BEGAN, judge=at_once)))
+        sides.append(Side(name, ledger, Mirror("shop", listed, ledger, State(), BEGAN, classify=from_visibility)))
     try:
         for side in sides:
             await side.mirror.poll(BEGAN)

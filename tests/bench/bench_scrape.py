@@ -24,13 +24,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import CollectorRegistry
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition.collector import COUNTERS, collect
-from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.exposition.collector import collect
+from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.exposition.renderer import Renderer
-from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, Snapshot
+from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.http import create_app
-from temporal_slo.names.samples import FamilySeries, Histogram, Labels, Observations, Value, ValueWithExemplar
-from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, RunningKey
+from temporal_slo.names.samples import FamilySeries, Histogram, Labels, Observations, Sample, Value, ValueWithExemplar
+from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS
 
 STATUSES: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
 ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -65,17 +65,18 @@ class Load:
     def snapshot(self) -> Snapshot:
         """Return what to publish."""
         ages = self._random.random()
-        durations = {DurationKey(*labels[1:]): histogram.observed for labels, histogram in self._durations.items()}
-        figures = Figures(
-            closed={
-                ClosedKey(key.workflow_type, "rides", key.status, key.outcome): sum(observed.counts)
-                for key, observed in durations.items()
-            },
-            durations=durations,
-            running={RunningKey(kind, "rides"): 17 for kind in self._types},
-            oldest_running_age={kind: ages + number for number, kind in enumerate(self._types)},
-        )
-        return Snapshot("shop", figures, poll_duration=0.125, last_success=1_700_000_000.5)
+        return Snapshot("shop", tuple(self._samples(ages)), poll_duration=0.125, last_success=1_700_000_000.5)
+
+    def _samples(self, ages: float) -> Iterator[Sample]:
+        for (_, *labels), histogram in self._durations.items():
+            duration = dict(zip(names.WORKFLOW_DURATION.labels[1:], labels, strict=True))
+            closed = {**duration, names.TASK_QUEUE: "rides"}
+            yield Sample(names.WORKFLOWS_CLOSED, closed, sum(histogram.observed.counts))
+            yield Sample(names.WORKFLOW_DURATION, duration, histogram)
+        for number, kind in enumerate(self._types):
+            workflow_type = {names.WORKFLOW_TYPE: kind}
+            yield Sample(names.WORKFLOWS_RUNNING, {**workflow_type, names.TASK_QUEUE: "rides"}, 17)
+            yield Sample(names.WORKFLOW_OLDEST_RUNNING_AGE, workflow_type, ages + number)
 
     def families(self) -> list[FamilySeries]:
         """Return what to render."""
@@ -118,7 +119,7 @@ def _metric(
     return number
 
 
-class Publisher:
+class Site:
     """Publishes growing figures to the exporter's own board."""
 
     def __init__(self, types: int) -> None:
@@ -127,10 +128,10 @@ class Publisher:
         self._counters = [
             json.dumps([family.name, labels])
             for family, rows in self._load.families()
-            if family in COUNTERS
+            if family in names.DURABLE_FAMILIES
             for labels, _ in rows
         ]
-        self.board = Board(self)
+        self.board = Publisher(self)
 
     async def released(self, namespace: str) -> list[str]:
         """Every counter there is."""
@@ -154,12 +155,12 @@ class Publisher:
 
 def make_app(types: int) -> FastAPI:
     """Return the exporter's application, with a way to have it publish."""
-    publisher = Publisher(types)
-    app = create_app(publisher.board)
+    site = Site(types)
+    app = create_app(site.board)
 
     @app.post("/publish")
     async def publish() -> dict[str, float]:
-        return await publisher.publish()
+        return await site.publish()
 
     return app
 

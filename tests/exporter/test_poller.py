@@ -1,23 +1,25 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
-from temporal_slo.exporter import poller as module
-from temporal_slo.exporter.exposition.figures import figures
-from temporal_slo.exporter.exposition.snapshot import Figures, Snapshot
+from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.mirror.samples import samples
 from temporal_slo.exporter.poller import Poller
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.state import State
+from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.temporal.rate_limit import BACKOFF_CAP, backoff
 from temporal_slo.testing import FakeVisibility, FixedClock
-from tests.run_factory import BEGAN, at_once, closed, running
+from tests.exposed import Exposed
+from tests.run_factory import BEGAN, closed, from_visibility, running
 
+COUNT = names.EXPORTER_VISIBILITY_REQUESTS
 GONE = TemporalRequestError("UNAVAILABLE", "connection refused")
 
 
@@ -61,14 +63,14 @@ async def run(
         published.append(snapshot)
 
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
-    mirror = Mirror("shop", visibility, ledger, await ledger.load("shop"), BEGAN, judge=at_once)
+    mirror = Mirror("shop", visibility, ledger, await ledger.load("shop"), BEGAN, classify=from_visibility)
 
-    def gauge(snapshot: Snapshot) -> Snapshot:
+    def self_metrics() -> Iterable[Sample]:
         clock.forward(pace)
-        return snapshot
+        return ()
 
     interval = timedelta(seconds=15)
-    poller = Poller("shop", mirror, gauge, publish, interval=interval, clock=clock, sleep=sleeper)
+    poller = Poller("shop", mirror, self_metrics, publish, interval=interval, clock=clock, sleep=sleeper)
     with pytest.raises(Stopped):
         await poller.run()
     ledger.close()
@@ -78,45 +80,48 @@ async def run(
 async def test_publishes_at_once(tmp_path: Path) -> None:
     """A snapshot that says what is missing is there before the first poll."""
     published, _ = await run(tmp_path, FakeVisibility(), 1)
-    assert (published[0].figures, published[0].last_success, published[0].poll_duration) == (None, None, None)
-    assert published[0].trouble == "the first poll has not ended yet"
+    assert (published[0].samples, published[0].last_success, published[0].poll_duration) == ((), None, None)
+    assert published[0].error == "the first poll has not ended yet"
 
 
-async def test_failed_poll_keeps_figures(tmp_path: Path) -> None:
-    """After a failed poll the last good figures stay, the last success stands still, and the reason is told."""
+async def test_failed_poll_keeps_values(tmp_path: Path) -> None:
+    """After a failed poll the last values and the time of the last success stay, and the error is published."""
     visibility = FakeVisibility([running(-3), closed(0)])
     visibility.errors.extend([None, None, None, None, GONE])
     _, good, bad = (await run(tmp_path, visibility, 2))[0]
-    assert (good.trouble, bad.trouble) == (None, "UNAVAILABLE: connection refused")
-    assert good.figures is bad.figures
-    assert good.figures
-    assert good.figures.running == {RunningKey("Ride", "rides"): 1}
+    assert (good.error, bad.error) == (None, "UNAVAILABLE: connection refused")
+    assert good.samples is bad.samples
+    assert Exposed(good.samples).running == {RunningKey("Ride", "rides"): 1}
     assert (good.last_success, bad.last_success) == (BEGAN / SECOND, BEGAN / SECOND)
 
 
 async def test_catching_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While catching up figures are computed once a second and at its end; a page that fails leaves the last good."""
+    """While catching up, samples are computed once a second and at the end; a page that fails keeps the last ones."""
     visibility, computed = FakeVisibility([closed(0)], page_limit=1), []
 
-    def compute(state: State, now: int) -> Figures:
+    def compute(mirror: Mirror, now: int) -> Iterable[Sample]:
         computed.append(now)
-        return figures(state, now)
+        return samples(mirror.store, now)
 
     def meanwhile() -> None:
         visibility.put(*(closed(number / 100) for number in range(1, 21)))
         # The poll's six requests, and seven pages.
         visibility.errors.extend([*[None] * 13, GONE])
 
-    monkeypatch.setattr(module, "figures", compute)
+    monkeypatch.setattr(Mirror, "samples", compute)
     published, _ = await run(tmp_path, visibility, 3, meanwhile=meanwhile, pace=0.25)
-    told = [
-        (sum(snapshot.figures.closed.values()), (snapshot.last_success or 0) - BEGAN / SECOND, bool(snapshot.trouble))
+    found = [
+        (
+            sum(Exposed(snapshot.samples).closed.values()),
+            (snapshot.last_success or 0) - BEGAN / SECOND,
+            bool(snapshot.error),
+        )
         for snapshot in published
-        if snapshot.figures
+        if snapshot.samples
     ]
-    assert told[:4] == [(1, 0.25, False), (6, 15.25, False), (10, 16.25, False), (13, 17, True)]
-    assert (told[-1][0], told[-1][2]) == (21, False)
-    assert len(computed) == len(told)
+    assert found[:4] == [(1, 0.25, False), (6, 15.25, False), (10, 16.25, False), (13, 17, True)]
+    assert (found[-1][0], found[-1][2]) == (21, False)
+    assert len(computed) == len(found)
 
 
 async def test_waits(tmp_path: Path) -> None:

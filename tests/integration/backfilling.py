@@ -3,29 +3,30 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
 from temporal_slo.exporter.backfill.backfill import Backfill
-from temporal_slo.exporter.classify.classifier import Judge
-from temporal_slo.exporter.classify.outcome import OutcomeReader
+from temporal_slo.exporter.classify.classifier import Classifier
 from temporal_slo.exporter.classify.payloads import converter_decode, load_converter
-from temporal_slo.exporter.namespace import Parts
+from temporal_slo.exporter.exposition.self_metrics import SelfMetrics
+from temporal_slo.exporter.namespace import NamespaceMonitor
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.state import State
 from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, TemporalVisibility
 
 from .polling import parts_of
 
 
-def backfill_of(parts: Parts, ledger: Ledger, client: Client, page_size: int = PAGE_SIZE_MAX) -> Backfill:
+def backfill_of(parts: NamespaceMonitor, ledger: Ledger, client: Client, page_size: int = PAGE_SIZE_MAX) -> Backfill:
     """A backfill of all that there is, within the budgets of *parts*."""
-    budgets, gateway = parts.gauge.budgets, Gateway(client, parts.namespace)
+    budgets, gateway = _limiters(parts), Gateway(client, parts.namespace)
     decode = converter_decode(load_converter(DEFAULT_CONVERTER, "test"), parts.namespace)
     return Backfill(
         parts.namespace,
@@ -33,10 +34,16 @@ def backfill_of(parts: Parts, ledger: Ledger, client: Client, page_size: int = P
         ledger,
         TemporalVisibility(gateway, budgets["visibility"], bulk=True),
         TemporalCloseEvents(gateway, budgets["history"], bulk=True),
-        judge=Judge(OutcomeReader({}, decode), (), State()),
+        classifier=Classifier(decode),
         since=None,
         page_size=page_size,
     )
+
+
+def _limiters(parts: NamespaceMonitor) -> Mapping[str, RateLimiter]:
+    metrics = parts.poller._self_metrics  # noqa: SLF001 what the parts share
+    assert isinstance(metrics, SelfMetrics)
+    return metrics.limiters
 
 
 async def main(address: str, namespace: str, url: str, page_size: str, rate: str) -> None:

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from temporalio.envconfig import ClientConnectConfig
 
-from temporal_slo.exporter.namespace import Common, Parts, wire
+from temporal_slo.exporter.namespace import NamespaceMonitor, SharedParts, monitor
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.settings import ExporterSettings
 
 
-async def parts_of(settings: ExporterSettings, ledger: Ledger) -> Parts:
-    """What watches the one namespace of *settings*, without specs."""
-    return await wire(await Common.of(settings, ledger), settings.namespaces[0], ())
+async def parts_of(settings: ExporterSettings, ledger: Ledger) -> NamespaceMonitor:
+    """The monitor of the one namespace of *settings*, without SLOs."""
+    return await monitor(await SharedParts.of(settings, ledger), settings.namespaces[0], ())
 
 
 @asynccontextmanager
-async def polling(folder: Path, connection: ClientConnectConfig) -> AsyncIterator[Parts]:
-    """The parts of an exporter with a ledger of its own, that polls and settles when it is told."""
+async def polling(folder: Path, connection: ClientConnectConfig) -> AsyncIterator[NamespaceMonitor]:
+    """A monitor with a ledger of its own, that polls and counts pending runs on request."""
     url = f"sqlite:///{folder / 'polling.db'}"
     settings = ExporterSettings(connection, url, ("127.0.0.1", 0), timedelta(seconds=1), visibility_rate=1000)
     ledger = Ledger(url)

@@ -5,12 +5,13 @@ import time
 import uuid
 from pathlib import Path
 
-from temporal_slo.exporter.exposition.figures import figures
-from temporal_slo.ledger.change import AUDIT, REPAIRED
+from temporal_slo import names
+from temporal_slo.ledger.change import AUDIT
 from temporal_slo.runs.microseconds import HOUR, SECOND
 from temporal_slo.servers.process import until
 from temporal_slo.temporal.visibility import count_closed
 from tests.conftest import Temporal
+from tests.exposed import exposed
 
 from .polling import polling
 
@@ -30,7 +31,7 @@ async def test_audit(temporal: Temporal, tmp_path: Path) -> None:
     client = await temporal.namespace("audit")
     async with polling(tmp_path, temporal.connection("audit")) as parts:
         # Its own clock would make the test wait for an hour.
-        mirror, audit = parts.poller._mirror, parts.poller._between[-1]  # noqa: SLF001
+        mirror, audit = parts.poller._mirror, parts.poller._after_poll[-1]  # noqa: SLF001
         now = int(time.time() * SECOND)
         await mirror.poll(now)
         for _ in range(RUNS):
@@ -44,11 +45,11 @@ async def test_audit(temporal: Temporal, tmp_path: Path) -> None:
         await until(closed, deadline=30, what="the runs in visibility")
         await mirror.poll(now + 60 * SECOND)
         await audit(now + HOUR)
-        assert (figures(mirror.state, now).audit_drift, mirror.state.gaps) == (0, ())
+        assert (mirror.store.audit_drift, mirror.state.gaps) == (0, ())
         lose_one(tmp_path / "polling.db")
         del mirror.state.positions[AUDIT]
         await audit(now + HOUR)
-        assert figures(mirror.state, now).audit_drift == 1
+        assert mirror.store.audit_drift == 1
         assert not await mirror.catch_up(now + HOUR)
-        known = figures(mirror.state, now)
-        assert (known.others[REPAIRED], known.uncovered, known.waiting) == (1, 0, RUNS + 1)
+        known = exposed(mirror, now)
+        assert (known.counters[names.EXPORTER_AUDIT_REPAIRED_RUNS], known.gap, mirror.state.pending) == (1, 0, RUNS + 1)

@@ -241,7 +241,7 @@ async def test_close_events(temporal: Temporal, tmp_path: Path) -> None:
     await until(visible, deadline=30, what="three terminated runs")
     async with polling(tmp_path, temporal.connection("past-events")) as parts:
         await parts.poller.poll()
-        ledger = parts.settler._ledger  # noqa: SLF001 - what the parts share
+        ledger = parts.pending_runs._ledger  # noqa: SLF001 - what the parts share
         backfill = backfill_of(parts, ledger, client)
         task = asyncio.create_task(backfill.run())
 

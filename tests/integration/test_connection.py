@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.service import RPCError
 
 from temporal_slo import names, settings
-from temporal_slo.exporter.namespace import Common, Parts, wire
+from temporal_slo.exporter.namespace import NamespaceMonitor, SharedParts, monitor
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.process import until
 from temporal_slo.settings import ExporterSettings
@@ -79,7 +79,7 @@ def mounted(tmp_path: Path, pki: Pki) -> Mounted:
 
 
 @asynccontextmanager
-async def watching(folder: Path, environ: dict[str, str]) -> AsyncIterator[tuple[Connection, Parts]]:
+async def watching(folder: Path, environ: dict[str, str]) -> AsyncIterator[tuple[Connection, NamespaceMonitor]]:
     """An exporter's parts on a connection that may change, by the environment alone."""
     load = partial(settings.connection, None, None, None, environ)
     config = load()
@@ -89,8 +89,8 @@ async def watching(folder: Path, environ: dict[str, str]) -> AsyncIterator[tuple
     )
     ledger = Ledger(url)
     try:
-        common = await Common.of(made, ledger)
-        yield common.connection, await wire(common, made.namespaces[0], ())
+        common = await SharedParts.of(made, ledger)
+        yield common.connection, await monitor(common, made.namespaces[0], ())
     finally:
         ledger.close()
 
@@ -277,7 +277,13 @@ async def test_key_is_not_told(front: Front, pki: Pki, tmp_path: Path, caplog: p
             environ["TEMPORAL_API_KEY"] = SECOND
             assert not await connection.reload()
             assert not await parts.poller.poll()
-            texts = [str(refused.value), str(parts.told()), repr(parts), repr(connection), repr(vars(refused.value))]
+            texts = [
+                str(refused.value),
+                str(parts.debug_info()),
+                repr(parts),
+                repr(connection),
+                repr(vars(refused.value)),
+            ]
     # What takes headers apart here, in the place of a server, notes each of them.
     logged = [record.getMessage() for record in caplog.records if not record.name.startswith("hpack")]
     assert "[hidden]" in str(refused.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 
-from temporal_slo.ledger.change import VANISHED
+from temporal_slo import names
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
@@ -35,4 +35,8 @@ async def test_deleted_run(temporal: Temporal, tmp_path: Path) -> None:
         # By a clock that runs ahead: all are listed every ten minutes, and what is missing is forgotten a poll later.
         for minutes in (11, 12):
             await mirror.poll(now + minutes * MINUTE)
-        assert (mirror.state.open, mirror.state.others[VANISHED], mirror.state.closed) == ({}, 1, {})
+        assert (mirror.state.open, mirror.state.counters[names.EXPORTER_VANISHED_RUNS], mirror.state.closed) == (
+            {},
+            1,
+            {},
+        )

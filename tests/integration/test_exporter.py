@@ -12,6 +12,7 @@ import pytest
 from temporalio.client import Client
 
 from temporal_slo import names
+from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.reference import load
 from temporal_slo.reference.services.simulated import Services
 from temporal_slo.reference.workers import booking_worker
@@ -22,6 +23,7 @@ from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.temporal.rpc import LIST_WORKFLOWS
 from temporal_slo.temporal.visibility import count_closed
 from tests.conftest import Temporal
+from tests.exposed import Exposed, published
 
 from .exporter import Exporter
 from .polling import polling
@@ -111,6 +113,11 @@ async def scraped(prometheus: Prometheus, count: int) -> dict[str, int]:
     return found
 
 
+def listed(snapshot: Snapshot) -> int:
+    """Successful lists of workflows so far."""
+    return int(Exposed(snapshot.self_metrics).series(names.EXPORTER_VISIBILITY_REQUESTS)[LIST_WORKFLOWS.name, "OK"])
+
+
 async def test_steady_state_is_two_requests(temporal: Temporal, tmp_path: Path) -> None:
     """With no new work a poll makes two visibility requests, with runs open and runs closed before."""
     client = await temporal.namespace("steady")
@@ -123,15 +130,15 @@ async def test_steady_state_is_two_requests(temporal: Temporal, tmp_path: Path) 
 
         async def seen() -> bool:
             assert await poller.poll()
-            await parts.settler.settle()
-            figures = poller.snapshot.figures
-            return bool(figures and sum(figures.closed.values()) == sum(figures.running.values()) == 5)
+            await parts.pending_runs.count_lap()
+            found = published(poller.snapshot)
+            return sum(found.closed.values()) == sum(found.running.values()) == 5
 
         await until(seen, deadline=30, what="5 closed and 5 open runs")
-        before = poller.snapshot.requests[LIST_WORKFLOWS.name, "OK"]
+        before = listed(poller.snapshot)
         for _ in range(10):
             assert await poller.poll()
-        assert poller.snapshot.requests[LIST_WORKFLOWS.name, "OK"] - before == 20
+        assert listed(poller.snapshot) - before == 20
 
 
 async def test_pages_of_a_real_server(temporal: Temporal, tmp_path: Path) -> None:
@@ -147,11 +154,11 @@ async def test_pages_of_a_real_server(temporal: Temporal, tmp_path: Path) -> Non
             return (await count_closed(client)).total() == 450
 
         await until(all_closed, deadline=60, what="450 closed runs")
-        before = poller.snapshot.requests[LIST_WORKFLOWS.name, "OK"]
+        before = listed(poller.snapshot)
         assert await poller.poll()
-        assert poller.snapshot.figures
-        assert poller.snapshot.figures.waiting == 450
-        assert poller.snapshot.requests[LIST_WORKFLOWS.name, "OK"] - before == 3
+        assert poller.snapshot.samples
+        assert published(poller.snapshot).one(names.EXPORTER_PENDING_RUNS) == 450
+        assert listed(poller.snapshot) - before == 3
 
 
 async def test_killed_and_restarted(temporal: Temporal, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import itertools
 import socket
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -17,25 +17,25 @@ from temporalio.api.operatorservice.v1 import DeleteNamespaceRequest
 from temporalio.client import Client
 
 from temporal_slo import names
-from temporal_slo.exporter import namespace as wiring
 from temporal_slo.exporter import supervisor as module
-from temporal_slo.exporter.classify.pending_runs import Settler
-from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.classify.pending_runs import PendingRuns
+from temporal_slo.exporter.discovery import Discovery
+from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.exposition.snapshot import Snapshot
-from temporal_slo.exporter.namespace import Common, Parts
-from temporal_slo.exporter.spec_reload import Specs
-from temporal_slo.exporter.supervisor import Fleet
+from temporal_slo.exporter.namespace import NamespaceMonitor, SharedParts, monitor
+from temporal_slo.exporter.spec_reload import SpecFiles
+from temporal_slo.exporter.supervisor import Supervisor
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.process import until
 from temporal_slo.settings import ExporterSettings
-from temporal_slo.spec.model import Spec
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.temporal.namespaces import namespace_lister
 from tests.conftest import Temporal
 
 INTERVAL = timedelta(seconds=1)
 
 
-class Recorded(Board):
+class Recorded(Publisher):
     """A board that remembers when complete polls were published, and all troubles."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -45,9 +45,9 @@ class Recorded(Board):
 
     async def put(self, snapshot: Snapshot) -> None:
         """Publish, and remember when."""
-        self.troubles[snapshot.temporal_namespace].add(str(snapshot.trouble))
+        self.troubles[snapshot.temporal_namespace].add(str(snapshot.error))
         await super().put(snapshot)
-        if snapshot.last_success and not snapshot.trouble:
+        if snapshot.last_success and not snapshot.error:
             self.moments[snapshot.temporal_namespace].append(time.monotonic())
 
     def intervals(self, namespaces: Iterable[str]) -> list[float]:
@@ -59,7 +59,7 @@ class Recorded(Board):
 @asynccontextmanager
 async def running(
     folder: Path, temporal: Temporal, *namespaces: str, pattern: str | None = None
-) -> AsyncIterator[tuple[Fleet, Recorded]]:
+) -> AsyncIterator[tuple[Supervisor, Recorded]]:
     """A fleet that watches *namespaces*, or all that fit *pattern*, and its board."""
     url = f"sqlite:///{folder / 'fleet.db'}"
     connection = temporal.connection(namespaces[0] if namespaces else "default")
@@ -69,8 +69,9 @@ async def running(
     ledger = Ledger(url)
     client = await Client.connect(**connection)
     board = Recorded(ledger)
-    common = replace(await Common.of(settings, ledger), board=board, client=client)
-    fleet = Fleet(common, Specs(()), namespace_lister(client) if pattern else None)
+    common = replace(await SharedParts.of(settings, ledger), publisher=board, client=client)
+    specs = SpecFiles(())
+    fleet = Supervisor(common, specs, Discovery(pattern, specs, namespace_lister(client)) if pattern else None)
     await fleet.prepare()
     task = asyncio.create_task(fleet.run())
     try:
@@ -83,7 +84,7 @@ async def running(
             task.result()
 
 
-def up(board: Board) -> dict[str, float]:
+def up(board: Publisher) -> dict[str, float]:
     """Whether each namespace is up, as a scrape has it."""
     text = board.answer("", "")[0].body.decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -134,11 +135,11 @@ async def test_isolated(
     silent = socket.create_server(("127.0.0.1", 0))
     target = "{}:{}".format(*silent.getsockname())
 
-    async def wired(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts:
-        client = await Client.connect(target, lazy=True) if namespace == mute else common.client
-        return await wiring.wire(replace(common, client=client), namespace, specs)
+    async def with_mute_client(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo]) -> NamespaceMonitor:
+        client = await Client.connect(target, lazy=True) if namespace == mute else shared.client
+        return await monitor(replace(shared, client=client), namespace, slos)
 
-    monkeypatch.setattr(module, "wire", wired)
+    monkeypatch.setattr(module, "monitor", with_mute_client)
     with silent:
         async with running(tmp_path, temporal, *namespaces) as (_, board):
             await delete(temporal, deleted)
@@ -152,7 +153,7 @@ async def test_isolated(
 
 async def test_discovered(temporal: Temporal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Namespaces that fit the pattern are found when they are registered, and no longer shown when they are deleted."""
-    monkeypatch.setattr(module, "DISCOVER_INTERVAL", 0.3)
+    monkeypatch.setattr(module, "DISCOVERY_INTERVAL", 0.3)
     await asyncio.gather(*map(temporal.namespace, ("found-1", "lost-1")))
     async with running(tmp_path, temporal, pattern="found-*") as (_, board):
         await comes(lambda: up(board) == {"found-1": 1}, deadline=60, what="the first namespace")
@@ -165,20 +166,20 @@ async def test_discovered(temporal: Temporal, tmp_path: Path, monkeypatch: pytes
 async def test_crash(temporal: Temporal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A namespace whose watching ends by a bug is down, the others are not, and it begins again from the ledger."""
     await asyncio.gather(*map(temporal.namespace, ("crash-1", "crash-2")))
-    run = Settler.run
+    run = PendingRuns.run
     async with running(tmp_path, temporal, "crash-1", "crash-2") as (fleet, board):
         broken = asyncio.Event()
 
-        async def crashing(settler: Settler) -> None:
+        async def crashing(settler: PendingRuns) -> None:
             if not broken.is_set():
                 broken.set()
                 raise ValueError("a bug")
             await run(settler)
 
-        monkeypatch.setattr(Settler, "run", crashing)
-        first = fleet.parts["crash-1"]
-        again = lambda: fleet.parts.get("crash-1", first) is not first  # noqa: E731
+        monkeypatch.setattr(PendingRuns, "run", crashing)
+        first = fleet.monitors["crash-1"]
+        again = lambda: fleet.monitors.get("crash-1", first) is not first  # noqa: E731
         await comes(again, deadline=30, what="the one that crashed to begin again")
         await comes(lambda: up(board) == {"crash-1": 1, "crash-2": 1}, deadline=60, what="both again")
-    crashed = "watching it crashed; the log has more"
+    crashed = "monitoring crashed; see the log"
     assert (crashed in board.troubles["crash-1"], crashed in board.troubles["crash-2"]) == (True, False)

@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.classify.outcome import OutcomeReader
 from temporal_slo.exporter.classify.payloads import RemoteCodec, converter_decode, load_converter
-from temporal_slo.exporter.classify.status import needs_event, verdict
+from temporal_slo.exporter.classify.status import classify, needs_event
 from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.run import Run
 from temporal_slo.servers.process import LOOPBACK, free_port, until
@@ -59,10 +59,10 @@ class Namespace:
         """What a closed run is counted as."""
         status, type_ = str(run.status), run.workflow_type
         if not needs_event(status, outcome=self.reader.wants(type_)):
-            return verdict(status, None)
+            return classify(status, None)
         event = await self.history.close_event(run.workflow_id, run.run_id)
         outcome = await self.reader.read(type_, run.workflow_id, event)
-        return verdict(status, event, str(outcome))
+        return classify(status, event, str(outcome))
 
     async def verdicts(self, count: int) -> list[Classification]:
         """Wait for so many closed runs and return what they are counted as, oldest first."""
@@ -196,7 +196,7 @@ async def test_raw_history(tmp_path: Path) -> None:
         (run,) = await Namespace(client, default()).closed(1)
         event = await TemporalCloseEvents(Gateway(client, "default"), None).close_event("w", run.run_id)
         assert event
-        assert verdict("terminated", event) == Classification("terminated", "none", "terminated")
+        assert classify("terminated", event) == Classification("terminated", "none", "terminated")
     finally:
         server.child.stop()
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from temporal_slo.exporter.exposition.figures import figures
-from temporal_slo.exporter.mirror.slo_rules import OverdueRule
+from temporal_slo.exporter.mirror.slo_rules import OverdueRule, SloRules
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.servers.process import until
 from temporal_slo.temporal.visibility import count_closed
 from tests.conftest import Temporal
+from tests.exposed import exposed
 
 from .polling import polling
 
@@ -33,7 +33,7 @@ async def test_minutes(temporal: Temporal, tmp_path: Path) -> None:
     client = await temporal.namespace("overdue")
     async with polling(tmp_path, temporal.connection("overdue")) as parts:
         mirror = parts.poller._mirror  # noqa: SLF001 its own clock would make the test wait for minutes
-        mirror.state.overdue = (RULE,)
+        mirror.store.rules = SloRules(overdue=(RULE,))
         now = int(time.time() * SECOND)
         await mirror.poll(now)
         begin = mirror.state.positions["minutes"].position
@@ -42,7 +42,7 @@ async def test_minutes(temporal: Temporal, tmp_path: Path) -> None:
 
         async def minutes(later: int) -> tuple[int, int]:
             await mirror.poll(begin + (later + 1) * MINUTE)
-            found = figures(mirror.state, now)
+            found = exposed(mirror, now)
             return found.observed_minutes["slow"], found.overdue_minutes["slow"]
 
         # It started in the minute before the first that is judged, or a moment later.

@@ -8,6 +8,7 @@ from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
+from tests.exposed import published
 
 from .polling import polling
 
@@ -33,8 +34,8 @@ async def test_paused_run(temporal: Temporal, tmp_path: Path) -> None:
     async with polling(tmp_path, temporal.connection("paused")) as parts:
         poller = parts.poller
         assert await poller.poll()
-        assert poller.snapshot.figures
-        assert poller.snapshot.figures.running == {RunningKey("Nobody", "nobody"): 1}
-        assert poller.snapshot.figures.paused == {"Nobody": 1}
-        assert poller.snapshot.figures.closed == {}
+        assert poller.snapshot.samples
+        assert published(poller.snapshot).running == {RunningKey("Nobody", "nobody"): 1}
+        assert published(poller.snapshot).paused == {"Nobody": 1}
+        assert published(poller.snapshot).closed == {}
     await running.terminate()

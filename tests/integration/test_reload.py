@@ -1,4 +1,4 @@
-"""Specs that change while the exporter runs, several namespaces by a list, and what the last polls did."""
+"""SpecFiles that change while the exporter runs, several namespaces by a list, and what the last polls did."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.http import create_app
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.process import until
@@ -93,7 +93,7 @@ async def test_debug_poll(temporal: Temporal, tmp_path: Path) -> None:
 async def test_debug_is_for_this_machine(tmp_path: Path, *, anywhere: bool) -> None:
     """Whoever asks from elsewhere is refused, unless told otherwise."""
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger'}")
-    app = create_app(Board(ledger), debug_anywhere=anywhere)
+    app = create_app(Publisher(ledger), debug_anywhere=anywhere)
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
         assert (await client.get("/debug/poll")).status_code == (200 if anywhere else 403)

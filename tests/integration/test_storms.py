@@ -21,6 +21,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.exporter.sources.retry_storms import RetryStorms
 from temporal_slo.ledger import reads
 from temporal_slo.ledger.ledger import Ledger
@@ -30,7 +31,7 @@ from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.pending_activities import TemporalPendingActivities
 from temporal_slo.temporal.visibility import TemporalVisibility
 from tests.conftest import Temporal
-from tests.run_factory import at_once
+from tests.run_factory import from_visibility
 
 NAMESPACE: Final = "storms"
 ATTEMPTS: Final = 2
@@ -73,6 +74,7 @@ class Watched:
         self.storms = RetryStorms(
             TemporalPendingActivities(Gateway(self.client, NAMESPACE), None),
             self.mirror.state,
+            SloRules,
             lambda run_ids: self.ledger.transact(reads.workflow_ids, NAMESPACE, run_ids),
             attempts=ATTEMPTS,
         )
@@ -108,7 +110,7 @@ async def watched(temporal: Temporal, folder: Path) -> AsyncIterator[Watched]:
     try:
         state = await ledger.load(NAMESPACE)
         visibility = TemporalVisibility(Gateway(client, NAMESPACE), None)
-        mirror = Mirror(NAMESPACE, visibility, ledger, state, int(time.time() * SECOND), judge=at_once)
+        mirror = Mirror(NAMESPACE, visibility, ledger, state, int(time.time() * SECOND), classify=from_visibility)
         async with Worker(
             client,
             task_queue="storms",

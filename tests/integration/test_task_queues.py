@@ -13,7 +13,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
-from temporal_slo.exporter.sources.source import Watch
+from temporal_slo.exporter.sources.source import SourceRunner
 from temporal_slo.exporter.sources.task_queues import TaskQueues
 from temporal_slo.ledger.state import State
 from temporal_slo.servers.process import until
@@ -127,13 +127,13 @@ async def test_refusal_names_the_queue(temporal: Temporal) -> None:
 async def test_server_away() -> None:
     """A server that does not answer leaves the last good samples, as a watch keeps them."""
     client = await Client.connect("127.0.0.1:1", lazy=True)
-    watch = Watch(
+    watch = SourceRunner(
         NAMESPACE,
         TaskQueues(TemporalTaskQueues(Gateway(client, NAMESPACE), None), State(), ("rides",)),
         timedelta(seconds=1),
     )
     await watch.read()
-    assert watch.reading
-    assert watch.reading.trouble
-    assert watch.reading.trouble.startswith("UNAVAILABLE: ")
-    assert watch.reading.samples == ()
+    assert watch.result
+    assert watch.result.error
+    assert watch.result.error.startswith("UNAVAILABLE: ")
+    assert watch.result.samples == ()

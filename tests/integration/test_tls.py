@@ -32,7 +32,7 @@ async def polls(folder: Path, environ: dict[str, str]) -> str | None:
     """Connect by the environment alone and poll once; return the trouble."""
     async with polling(folder, settings.connection(None, None, None, environ)) as parts:
         await parts.poller.poll()
-        return parts.poller.snapshot.trouble
+        return parts.poller.snapshot.error
 
 
 async def test_server_certificate(front: Front, pki: Pki, tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from temporal_slo.exporter.mirror.slo_rules import Promise
+from temporal_slo.exporter.mirror.slo_rules import ClosedRunRule, SloRules
 from temporal_slo.ledger import retention
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_BAD_RUNS, KEEP_DAYS
-from temporal_slo.ledger.state import State
 from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import HOUR, SECOND
 from temporal_slo.spec.events import broken
@@ -78,9 +77,11 @@ def spending(*moments: int, **changes: object) -> Change:
     """A change that counts failed runs as the SLOs of these tests have it."""
     tells = broken(SUCCESS)
     assert tells
-    state = State(promises=(Promise("all", ("Ride",), None, tells), Promise("queue", ("Ride",), "rides", tells)))
+    rules = SloRules(
+        closed_runs=(ClosedRunRule("all", ("Ride",), None, tells), ClosedRunRule("queue", ("Ride",), "rides", tells))
+    )
     runs = [closed(at, "failed", **changes) for at in moments]
-    return Change(counted=[state.counted(run, Classification("failed", "none", "Refused")) for run in runs])
+    return Change(counted=[rules.counted(run, Classification("failed", "none", "Refused")) for run in runs])
 
 
 async def test_kept(ledger: Ledger, ledger_url: str) -> None:

@@ -30,7 +30,7 @@ def url(path: Path) -> str:
 def counting(*runs: float) -> Change:
     """A change that counts runs that closed at these seconds."""
     rows = [closed(at) for at in runs]
-    return Change(seen=rows, counted=[Counted(run, Classification("completed", "none"), 10_000) for run in rows])
+    return Change(new_closed=rows, counted=[Counted(run, Classification("completed", "none"), 10_000) for run in rows])
 
 
 async def test_round_trip(ledger_url: str) -> None:
@@ -39,8 +39,8 @@ async def test_round_trip(ledger_url: str) -> None:
     before = await ledger.load("shop")
     opened = running(3)
     first = counting(1, 2)
-    first.opened, first.gaps, first.positions = [opened, running(4)], (Gap(5, 7),), {"closed": Position(11, 13)}
-    for change in (first, Change(left=[opened.run_id]), counting(3)):
+    first.new_open, first.gaps, first.positions = [opened, running(4)], (Gap(5, 7),), {"closed": Position(11, 13)}
+    for change in (first, Change(no_longer_open=[opened.run_id]), counting(3)):
         await ledger.commit("shop", change, BEGAN)
         before.apply(change)
     await ledger.commit("other", counting(9), BEGAN)
@@ -57,7 +57,7 @@ async def test_unseen(ledger_url: str) -> None:
     ledger = Ledger(ledger_url)
     change = counting(1, 50)
     await ledger.commit("shop", change, BEGAN)
-    old, young = (run.run_id for run in change.seen)
+    old, young = (run.run_id for run in change.new_closed)
     assert await ledger.transact(reads.unseen, "shop", [old, young, "new"]) == {"new"}
     await ledger.transact(retention.expire, "shop", ledger.epoch, BEGAN + 20 * SECOND, BEGAN + KEEP_SEEN)
     assert await ledger.transact(reads.unseen, "shop", [old, young]) == set()
@@ -77,7 +77,7 @@ async def test_restored_copy(ledger_url: str) -> None:
     restored = Ledger(ledger_url)
     assert (await restored.load("shop")).closed == {}
     assert await restored.released("shop") == set()
-    assert await restored.transact(reads.unseen, "shop", [run.run_id for run in change.seen]) == set()
+    assert await restored.transact(reads.unseen, "shop", [run.run_id for run in change.new_closed]) == set()
     restored.close()
 
 

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, inspect
 
+from temporal_slo import names
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger import migrations, opening, schema
-from temporal_slo.ledger.change import LATE, MINUTES, Gap
+from temporal_slo.ledger.change import MINUTES, Gap
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import OpenRun
 from temporal_slo.runs.counted import FailureKey, RunningKey
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.testing import FakeVisibility
 from tests.conftest import query
-from tests.run_factory import BEGAN, at_once
+from tests.run_factory import BEGAN, from_visibility
 
 LEDGERS = Path(__file__).parent / "ledgers"
 RIDE = RunningKey("Ride", "rides")
@@ -77,10 +78,10 @@ async def test_upgrade(ledger_url: str, tmp_path: Path, version: int) -> None:
         state = await ledger.load("shop")
         ledger.close()
         assert state.open == {"run-4": OpenRun(RIDE, BEGAN + 4 * SECOND)}
-        assert (state.gaps, state.waiting) == ((Gap(BEGAN + 2 * SECOND, BEGAN + 3 * SECOND),), 1)
+        assert (state.gaps, state.pending) == ((Gap(BEGAN + 2 * SECOND, BEGAN + 3 * SECOND),), 1)
         assert [histogram.count for histogram in state.closed.values()] == [1, 1]
         assert state.failures == {FailureKey("Ride", "failed", "Refused"): 1}
-        assert (state.started, state.others) == (Counter({RIDE: 4}), Counter({LATE: 1}))
+        assert (state.started, state.counters) == (Counter({RIDE: 4}), Counter({names.EXPORTER_LATE_ROWS: 1}))
     new = f"sqlite:///{tmp_path / 'new'}"
     Ledger(new).close()
     assert columns(ledger_url) == columns(new)
@@ -92,7 +93,7 @@ async def test_goes_on(ledger_url: str) -> None:
     restore(ledger_url, 1)
     ledger = Ledger(ledger_url)
     now = BEGAN + 100 * SECOND
-    mirror = Mirror("shop", FakeVisibility(), ledger, await ledger.load("shop"), now, judge=at_once)
+    mirror = Mirror("shop", FakeVisibility(), ledger, await ledger.load("shop"), now, classify=from_visibility)
     for later in (0, 5 * MINUTE):
         await mirror.poll(now + later)
         while await mirror.catch_up(now + later):

@@ -4,8 +4,9 @@ from collections import Counter
 
 from sqlalchemy import Connection, Text, insert
 
+from temporal_slo import names
 from temporal_slo.ledger import retention, schema
-from temporal_slo.ledger.change import MINUTES, Change, Gap, Judged, Position
+from temporal_slo.ledger.change import MINUTES, Change, EvaluatedHour, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_DAYS
 from temporal_slo.runs.counted import Classification, Counted, RunningKey
@@ -40,14 +41,14 @@ def everything() -> Change:
     """A change with a row for every table."""
     failed = Counted(closed(1, "failed"), Classification("failed", "none", "Refused"), 10_000, ("slo",))
     return Change(
-        seen=[failed.run],
+        new_closed=[failed.run],
         counted=[failed],
         pending=[closed(2)],
-        opened=[running(1)],
-        long=[close(running(1), 60)],
-        judged=[Judged("slo", BEGAN // HOUR, 1, 1)],
+        new_open=[running(1)],
+        closed_overdue=[close(running(1), 60)],
+        evaluated=[EvaluatedHour("slo", BEGAN // HOUR, 1, 1)],
         started=Counter({RunningKey("Ride", "rides"): 1}),
-        others=Counter({"late": 1}),
+        counters=Counter({names.EXPORTER_LATE_ROWS: 1}),
         positions={"closed": Position(BEGAN, BEGAN)},
         gaps=(Gap(1, 2),),
     )

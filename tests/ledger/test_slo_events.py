@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert
 from temporal_slo import names
 from temporal_slo.exporter.history_export.openmetrics_file import Window
 from temporal_slo.exporter.history_export.recorded_series import STEP, spread
-from temporal_slo.exporter.sources.calendar_month import CalendarPeriods, month
+from temporal_slo.exporter.sources.calendar_month import CalendarPeriods, month_start
 from temporal_slo.ledger import schema, slo_events, upserts
 from temporal_slo.ledger.change import CLOSED
 from temporal_slo.ledger.ledger import Ledger
@@ -181,7 +181,7 @@ async def test_month(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
     source = CalendarPeriods(ledger, slos)
     now = int(datetime(2026, 3, 31, 23, 59, tzinfo=UTC).timestamp()) * SECOND
     assert list(await source.read(now)) == []
-    begin, end = month(now, "Africa/Accra") // MINUTE, now // MINUTE
+    begin, end = month_start(now, "Africa/Accra") // MINUTE, now // MINUTE
     rows = [row(begin - 1, "failed", 3), row(begin, "completed", 5), row(end, "failed", 7), row(end + 1, "failed", 11)]
     await ledger.transact(lambda connection: fill(connection, *rows))
     hours = [{"hour": hour, "observed": 60, "overdue": hour % 7} for hour in range(now // HOUR - 2, now // HOUR + 1)]
@@ -196,7 +196,7 @@ async def test_month(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
         "stuck": (180 - overdue, overdue),
     }
     assert (await told(source, now + MINUTE))["rides"] == (0, 11)
-    source.slos = ()
+    source.apply_slos(())
     assert await told(source, now) == {}
     ledger.close()
 
@@ -212,7 +212,7 @@ def test_months_begin_at_midnight(zone: str) -> None:
     """Everywhere, also where the clocks were changed since."""
     for number in range(1, 13):
         now = datetime(2026, number, 28, 13, 7, tzinfo=ZoneInfo(zone))
-        begin = datetime.fromtimestamp(month(int(now.timestamp()) * SECOND, zone) / SECOND, ZoneInfo(zone))
+        begin = datetime.fromtimestamp(month_start(int(now.timestamp()) * SECOND, zone) / SECOND, ZoneInfo(zone))
         assert (begin.month, begin.day, begin.hour, begin.minute) == (number, 1, 0, 0)
 
 

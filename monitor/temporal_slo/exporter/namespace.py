@@ -1,37 +1,36 @@
-"""How the parts that watch one namespace are put together."""
+"""Builds and runs what monitors one namespace."""
 
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Self
 
 from temporalio.client import Client
 
+from temporal_slo import names
 from temporal_slo.exporter.backfill.backfill import Backfill
 from temporal_slo.exporter.backfill.progress_bar import Bar
-from temporal_slo.exporter.classify.classifier import Judge
-from temporal_slo.exporter.classify.outcome import OutcomeReader
-from temporal_slo.exporter.classify.payloads import _converter, converter_decode
-from temporal_slo.exporter.classify.pending_runs import Settler
-from temporal_slo.exporter.exposition.publisher import Board, Own
-from temporal_slo.exporter.exposition.self_metrics import Gauge
+from temporal_slo.exporter.classify.classifier import Classifier
+from temporal_slo.exporter.classify.payloads import Decoder
+from temporal_slo.exporter.classify.pending_runs import PendingRuns
+from temporal_slo.exporter.exposition.publisher import ProcessMetrics, Publisher
+from temporal_slo.exporter.exposition.self_metrics import SelfMetrics
 from temporal_slo.exporter.mirror.audit import Auditor
-from temporal_slo.exporter.mirror.latency_thresholds import Measured
+from temporal_slo.exporter.mirror.exemplars import Exemplars
+from temporal_slo.exporter.mirror.latency_thresholds import LatencyThresholds
 from temporal_slo.exporter.mirror.mirror import Mirror
-from temporal_slo.exporter.mirror.slo_rules import go_by
+from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.sources import registry
-from temporal_slo.exporter.sources.source import Watch
+from temporal_slo.exporter.sources.source import SourceRunner
+from temporal_slo.exporter.spec_reload import AppliesSlos
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.state import State
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.settings import RETENTION, ExporterSettings
-from temporal_slo.spec.model import (
-    Spec,
-    spec_outcomes,
-)
+from temporal_slo.spec.bound import BoundSlo, outcomes
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.connection import Connection
 from temporal_slo.temporal.gateway import Gateway
@@ -43,138 +42,151 @@ PROGRESS_INTERVAL: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
+class SharedParts:
     """What all namespaces share."""
 
     settings: ExporterSettings
     ledger: Ledger
-    board: Board
+    publisher: Publisher
     client: Client
     connection: Connection
-    bar: Bar
+    progress_bar: Bar
 
     @classmethod
-    async def of(cls, settings: ExporterSettings, ledger: Ledger, own: Own = tuple) -> Self:
-        """Return it with a client that connects at its first request, and a board that also tells what *own* does."""
+    async def of(cls, settings: ExporterSettings, ledger: Ledger, process_metrics: ProcessMetrics = tuple) -> Self:
+        """Return the shared parts; the client connects at its first request.
+
+        Args:
+            settings: Of the exporter.
+            ledger: Opened.
+            process_metrics: Returns metrics of the process, in addition to those of the connection.
+        """
         connection = await Connection.lazy(settings.connection, settings.reload_connection)
-        board = Board(ledger, lambda: (*own(), *connection.samples()))
-        return cls(settings, ledger, board, connection.client, connection, Bar(sys.stderr))
+        publisher = Publisher(ledger, lambda: (*process_metrics(), *connection.samples()))
+        return cls(settings, ledger, publisher, connection.client, connection, Bar(sys.stderr))
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts that watch one namespace."""
+class NamespaceMonitor:
+    """Monitors one namespace.
+
+    Attributes:
+        slo_users: What the SLOs of the namespace configure; a reload replaces them in each.
+    """
 
     namespace: str
-    poller: Poller
-    settler: Settler
-    watches: tuple[Watch, ...]
-    gauge: "Gauge"
-    trace: RequestLog
     mirror: Mirror
-    judge: Judge
-    settings: ExporterSettings
+    poller: Poller
+    pending_runs: PendingRuns
+    runners: tuple[SourceRunner, ...]
     backfill: Backfill | None
+    request_log: RequestLog
+    decoder: Decoder
+    slo_users: tuple[AppliesSlos, ...]
 
-    def adopt(self, specs: tuple[Spec, ...]) -> None:
-        """Go by *specs* from now on.
-
-        Raises:
-            UsageError: The data converter or the codec endpoint is wrong.
-        """
-        outcomes = spec_outcomes(specs, self.namespace)
-        reader = outcome_reader(self.settings, self.namespace, specs)
-        self.judge.adopt(reader, outcomes)
-        self.gauge.reader = reader if outcomes else None
-        if self.backfill:
-            self.backfill.judge.adopt(outcome_reader(self.settings, self.namespace, specs), outcomes)
-        go_by(specs, self.namespace, self.mirror.state)
-        registry.adopt(self.watches, specs, self.namespace)
+    def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
+        """Use these SLOs of the namespace from now on."""
+        for user in self.slo_users:
+            user.apply_slos(slos)
 
     async def run(self) -> None:
-        """Poll, settle and read the sources, until cancelled or until one of them ends by a bug."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.poller.run())
-            tasks.create_task(self.settler.run())
-            if self.backfill:
-                tasks.create_task(self.backfill.run())
-            for watch in self.watches:
-                tasks.create_task(watch.run())
+        """Poll, count pending runs and read the data sources, until cancelled or until one of them crashes."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.poller.run())
+                tasks.create_task(self.pending_runs.run())
+                if self.backfill:
+                    tasks.create_task(self.backfill.run())
+                for runner in self.runners:
+                    tasks.create_task(runner.run())
+        finally:
+            await self.decoder.close()
 
-    def told(self) -> dict[str, Any]:
-        """Return what the last poll did and what is left to do, as JSON has it."""
-        state, snapshot = self.mirror.state, self.poller.snapshot
-        readings = [(watch.name, watch.reading) for watch in self.watches if watch.reading]
+    def debug_info(self) -> dict[str, Any]:
+        """Return what the last poll did and what is left to do, as JSON."""
+        store, state, snapshot = self.mirror.store, self.mirror.state, self.poller.snapshot
+        results = [(runner.name, runner.result) for runner in self.runners if runner.result]
+        counters = {names.STORED_COUNTERS[family]: count for family, count in state.counters.items()}
         return {
-            "poll": {**self.trace.debug_info(), "seconds": snapshot.poll_duration, "trouble": snapshot.trouble},
+            "poll": {**self.request_log.debug_info(), "seconds": snapshot.poll_duration, "error": snapshot.error},
             "last_success": snapshot.last_success,
             "positions": {name: position.position / SECOND for name, position in state.positions.items()},
-            "uncovered": [{"from": gap.low / SECOND, "until": gap.high / SECOND} for gap in state.gaps],
-            "pending_runs": state.waiting,
+            "gaps": [{"from": gap.low / SECOND, "until": gap.high / SECOND} for gap in state.gaps],
+            "pending_runs": state.pending,
             "open_runs": len(state.open),
-            "audit": {"drift": state.drift, **dict(state.others)},
+            "audit": {"drift": store.audit_drift, **counters},
             "sources": {
-                name: {"trouble": told.trouble, "last_success": told.last_success, "seconds": told.duration}
-                for name, told in readings
+                name: {"error": result.error, "last_success": result.last_success, "seconds": result.duration}
+                for name, result in results
             },
         }
 
 
-async def wire(common: Common, namespace: str, specs: tuple[Spec, ...]) -> Parts:
-    """Return the parts that go on with *namespace* from what the ledger knows.
+async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo]) -> NamespaceMonitor:
+    """Return what continues to monitor *namespace* from the ledger.
+
+    Args:
+        shared: What all namespaces share.
+        namespace: Temporal namespace.
+        slos: Its SLOs.
 
     Raises:
         UsageError: The data converter or the codec endpoint is wrong.
         LedgerError: The ledger cannot be read.
     """
-    settings, ledger, board = common.settings, common.ledger, common.board
-    outcomes = spec_outcomes(specs, namespace)
-    reader = outcome_reader(settings, namespace, specs)
+    settings, ledger, publisher = shared.settings, shared.ledger, shared.publisher
     state = await ledger.load(namespace)
-    state.tell_ids = not settings.redact_ids
-    go_by(specs, namespace, state)
-    await board.join(namespace)
-    limiters = registry.limiters(settings, HISTORY_CONCURRENCY)
-    trace = RequestLog()
-    gateway = Gateway(common.client, namespace, trace)
-    site = registry.Site(namespace, gateway, ledger, state, specs, limiters)
+    await publisher.join(namespace)
+    limiters, request_log = registry.limiters(settings, HISTORY_CONCURRENCY), RequestLog()
+    gateway = Gateway(shared.client, namespace, request_log)
+    decoder = Decoder.of(settings, namespace)
+    classifier = Classifier(decoder.decode, outcomes(slos), state.failures)
     visibility = TemporalVisibility(gateway, limiters["visibility"])
     history = TemporalCloseEvents(gateway, limiters["history"])
-    judge = Judge(reader, outcomes, state)
-    mirror = Mirror(namespace, visibility, ledger, state, int(time.time() * SECOND), judge=judge.at_once)
-    watches = registry.watches(settings, site)
-    backfill = _backfill(common, site, mirror) if settings.backfill else None
+    mirror = Mirror(
+        namespace,
+        visibility,
+        ledger,
+        state,
+        int(time.time() * SECOND),
+        classify=classifier.from_visibility,
+        rules=SloRules.of(slos),
+        exemplars=Exemplars(enabled=not settings.redact_ids),
+    )
+    context = registry.SourceContext(namespace, gateway, ledger, mirror.store, slos, limiters)
+    runners = registry.source_runners(settings, context)
+    users: tuple[AppliesSlos, ...] = (mirror, classifier, *(runner.source for runner in runners))
+    backfill = _backfill(shared, context, mirror, Classifier(decoder.decode, outcomes(slos)))
     if backfill:
-        watches = (*watches, Watch(namespace, backfill, PROGRESS_INTERVAL))
-    gauge = Gauge(gateway.requests, limiters, watches, reader if outcomes else None)
-    auditor, measured = Auditor(namespace, mirror, ledger, visibility), Measured(namespace, ledger, state)
-    between = (measured.note, auditor.audit)
-    poller = Poller(namespace, mirror, gauge, board.put, between=between, trace=trace, interval=settings.poll_interval)
-    settler = Settler(namespace, mirror, ledger, history, judge=judge)
-    return Parts(namespace, poller, settler, watches, gauge, trace, mirror, judge, settings, backfill)
+        runners = (*runners, SourceRunner(namespace, backfill, PROGRESS_INTERVAL))
+        users = (*users, backfill)
+    after_poll = (LatencyThresholds(mirror.store, ledger).record, Auditor(mirror.store, ledger, visibility).audit)
+    poller = Poller(
+        namespace,
+        mirror,
+        SelfMetrics(gateway.requests, limiters, runners, classifier),
+        publisher.put,
+        after_poll=after_poll,
+        request_log=request_log,
+        interval=settings.poll_interval,
+    )
+    pending_runs = PendingRuns(mirror.store, ledger, history, classifier=classifier)
+    return NamespaceMonitor(namespace, mirror, poller, pending_runs, runners, backfill, request_log, decoder, users)
 
 
-def _backfill(common: Common, site: registry.Site, mirror: Mirror) -> Backfill:
-    settings, namespace = common.settings, site.namespace
-    # Of its own: results of old that cannot be read must not stop the reading of new ones.
-    judge = Judge(outcome_reader(settings, namespace, site.specs), spec_outcomes(site.specs, namespace), State())
+def _backfill(
+    shared: SharedParts, context: registry.SourceContext, mirror: Mirror, classifier: Classifier
+) -> Backfill | None:
+    settings, namespace = shared.settings, context.namespace
+    if not settings.backfill:
+        return None
     return Backfill(
         namespace,
         mirror,
-        common.ledger,
-        TemporalVisibility(site.gateway, site.limiters["visibility"], bulk=True),
-        TemporalCloseEvents(site.gateway, site.limiters["history"], bulk=True),
-        judge=judge,
+        shared.ledger,
+        TemporalVisibility(context.gateway, context.limiters["visibility"], bulk=True),
+        TemporalCloseEvents(context.gateway, context.limiters["history"], bulk=True),
+        classifier=classifier,
         since=None if settings.backfill == RETENTION else settings.backfill,
-        show=common.bar,
+        show=shared.progress_bar,
     )
-
-
-def outcome_reader(settings: ExporterSettings, namespace: str, specs: tuple[Spec, ...]) -> OutcomeReader:
-    """Return what reads the outcomes of *namespace*.
-
-    Raises:
-        UsageError: The data converter or the codec endpoint is wrong.
-    """
-    decode = converter_decode(_converter(settings, namespace), namespace)
-    return OutcomeReader(spec_outcomes(specs, namespace), decode)

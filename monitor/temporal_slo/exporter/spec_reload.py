@@ -1,4 +1,4 @@
-"""The specs that an exporter goes by, read again when they change; a bad one keeps the last good."""
+"""Loads the SLO specs again when their files change; after a failure the last good specs stay in use."""
 
 import asyncio
 import logging
@@ -6,72 +6,79 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from temporal_slo import names
 from temporal_slo.names.samples import Sample
+from temporal_slo.spec.bound import BoundSlo, LoadedSpecs
 from temporal_slo.spec.load import SUFFIXES, SpecError, load
-from temporal_slo.spec.model import Spec
 
-LOOK_INTERVAL: Final = 5.0
-"""Seconds between two looks at the files."""
+CHECK_INTERVAL: Final = 5.0
+"""Seconds between two checks of the files."""
 
 log = logging.getLogger(__name__)
 
-Adopt = Callable[[tuple[Spec, ...]], None]
 Signature = tuple[tuple[str, int, int, int], ...]
 
 
-class Specs:
-    """Specs of an exporter.
+class AppliesSlos(Protocol):
+    """Something that the SLOs of one namespace configure."""
+
+    def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
+        """Use *slos* from now on, in place of all before."""
+        ...
+
+
+class SpecFiles:
+    """The spec files of an exporter.
 
     Args:
-        paths: Files and folders; none if there are no specs.
+        paths: Files and folders; none for an exporter without SLOs.
         clock: Unix time in seconds.
 
     Attributes:
-        current: The last good ones.
+        current: The last good specs.
 
     Raises:
-        SpecError: They are bad from the start.
+        SpecError: The specs are invalid at the start.
     """
 
     def __init__(self, paths: Sequence[str], clock: Callable[[], float] = time.time) -> None:
         self._paths = [Path(path) for path in paths]
         self._clock = clock
         self._signature = self._sign()
-        self.current: tuple[Spec, ...] = load(self._paths) if paths else ()
-        self._good, self._since = True, clock()
+        self.current = load(self._paths) if paths else LoadedSpecs()
+        self._successful, self._loaded = True, clock()
 
     def samples(self) -> Iterator[Sample]:
-        """Yield whether the last reading was good, and when the last good one was."""
-        yield Sample(names.EXPORTER_RELOAD_SUCCESSFUL, {}, int(self._good))
-        yield Sample(names.EXPORTER_RELOAD_TIMESTAMP, {}, self._since)
+        """Yield whether the last load was successful, and when the last successful one was."""
+        yield Sample(names.EXPORTER_RELOAD_SUCCESSFUL, {}, int(self._successful))
+        yield Sample(names.EXPORTER_RELOAD_TIMESTAMP, {}, self._loaded)
 
     def reload(self) -> bool:
-        """Read again; return whether what was read is good, and so is what is gone by from now on."""
+        """Load the files again; return whether that was successful."""
         signature = self._sign()
         try:
-            self.current = load(self._paths) if self._paths else ()
+            self.current = load(self._paths) if self._paths else LoadedSpecs()
         except SpecError as error:
-            self._good = False
+            self._successful = False
             for problem in error.problems:
                 log.error(  # noqa: TRY400 the problem is the user's, and no trace leads to it
-                    "the specs are not what is gone by, the last good ones are: %s", problem
+                    "spec reload failed, keeping the last good specs: %s", problem
                 )
         else:
-            self._good, self._since = True, self._clock()
-            log.info("the specs were read again: %d of them", len(self.current))
+            self._successful, self._loaded = True, self._clock()
+            log.info("specs reloaded: %d of them", len(self.current))
         self._signature = signature
-        return self._good
+        return self._successful
 
     def changed(self) -> bool:
-        """Return whether the files are no longer those that were read last."""
+        """Return whether the files differ from those that were loaded last."""
         return self._sign() != self._signature
 
     def _sign(self) -> Signature:
-        """Return what differs if any file does: also one that a link was turned to, as a mounted ConfigMap is."""
-        return tuple(_signed(file) for path in self._paths for file in _files(path))
+        """Return what differs if any file does, a link that points elsewhere included: a mounted ConfigMap is one."""
+        return tuple(_signature(file) for path in self._paths for file in _files(path))
 
 
 def _files(path: Path) -> list[Path]:
@@ -81,7 +88,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
 
 
-def _signed(file: Path) -> tuple[str, int, int, int]:
+def _signature(file: Path) -> tuple[str, int, int, int]:
     try:
         found = file.stat()
     except OSError:
@@ -89,24 +96,26 @@ def _signed(file: Path) -> tuple[str, int, int, int]:
     return str(file), found.st_mtime_ns, found.st_size, found.st_ino
 
 
-async def follow(specs: Specs, adopt: Adopt, renew: Callable[[], Awaitable[None]]) -> None:
-    """Read *specs* again at each SIGHUP and whenever their files change, until cancelled.
+async def follow(
+    files: SpecFiles, apply_specs: Callable[[LoadedSpecs], None], renew: Callable[[], Awaitable[None]]
+) -> None:
+    """Reload the specs at each SIGHUP and whenever their files change, until cancelled.
 
     Args:
-        specs: Are read again.
-        adopt: Gets the new ones if they are good.
-        renew: Is called after each reading, good or not.
+        files: Are reloaded.
+        apply_specs: Gets the specs after a successful reload.
+        renew: Called after each reload.
     """
     hangup = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     try:
         while True:
-            await _wait(hangup, LOOK_INTERVAL)
-            if hangup.is_set() or specs.changed():
+            await _wait(hangup, CHECK_INTERVAL)
+            if hangup.is_set() or files.changed():
                 hangup.clear()
-                if specs.reload():
-                    adopt(specs.current)
+                if files.reload():
+                    apply_specs(files.current)
                 await renew()
     finally:
         loop.remove_signal_handler(signal.SIGHUP)

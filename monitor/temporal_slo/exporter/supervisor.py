@@ -1,4 +1,4 @@
-"""Several namespaces in one process, each watched by itself: one that fails, hangs or is deleted touches no other."""
+"""Monitors several namespaces in one process: one that fails, hangs or is deleted does not affect the others."""
 
 import asyncio
 import logging
@@ -6,89 +6,99 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from temporal_slo import names
-from temporal_slo.errors import LedgerError, TemporalRequestError, UsageError
+from temporal_slo.errors import LedgerError, UsageError
+from temporal_slo.exporter.discovery import Discovery
 from temporal_slo.exporter.exposition.snapshot import Snapshot
-from temporal_slo.exporter.namespace import Common, Parts, wire
-from temporal_slo.exporter.spec_reload import Specs
+from temporal_slo.exporter.namespace import NamespaceMonitor, SharedParts, monitor
+from temporal_slo.exporter.spec_reload import SpecFiles
 from temporal_slo.names.samples import Sample
-from temporal_slo.spec.model import Spec
-from temporal_slo.temporal.namespaces import ListNamespaces
+from temporal_slo.spec.bound import LoadedSpecs
 from temporal_slo.temporal.rate_limit import backoff
 
-NAMESPACES_MAX: Final = 200
-"""Namespaces that are watched when all are: those of the specs first, then by name."""
-
-DISCOVER_INTERVAL: Final = 60.0
+DISCOVERY_INTERVAL: Final = 60.0
 RETRY_INTERVAL: Final = 5.0
-HEALTHY: Final = 60.0
-"""Seconds after which a namespace whose watching crashed has recovered."""
-
-SYSTEM: Final = "temporal-system"
+HEALTHY_AFTER: Final = 60.0
+"""Seconds after which a monitor that crashed before counts as recovered."""
 
 log = logging.getLogger(__name__)
 
 
-class Fleet:
-    """Watches namespaces.
+class Supervisor:
+    """Starts, restarts and stops the monitors of namespaces.
 
     Args:
-        common: What they share.
-        specs: What the exporter goes by.
-        listing: Lists all namespaces, if those are to be watched; raises TemporalRequestError.
+        shared: What all namespaces share.
+        specs: The spec files.
+        discovery: Finds namespaces; None to monitor those of the settings.
 
     Attributes:
-        parts: What watches each namespace now.
-        trouble: Why namespaces could not be listed the last time; None if they could, or need not be.
+        monitors: The monitor of each namespace.
     """
 
-    def __init__(self, common: Common, specs: Specs, listing: ListNamespaces | None = None) -> None:
-        self.parts: dict[str, Parts] = {}
-        self._common = common
+    def __init__(self, shared: SharedParts, specs: SpecFiles, discovery: Discovery | None = None) -> None:
+        self.monitors: dict[str, NamespaceMonitor] = {}
+        self._shared = shared
         self._specs = specs
-        self._listing = listing
+        self._discovery = discovery
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._left_out = 0
-        self.trouble: str | None = None
 
     def samples(self) -> Iterator[Sample]:
-        """Yield how many namespaces there are, and whether they could be listed."""
+        """Yield how many namespaces are monitored, and how their discovery went."""
         yield Sample(names.EXPORTER_NAMESPACES, {}, len(self._tasks))
-        yield Sample(names.EXPORTER_NAMESPACES_OVER_LIMIT, {}, self._left_out)
-        if self._listing:
-            yield Sample(names.EXPORTER_DISCOVERY_UP, {}, int(self.trouble is None))
+        if self._discovery:
+            yield from self._discovery.samples()
+        else:
+            yield Sample(names.EXPORTER_NAMESPACES_OVER_LIMIT, {}, 0)
+
+    @property
+    def discovery_error(self) -> str | None:
+        """Why namespaces could not be listed; None if they could, or need not be."""
+        return self._discovery.error if self._discovery else None
 
     async def prepare(self) -> None:
-        """Wire the namespaces that the exporter was told to watch, or those that there are.
+        """Build the monitors of the namespaces of the settings, or of those that exist.
 
         Raises:
             UsageError: A data converter or the codec endpoint is wrong, or the ledger cannot be read.
         """
-        namespaces = await self._listed(self._listing) if self._listing else self._common.settings.namespaces
+        settings = self._shared.settings
+        namespaces = await self._discovery.namespaces() if self._discovery else settings.namespaces
         for namespace in namespaces or ():
             try:
-                self.parts[namespace] = await wire(self._common, namespace, self._specs.current)
+                self.monitors[namespace] = await self._monitor(namespace)
             except LedgerError as error:
                 raise UsageError("--ledger", f"cannot be read: {error}", "restore a copy, or give another") from error
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Monitor until cancelled."""
         try:
-            self._spread([namespace for namespace in self.parts if namespace not in self._tasks])
+            self._start([namespace for namespace in self.monitors if namespace not in self._tasks])
             while True:
-                await self._pass(RETRY_INTERVAL if self.trouble else DISCOVER_INTERVAL)
-                if self._listing:
-                    await self._discover(self._listing)
+                await self._wait(RETRY_INTERVAL if self.discovery_error else DISCOVERY_INTERVAL)
+                if self._discovery:
+                    await self._update(self._discovery)
         finally:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _pass(self, seconds: float) -> None:
-        """Let time pass; end with the error of a namespace that ends, for none does but by what a restart may mend."""
+    def apply_specs(self, specs: LoadedSpecs) -> None:
+        """Let every namespace use *specs* from now on."""
+        for namespace, running in self.monitors.items():
+            running.apply_slos(specs.of_namespace(namespace))
+
+    def debug_info(self) -> dict[str, Any]:
+        """Return what the last poll of each namespace did, as JSON."""
+        return {namespace: running.debug_info() for namespace, running in sorted(self.monitors.items())}
+
+    async def _monitor(self, namespace: str) -> NamespaceMonitor:
+        return await monitor(self._shared, namespace, self._specs.current.of_namespace(namespace))
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait; raise the error of a namespace whose task ended: none does unless only a restart can help."""
         if not self._tasks:
             await asyncio.sleep(seconds)
             return
@@ -96,95 +106,65 @@ class Fleet:
         for task in done:
             task.result()
 
-    def adopt(self, specs: tuple[Spec, ...]) -> None:
-        """Have every namespace go by *specs* from now on."""
-        for parts in self.parts.values():
-            parts.adopt(specs)
-
-    def told(self) -> dict[str, Any]:
-        """Return what each namespace's last poll did, as JSON has it."""
-        return {namespace: parts.told() for namespace, parts in sorted(self.parts.items())}
-
-    async def _discover(self, listing: ListNamespaces) -> None:
-        """Begin to watch namespaces that are new, and end with those that are no more."""
-        chosen = await self._listed(listing)
-        if chosen is None:
+    async def _update(self, discovery: Discovery) -> None:
+        """Start to monitor new namespaces, and stop to monitor deleted ones."""
+        namespaces = await discovery.namespaces()
+        if namespaces is None:
             return
-        for namespace in self._tasks.keys() - set(chosen):
-            log.info("%s: is no more, and is watched no longer", namespace)
-            await self._end(namespace)
-        self._spread([namespace for namespace in chosen if namespace not in self._tasks])
+        for namespace in self._tasks.keys() - set(namespaces):
+            log.info("namespace %s was deleted; monitoring stopped", namespace)
+            await self._stop(namespace)
+        self._start([namespace for namespace in namespaces if namespace not in self._tasks])
 
-    async def _listed(self, listing: ListNamespaces) -> list[str] | None:
-        """Return the namespaces to watch; None if they cannot be listed."""
-        before = self.trouble
-        try:
-            found = await listing()
-        except TemporalRequestError as error:
-            self.trouble = str(error)
-            if before is None:
-                log.warning("namespaces cannot be listed, those that are known stay: %s", error)
-            return None
-        self.trouble = None
-        return self._choose(found)
-
-    def _choose(self, found: list[str]) -> list[str]:
-        pattern = self._common.settings.namespace_filter
-        fitting = {name for name in found if name != SYSTEM and fnmatchcase(name, pattern)}
-        first = {spec.temporal_namespace for spec in self._specs.current}
-        ordered = sorted(fitting, key=lambda name: (name not in first, name))
-        self._left_out = len(ordered[NAMESPACES_MAX:])
-        return ordered[:NAMESPACES_MAX]
-
-    def _spread(self, namespaces: list[str]) -> None:
-        # Their polls do not begin together, so that the server gets an even load.
-        step = self._common.settings.poll_interval.total_seconds() / max(len(namespaces), 1)
+    def _start(self, namespaces: list[str]) -> None:
+        # Their polls start spread over the interval, so that the server gets an even load.
+        step = self._shared.settings.poll_interval.total_seconds() / max(len(namespaces), 1)
         for index, namespace in enumerate(namespaces):
-            self._tasks[namespace] = asyncio.create_task(self._keep(namespace, index * step))
+            self._tasks[namespace] = asyncio.create_task(self._keep_running(namespace, index * step))
 
-    async def _end(self, namespace: str) -> None:
+    async def _stop(self, namespace: str) -> None:
         task = self._tasks.pop(namespace)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        self.parts.pop(namespace, None)
-        await self._common.board.leave(namespace)
+        self.monitors.pop(namespace, None)
+        await self._shared.publisher.leave(namespace)
 
-    async def _keep(self, namespace: str, wait: float) -> None:
-        """Watch *namespace* after *wait* seconds, and begin again from the ledger if that crashes."""
+    async def _keep_running(self, namespace: str, delay: float) -> None:
+        """Monitor *namespace* after *delay* seconds, and restart the monitor from the ledger when it crashes."""
         failures = 0
-        await asyncio.sleep(wait)
+        await asyncio.sleep(delay)
         while True:
             began = time.monotonic()
-            trouble = await self._watch(namespace)
-            failures = 1 if time.monotonic() - began > HEALTHY else failures + 1
-            self.parts.pop(namespace, None)
-            board = self._common.board
-            last = board.snapshots.get(namespace, Snapshot(namespace))
-            await board.put(replace(last, trouble=trouble))
+            error = await self._run(namespace)
+            failures = 1 if time.monotonic() - began > HEALTHY_AFTER else failures + 1
+            self.monitors.pop(namespace, None)
+            publisher = self._shared.publisher
+            last = publisher.snapshots.get(namespace, Snapshot(namespace))
+            await publisher.put(replace(last, error=error))
             await asyncio.sleep(backoff(failures, random.random()))  # noqa: S311 no secret
 
-    async def _watch(self, namespace: str) -> str:
-        """Watch *namespace* until that ends; return why.
+    async def _run(self, namespace: str) -> str:
+        """Run the monitor of *namespace* until it ends; return why it ended.
 
         Raises:
             UsageError: The ledger is no longer the one that was opened.
         """
         try:
-            if namespace not in self.parts:
-                self.parts[namespace] = await wire(self._common, namespace, self._specs.current)
+            if namespace not in self.monitors:
+                self.monitors[namespace] = await self._monitor(namespace)
         except LedgerError as error:
-            log.warning("%s: cannot be watched: %s", namespace, error)
+            log.warning("%s: monitoring could not start: %s", namespace, error)
             return str(error)
         try:
-            await self.parts[namespace].run()
+            await self.monitors[namespace].run()
         except* UsageError as errors:
-            # Another exporter has counted into the ledger meanwhile: what is known is to be read again.
+            # Another exporter has counted in the ledger meanwhile: its facts must be loaded again.
             reason = str(next(_leaves(errors)))
-            log.warning("%s: begins again: %s", namespace, reason)
+            log.warning("%s: monitoring restarts: %s", namespace, reason)
         except* Exception:
-            # A bug, whatever it is: the others are to go on, and this one from what the ledger has.
-            log.exception("%s: watching it crashed, and begins again", namespace)
-            reason = "watching it crashed; the log has more"
+            # A bug of any kind: the other namespaces continue, and this one restarts from the ledger.
+            log.exception("%s: monitoring crashed and restarts", namespace)
+            reason = "monitoring crashed; see the log"
         return reason
 
 

@@ -45,20 +45,20 @@ class BackfillChange:
     """What one page of visibility rows, or one batch of close events, changes. It is written in one transaction.
 
     Attributes:
-        seen: New runs.
+        new_closed: New runs.
         counted: Runs to count.
         pending: Runs that wait for their close event.
-        settled: Ids of runs that are no longer pending.
+        resolved: Ids of runs that are no longer pending.
         without_event: How many of the settled runs are counted without their close event.
         unknown_status: Visibility rows skipped because of an unknown status.
         position: New position; None for no change.
         rescanned: Whether this completes the second read of the newest runs.
     """
 
-    seen: list[Run] = field(default_factory=list)
+    new_closed: list[Run] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
     pending: list[Run] = field(default_factory=list)
-    settled: list[str] = field(default_factory=list)
+    resolved: list[str] = field(default_factory=list)
     without_event: int = 0
     unknown_status: int = 0
     position: int | None = None
@@ -133,7 +133,7 @@ class BackfillStore:
         self._write_seen(connection, change)
         pending = schema.backfill_pending
         upserts.insert_missing(connection, pending, [self._row(writes.run_row(pending, run)) for run in change.pending])
-        writes.delete_runs(connection, pending, self._namespace, change.settled)
+        writes.delete_runs(connection, pending, self._namespace, change.resolved)
         self._count(connection, change.counted, now)
 
     def _row(self, columns: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class BackfillStore:
         first = {"namespace": self._namespace, "position": self.end - 1}
         upserts.insert_missing(connection, table, [{column.name: 0 for column in table.columns} | first])
         values: dict[str, Any] = {
-            "runs": table.c.runs + len(change.seen),
+            "runs": table.c.runs + len(change.new_closed),
             "gone": table.c.gone + change.without_event,
             "unknown": table.c.unknown + change.unknown_status,
         }
@@ -157,7 +157,7 @@ class BackfillStore:
         table, progress = schema.backfill_seen, schema.backfill_progress
         row = connection.execute(select(progress).where(progress.c.namespace == self._namespace)).one()
         rescan_from = self.end if row.swept else self.rescan_from
-        again = [run for run in change.seen if run.close_time == row.position or run.close_time >= rescan_from]
+        again = [run for run in change.new_closed if run.close_time == row.position or run.close_time >= rescan_from]
         upserts.insert_missing(connection, table, [self._row(writes.run_row(table, run)) for run in again])
         if change.position is not None or change.rescanned:
             read = table.c.close_time != row.position, table.c.close_time < rescan_from

@@ -1,52 +1,36 @@
-"""Changes: what one page of rows or one batch of close events changes in the ledger."""
+"""Changes: what one page of rows, or one batch of close events, changes in the ledger and in memory."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from temporal_slo.names import Family
 from temporal_slo.runs.counted import Counted, RunningKey
 from temporal_slo.runs.run import Run
 
 CLOSED: Final = "closed"
-
 OPEN: Final = "running"
-
 MINUTES: Final = "minutes"
-
 AUDIT: Final = "audit"
-"""The positions of both lists, of the minutes that were judged overdue or not, and of the audit of closed runs."""
-
-VANISHED: Final = "vanished"
-
-UNKNOWN_STATUS: Final = "unknown_status"
-
-LATE: Final = "late"
-
-GONE: Final = "gone"
-
-REPAIRED: Final = "repaired"
-
-RECONCILED: Final = "reconciled"
-
-OTHER_FAILURES: Final = "other_failures"
+"""What has a position: the lists of closed and of open runs, the overdue minutes, and the audit of closed runs."""
 
 
 class Gap(NamedTuple):
-    """Close times, both ends included, that were passed over and are still to be read."""
+    """Close times, both ends included, that are not ingested yet."""
 
     low: int
     high: int
 
 
 class Position(NamedTuple):
-    """How far down a list was read: nothing below `lowest` ever, everything up to `position` but for gaps."""
+    """How far a list is read: nothing below `lowest`, everything up to `position` except gaps."""
 
     lowest: int
     position: int
 
 
-class Judged(NamedTuple):
-    """Minutes of an hour (of Unix time) that were judged for an SLO: how many, and how many of them were overdue."""
+class EvaluatedHour(NamedTuple):
+    """Evaluated minutes of one hour of Unix time for one SLO: how many, and how many of them were overdue."""
 
     slo: str
     hour: int
@@ -56,34 +40,34 @@ class Judged(NamedTuple):
 
 @dataclass
 class Change:
-    """What one page of rows, or one batch of close events, changes; it happens whole or not at all.
+    """What one page of rows, or one batch of close events, changes. It is applied completely or not at all.
 
     Attributes:
-        seen: Closed runs that are new.
+        new_closed: Closed runs not seen before.
         counted: Closed runs to count.
         pending: Closed runs that wait for their close event.
-        settled: Ids of runs that wait no longer.
-        opened: Open runs that are new.
-        paused: Whether open runs are paused, by id, if that has changed.
-        left: Ids of runs that are open no longer.
-        long: Closed runs that were overdue in minutes which are not judged yet.
-        judged: Minutes that are judged.
-        started: Runs that were not known before.
-        others: Counters of the exporter itself.
+        resolved: Ids of runs that no longer wait.
+        new_open: Open runs not seen before.
+        paused: Whether an open run is paused, by run id, where that changed.
+        no_longer_open: Ids of runs that are no longer open.
+        closed_overdue: Closed runs that were overdue in minutes not evaluated yet.
+        evaluated: Minutes evaluated now.
+        started: Runs not seen before, by series.
+        counters: Increments of the exporter's own counters.
         positions: New positions, by list.
-        gaps: All gaps there are from now on; None for no change.
+        gaps: All gaps from now on; None for no change.
     """
 
-    seen: list[Run] = field(default_factory=list)
+    new_closed: list[Run] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
     pending: list[Run] = field(default_factory=list)
-    settled: list[str] = field(default_factory=list)
-    opened: list[Run] = field(default_factory=list)
+    resolved: list[str] = field(default_factory=list)
+    new_open: list[Run] = field(default_factory=list)
     paused: dict[str, bool] = field(default_factory=dict)
-    left: list[str] = field(default_factory=list)
-    long: list[Run] = field(default_factory=list)
-    judged: list[Judged] = field(default_factory=list)
+    no_longer_open: list[str] = field(default_factory=list)
+    closed_overdue: list[Run] = field(default_factory=list)
+    evaluated: list[EvaluatedHour] = field(default_factory=list)
     started: Counter[RunningKey] = field(default_factory=Counter)
-    others: Counter[str] = field(default_factory=Counter)
+    counters: Counter[Family] = field(default_factory=Counter)
     positions: dict[str, Position] = field(default_factory=dict)
     gaps: tuple[Gap, ...] | None = None

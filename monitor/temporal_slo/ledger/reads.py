@@ -20,8 +20,9 @@ from sqlalchemy import (
 
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.change import CLOSED, Gap, Position
-from temporal_slo.ledger.state import Histogram, LongRun, Minutes, OpenRun, State
+from temporal_slo.ledger.state import ClosedOverdueRun, Histogram, Minutes, OpenRun, State
 from temporal_slo.ledger.writes import RANKS
+from temporal_slo.names import STORED_COUNTERS
 from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey
 from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.runs.run import Run
@@ -62,7 +63,7 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
         state.open[row["run_id"]] = OpenRun(key, row["due_time"], bool(row["paused"]))
     for row in rows(schema.long_runs):
         key = RunningKey(row["workflow_type"], row["task_queue"])
-        state.long[row["run_id"]] = LongRun(key, row["due_time"], row["close_time"])
+        state.closed_overdue[row["run_id"]] = ClosedOverdueRun(key, row["due_time"], row["close_time"])
     for row in rows(schema.minute_totals):
         state.minutes[row["slo"]] = Minutes(row["observed"], row["overdue"])
     for row in rows(schema.closed_totals):
@@ -74,8 +75,9 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
         state.started[RunningKey(row["workflow_type"], row["task_queue"])] = row["count"]
     for row in rows(schema.failure_totals):
         state.failures[FailureKey(row["workflow_type"], row["status"], row["failure_type"])] = row["count"]
-    state.others.update({row["name"]: row["count"] for row in rows(schema.other_totals)})
-    state.waiting = count_pending(connection, schema.pending, namespace)
+    counts = {row["name"]: row["count"] for row in rows(schema.other_totals)}
+    state.counters.update({family: counts[name] for family, name in STORED_COUNTERS.items() if name in counts})
+    state.pending = count_pending(connection, schema.pending, namespace)
     return state
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, inse
 
 from temporal_slo.ledger import schema, upserts
 from temporal_slo.ledger.change import MINUTES, Change, Gap, Position
+from temporal_slo.names import STORED_COUNTERS
 from temporal_slo.names.values import FAILED, PAUSED, TIMED_OUT
 from temporal_slo.runs.counted import ClosedKey, FailureKey
 from temporal_slo.runs.microseconds import MINUTE
@@ -35,8 +36,8 @@ def write(connection: Connection, namespace: str, epoch: int, change: Change, no
     for table, rows in new_rows(change, now):
         upserts.insert_missing(connection, table, _of(namespace, rows))
     _set_paused(connection, namespace, change.paused)
-    delete_runs(connection, schema.open_runs, namespace, change.left)
-    delete_runs(connection, schema.pending, namespace, change.settled)
+    delete_runs(connection, schema.open_runs, namespace, change.no_longer_open)
+    delete_runs(connection, schema.pending, namespace, change.resolved)
     for table, rows in increments(change):
         counts = _of(namespace, rows)
         if "epoch" in table.c:
@@ -61,11 +62,11 @@ def new_rows(change: Change, now: int) -> Iterator[tuple[Table, Rows]]:
         now: Current time, in microseconds of Unix time.
     """
     inserted = {"inserted": now}
-    yield schema.seen, (run_row(schema.seen, run) | inserted for run in change.seen)
-    paused = (run_row(schema.open_runs, run) | {"paused": int(run.status == PAUSED)} for run in change.opened)
+    yield schema.seen, (run_row(schema.seen, run) | inserted for run in change.new_closed)
+    paused = (run_row(schema.open_runs, run) | {"paused": int(run.status == PAUSED)} for run in change.new_open)
     yield schema.open_runs, paused
     yield schema.pending, (run_row(schema.pending, run) | {"rank": _rank(run)} | inserted for run in change.pending)
-    yield schema.long_runs, (run_row(schema.long_runs, run) for run in change.long)
+    yield schema.long_runs, (run_row(schema.long_runs, run) for run in change.closed_overdue)
     yield schema.bad_runs, _bad_rows(change)
 
 
@@ -74,7 +75,10 @@ def increments(change: Change) -> Iterator[tuple[Table, Rows]]:
     yield from _closed_increments(change)
     yield schema.started_totals, (key._asdict() | {"count": count} for key, count in change.started.items())
     yield from _minute_increments(change)
-    yield schema.other_totals, ({"name": name, "count": count} for name, count in change.others.items())
+    yield (
+        schema.other_totals,
+        ({"name": STORED_COUNTERS[family], "count": count} for family, count in change.counters.items()),
+    )
 
 
 def run_row(table: Table, run: Run) -> dict[str, Any]:
@@ -124,16 +128,16 @@ def _closed_increments(change: Change) -> Iterator[tuple[Table, Rows]]:
 def _minute_increments(change: Change) -> Iterator[tuple[Table, Rows]]:
     observed: Counter[str] = Counter()
     overdue: Counter[str] = Counter()
-    for row in change.judged:
+    for row in change.evaluated:
         observed[row.slo] += row.observed
         overdue[row.slo] += row.overdue
     yield schema.minute_totals, ({"slo": k, "observed": n, "overdue": overdue[k]} for k, n in observed.items())
-    yield schema.minute_hours, (row._asdict() for row in change.judged)
+    yield schema.minute_hours, (row._asdict() for row in change.evaluated)
 
 
 def _bad_rows(change: Change) -> Rows:
     for counted in change.counted:
-        for slo in counted.spent:
+        for slo in counted.bad_for:
             yield {"slo": slo, **run_row(schema.bad_runs, counted.run), **counted.classification._asdict()}
 
 

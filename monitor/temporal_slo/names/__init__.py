@@ -21,5 +21,8 @@ def _declared(*parts: ModuleType) -> tuple[Family, ...]:
 EXPORTER_FAMILIES: Final = _declared(workflows, queues, schedules, backfill, exporter)
 """Metrics of the exporter, in the order of the exposition."""
 
+DURABLE_FAMILIES: Final = tuple(family for family in _declared(workflows) if family.type in {"counter", "histogram"})
+"""Counts that the ledger keeps: each of their series is first exposed at 0, or it would appear with what it counted."""
+
 INTERCEPTOR_FAMILIES: Final = _declared(worker)
 """Metrics of the worker library, exposed through the SDK's own meter."""

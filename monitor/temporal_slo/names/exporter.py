@@ -223,3 +223,14 @@ EXPORTER_BUILD_INFO: Final = Family(
     "Constant 1, labeled with the version of the exporter.",
     (VERSION,),
 )
+
+STORED_COUNTERS: Final = {
+    EXPORTER_LATE_ROWS: "late",
+    EXPORTER_VANISHED_RUNS: "vanished",
+    EXPORTER_RECONCILED_RUNS: "reconciled",
+    EXPORTER_AUDIT_REPAIRED_RUNS: "repaired",
+    EXPORTER_MISSING_CLOSE_EVENTS: "gone",
+    EXPORTER_FAILURE_TYPES_OVER_LIMIT: "other_failures",
+    EXPORTER_UNKNOWN_STATUS_ROWS: "unknown_status",
+}
+"""Counters that the ledger keeps, each with its name there."""

@@ -55,13 +55,13 @@ class Counted(NamedTuple):
 
     Attributes:
         bucket: Upper bound of its duration bucket in milliseconds, or `INF_BUCKET`.
-        spent: Names of the SLOs whose error budget it consumed.
+        bad_for: Names of the SLOs for which it is a bad event.
     """
 
     run: Run
     classification: Classification
     bucket: int
-    spent: tuple[str, ...] = ()
+    bad_for: tuple[str, ...] = ()
 
     @property
     def key(self) -> ClosedKey:

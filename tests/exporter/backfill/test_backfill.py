@@ -23,19 +23,17 @@ from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.backfill.backfill import BACKLOG, Backfill, Clocks, Done
 from temporal_slo.exporter.backfill.progress_bar import Bar
-from temporal_slo.exporter.classify.classifier import Judge
-from temporal_slo.exporter.classify.outcome import OutcomeReader
+from temporal_slo.exporter.classify.classifier import Classifier
 from temporal_slo.exporter.classify.pending_runs import DEADLINE
-from temporal_slo.exporter.exposition.figures import figures
 from temporal_slo.exporter.mirror.mirror import Mirror
-from temporal_slo.exporter.mirror.slo_rules import Promise
-from temporal_slo.exporter.sources.source import Watch
+from temporal_slo.exporter.mirror.slo_rules import ClosedRunRule, SloRules
+from temporal_slo.exporter.sources.source import SourceRunner
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.state import State
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.servers.process import until
 from temporal_slo.testing import FakeVisibility, FixedClock
+from tests.exposed import exposed
 from tests.run_factory import BEGAN, closed, running
 
 T = TypeVar("T")
@@ -90,8 +88,16 @@ class Site:
     async def begin(self) -> "Site":
         """Poll for the first time, or go on."""
         state = await self.ledger.load("shop")
-        state.promises = (Promise("rides", ("Ride",), None, lambda status, *_: status == "failed"),)
-        self.mirror = Mirror("shop", self.visibility, self.ledger, state, self.now, judge=self.judge().at_once)
+        rule = ClosedRunRule("rides", ("Ride",), None, lambda status, *_: status == "failed")
+        self.mirror = Mirror(
+            "shop",
+            self.visibility,
+            self.ledger,
+            state,
+            self.now,
+            classify=Classifier(decode).from_visibility,
+            rules=SloRules(closed_runs=(rule,)),
+        )
         await self.mirror.poll(self.now)
         return self
 
@@ -99,10 +105,6 @@ class Site:
     def now(self) -> int:
         """The clock, in microseconds."""
         return round(self.clock.now * SECOND)
-
-    def judge(self) -> Judge:
-        """One that reads no outcomes."""
-        return Judge(OutcomeReader({}, decode), (), State())
 
     def backfill(self, since: timedelta | None = None, page_size: int = 3) -> Backfill:
         """A backfill that waits by moving the clock."""
@@ -124,7 +126,7 @@ class Site:
             self.ledger,
             self.visibility,
             self.histories,
-            judge=self.judge(),
+            classifier=Classifier(decode),
             since=since,
             page_size=page_size,
             show=show,
@@ -161,15 +163,15 @@ async def test_counts_the_past(site: Site) -> None:
     old = [closed(-number * 37, ("completed", "canceled", "failed")[number % 3]) for number in range(1, 60)]
     site.visibility.put(*old, running(-5000))
     await site.begin()
-    before = figures(site.mirror.state, site.now)
+    before = exposed(site.mirror, site.now)
     backfill = site.backfill()
     await backfill.run()
     assert site.counted == truth(old)
     assert site.rows("SELECT failure_type, count(*) FROM bad_runs GROUP BY 1") == [("Refused", 20)]
-    after = figures(await site.ledger.load("shop"), site.now)
-    assert (after.closed, after.durations, after.failures) == ({}, {}, {})
-    assert (after.started, after.others, after.waiting) == (before.started, before.others, 0)
-    assert figures(site.mirror.state, site.now).closed == before.closed
+    after = await site.ledger.load("shop")
+    assert (after.closed, after.failures) == ({}, {})
+    assert (dict(after.started), dict(after.counters), after.pending) == (before.started, before.counters, 0)
+    assert exposed(site.mirror, site.now).closed == before.closed
     assert site.shown[-1]
     assert not any(site.shown[:3])
     told = {sample.family: sample.value for sample in await backfill.read(0)}
@@ -323,7 +325,7 @@ async def test_ledger_error(site: Site) -> None:
     site.visibility.put(closed(-60))
     await site.begin()
     backfill, transact = site.backfill(), site.ledger.transact
-    watch = Watch("shop", backfill, timedelta(seconds=1))
+    watch = SourceRunner("shop", backfill, timedelta(seconds=1))
 
     async def fail(*_: object) -> None:
         raise LedgerError("disk is full")
@@ -335,13 +337,13 @@ async def test_ledger_error(site: Site) -> None:
         with pytest.raises(LedgerError, match=r"^ledger: disk is full$"):
             await backfill.read(0)
     await watch.read()
-    assert watch.reading
-    assert (watch.reading.trouble, watch.reading.last_success) == ("ledger: disk is full", None)
+    assert watch.result
+    assert (watch.result.error, watch.result.last_success) == ("ledger: disk is full", None)
     site.ledger.transact = transact  # type: ignore[method-assign] # as it was
     await task
     await watch.read()
-    assert (watch.reading.trouble, backfill.errors) == (None, ())
-    assert {sample.family for sample in watch.reading.samples} >= {names.BACKFILL_COMPLETE}
+    assert (watch.result.error, backfill.errors) == (None, ())
+    assert {sample.family for sample in watch.result.samples} >= {names.BACKFILL_COMPLETE}
 
 
 async def test_rests_while_catching_up(site: Site) -> None:

@@ -11,14 +11,14 @@ from sqlalchemy import Engine, event
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
+from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.classify import pending_runs as module
-from temporal_slo.exporter.classify.classifier import FAILURE_TYPES_MAX, Judge
-from temporal_slo.exporter.classify.outcome import OutcomeReader
-from temporal_slo.exporter.classify.pending_runs import BATCH, BATCH_MAX, DEADLINE, Settler
+from temporal_slo.exporter.classify.classifier import FAILURE_TYPES_MAX, Classifier
+from temporal_slo.exporter.classify.pending_runs import BATCH, BATCH_MAX, DEADLINE, PendingRuns
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger import reads
-from temporal_slo.ledger.change import GONE, OTHER_FAILURES, Change
+from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.runs.counted import FailureKey
@@ -75,9 +75,11 @@ class World:
 
     def start(self, state: State) -> None:
         """Begin with what is known."""
-        judge = Judge(OutcomeReader({}, decode), (), state)
-        self.mirror = Mirror("shop", self.visibility, self.ledger, state, BEGAN, judge=judge.at_once)
-        self.settler = Settler("shop", self.mirror, self.ledger, self.history, judge=judge, clock=self.clock)
+        classifier = Classifier(decode, failures=state.failures)
+        self.mirror = Mirror("shop", self.visibility, self.ledger, state, BEGAN, classify=classifier.from_visibility)
+        self.pending = PendingRuns(
+            self.mirror.store, self.ledger, self.history, classifier=classifier, clock=self.clock
+        )
 
     async def poll(self) -> None:
         """Read what there is."""
@@ -107,9 +109,9 @@ async def test_waits_for_its_event(world: World) -> None:
     world.visibility.put(run, again, closed(1))
     world.history.events = {run.run_id: failed("Refused"), again.run_id: failed("Away", "next-run")}
     await world.poll()
-    assert (world.statuses(), world.mirror.state.waiting) == ({"completed": 1}, 2)
-    assert await world.settler.settle() == 2
-    assert (world.statuses(), world.mirror.state.waiting) == ({"completed": 1, "failed": 1, "retried": 1}, 0)
+    assert (world.statuses(), world.mirror.state.pending) == ({"completed": 1}, 2)
+    assert await world.pending.count_lap() == 2
+    assert (world.statuses(), world.mirror.state.pending) == ({"completed": 1, "failed": 1, "retried": 1}, 0)
     assert world.mirror.state.failures == {
         FailureKey("Ride", "failed", "Refused"): 1,
         FailureKey("Ride", "retried", "Away"): 1,
@@ -120,9 +122,9 @@ async def test_event_is_gone(world: World) -> None:
     """A run whose close event is gone is counted at once, with an unknown failure type, and that is told."""
     world.visibility.put(closed(1, "timed_out"))
     await world.poll()
-    await world.settler.settle()
+    await world.pending.count_lap()
     assert world.mirror.state.failures == {FailureKey("Ride", "timed_out", "unknown"): 1}
-    assert world.mirror.state.others[GONE] == 1
+    assert world.mirror.state.counters[names.EXPORTER_MISSING_CLOSE_EVENTS] == 1
 
 
 async def test_no_answer(world: World) -> None:
@@ -131,14 +133,22 @@ async def test_no_answer(world: World) -> None:
     world.visibility.put(run)
     world.history.events[run.run_id] = TemporalRequestError("UNAVAILABLE", "refused")
     await world.poll()
-    assert await world.settler.settle() == 0
+    assert await world.pending.count_lap() == 0
     world.start(await world.ledger.load("shop"))
     world.clock.forward(DEADLINE / SECOND)
-    assert (await world.settler.settle(), world.statuses()) == (0, {})
+    assert (await world.pending.count_lap(), world.statuses()) == (0, {})
     world.clock.forward(1)
-    assert (await world.settler.settle(), world.statuses()) == (1, {"failed": 1})
+    assert (await world.pending.count_lap(), world.statuses()) == (1, {"failed": 1})
     await world.poll()
-    assert (world.statuses(), world.mirror.state.waiting, world.mirror.state.others[GONE]) == ({"failed": 1}, 0, 1)
+    assert (
+        world.statuses(),
+        world.mirror.state.pending,
+        world.mirror.state.counters[names.EXPORTER_MISSING_CLOSE_EVENTS],
+    ) == (
+        {"failed": 1},
+        0,
+        1,
+    )
 
 
 async def test_failures_first(world: World) -> None:
@@ -149,7 +159,7 @@ async def test_failures_first(world: World) -> None:
     world.visibility.put(urgent)
     world.clock.forward(3)
     await world.poll()
-    await world.settler.settle()
+    await world.pending.count_lap()
     assert world.history.asked[0] == urgent.run_id
 
 
@@ -159,16 +169,19 @@ async def test_failure_types_are_few(world: World) -> None:
     world.visibility.put(*runs)
     world.history.events = {run.run_id: failed(f"Type{number}") for number, run in enumerate(runs)}
     await world.poll()
-    await world.settler.settle()
+    await world.pending.count_lap()
     kinds = {key.failure_type for key in world.mirror.state.failures}
-    assert (len(kinds), world.mirror.state.others[OTHER_FAILURES]) == (FAILURE_TYPES_MAX + 1, 3)
+    assert (len(kinds), world.mirror.state.counters[names.EXPORTER_FAILURE_TYPES_OVER_LIMIT]) == (
+        FAILURE_TYPES_MAX + 1,
+        3,
+    )
     assert world.mirror.state.failures[FailureKey("Ride", "failed", "other")] == 3
     world.start(await world.ledger.load("shop"))
     more = closed(2, "failed")
     world.visibility.put(more)
     world.history.events[more.run_id] = failed("Type999")
     await world.poll()
-    await world.settler.settle()
+    await world.pending.count_lap()
     assert world.mirror.state.failures[FailureKey("Ride", "failed", "other")] == 4
 
 
@@ -214,11 +227,11 @@ async def test_asks_while_it_writes(world: World, monkeypatch: pytest.MonkeyPatc
         if len(under_way) == 1:
             # Its own commit is none of the settler's.
             monkeypatch.setattr(commits, "before", commits.nothing)
-            await world.mirror.commit(Change(pending=[urgent]), BEGAN)
+            await world.mirror.store.commit(Change(pending=[urgent]), BEGAN)
             monkeypatch.setattr(commits, "before", note)
 
     commits.before = note
-    assert await world.settler.settle() == 3 * BATCH + 1
+    assert await world.pending.count_lap() == 3 * BATCH + 1
     assert under_way[0] == BATCH
     assert world.history.asked.index(urgent.run_id) == 2 * BATCH
     assert len(set(world.history.asked)) == len(world.history.asked)
@@ -238,15 +251,15 @@ async def test_killed(world: World, monkeypatch: pytest.MonkeyPatch, written: bo
 
         setattr(commits, "after" if written else "before", kill)
         with pytest.raises(asyncio.CancelledError):
-            await world.settler.settle()
+            await world.pending.count_lap()
     world.history.permits = None
     world.start(await world.ledger.load("shop"))
-    counted = len(commits.changes[0].settled)
+    counted = len(commits.changes[0].resolved)
     assert BATCH <= counted < 3 * BATCH
-    assert world.mirror.state.waiting == 3 * BATCH - written * counted
-    await world.settler.settle()
+    assert world.mirror.state.pending == 3 * BATCH - written * counted
+    await world.pending.count_lap()
     await world.poll()
-    assert (world.statuses(), world.mirror.state.waiting) == ({"failed": 3 * BATCH}, 0)
+    assert (world.statuses(), world.mirror.state.pending) == ({"failed": 3 * BATCH}, 0)
     assert (await world.ledger.load("shop")).closed == world.mirror.state.closed
 
 
@@ -265,17 +278,17 @@ async def test_unwritable_ledger(
 
     async def wait(seconds: float) -> None:
         assert seconds == module.IDLE
-        if not world.mirror.state.waiting:
+        if not world.mirror.state.pending:
             raise asyncio.CancelledError
         assert world.statuses() == {}
 
     commits.before = fail
-    monkeypatch.setattr(world.settler, "_sleep", wait)
+    monkeypatch.setattr(world.pending, "_sleep", wait)
     with caplog.at_level(logging.WARNING), suppress(asyncio.CancelledError):
-        await world.settler.run()
+        await world.pending.run()
     assert world.statuses() == {"failed": BATCH + 1}
     said = [record.getMessage() for record in caplog.records]
-    assert said == [f"shop: close events cannot be noted: ledger: {why}" for why in ("full", "locked")]
+    assert said == [f"shop: counting pending runs failed: ledger: {why}" for why in ("full", "locked")]
 
 
 async def test_unread_events(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,9 +304,9 @@ async def test_unread_events(world: World, monkeypatch: pytest.MonkeyPatch) -> N
         if len(laps) == 3:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr(world.settler, "_sleep", wait)
+    monkeypatch.setattr(world.pending, "_sleep", wait)
     with suppress(asyncio.CancelledError):
-        await world.settler.run()
+        await world.pending.run()
     assert world.statuses() == {"terminated": 1}
     assert laps == [len(unread) * laps + 1 for laps in (1, 2, 3)]
 
@@ -305,9 +318,9 @@ async def test_lap(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.visibility.put(unread, *(closed(1, "terminated") for _ in range(3 * BATCH)))
     world.history.events[unread.run_id] = UNREAD
     await world.poll()
-    assert await world.settler.settle() == BATCH - 1
+    assert await world.pending.count_lap() == BATCH - 1
     world.history.events[unread.run_id] = failed("Refused")
-    assert await world.settler.settle() == BATCH
+    assert await world.pending.count_lap() == BATCH
     assert world.statuses() == {"failed": 1, "terminated": 2 * BATCH - 2}
 
 
@@ -324,7 +337,7 @@ async def test_slow_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
         return await answered(workflow_id, run_id)
 
     monkeypatch.setattr(world.history, "close_event", close_event)
-    settling = asyncio.create_task(world.settler.settle())
+    settling = asyncio.create_task(world.pending.count_lap())
 
     async def rest_is_counted() -> bool:
         return world.statuses() == {"terminated": 3 * BATCH}

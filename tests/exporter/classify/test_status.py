@@ -9,7 +9,7 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionTimedOutEventAttributes,
 )
 
-from temporal_slo.exporter.classify.status import needs_event, verdict
+from temporal_slo.exporter.classify.status import classify, needs_event
 from temporal_slo.runs.counted import Classification
 from temporal_slo.temporal.visibility import CLOSED_STATUSES
 
@@ -84,23 +84,23 @@ def terminated(identity: str, reason: str = "") -> HistoryEvent:
         ("continued_as_new", None, Classification("continued_as_new", "none")),
     ],
 )
-def test_verdict(status: str, event: HistoryEvent | None, expected: Classification) -> None:
+def test_classification(status: str, event: HistoryEvent | None, expected: Classification) -> None:
     """A run is counted by its status, unless a successor or a reset tells more; only a completed one has an outcome."""
-    assert verdict(status, event, "good") == expected
+    assert classify(status, event, "good") == expected
 
 
 def test_server_without_the_feature() -> None:
     """A failed run that the server tells of as continued as new is retried, with the failure inside."""
     attributes = WorkflowExecutionContinuedAsNewEventAttributes(failure=DECLINED, new_execution_run_id="next")
     event = HistoryEvent(workflow_execution_continued_as_new_event_attributes=attributes)
-    assert verdict("failed", event) == Classification("retried", "none", "CardDeclined")
+    assert classify("failed", event) == Classification("retried", "none", "CardDeclined")
 
 
 @pytest.mark.parametrize("event", [completed(), terminated("history-resetter"), HistoryEvent()])
 def test_event_of_another_kind(event: HistoryEvent) -> None:
     """An event that does not belong to the status makes the failure type unknown, not an error."""
-    assert verdict("failed", event).failure_type == "unknown"
-    assert verdict("terminated", failed()).failure_type == "unknown"
+    assert classify("failed", event).failure_type == "unknown"
+    assert classify("terminated", failed()).failure_type == "unknown"
 
 
 def test_needs_event() -> None:

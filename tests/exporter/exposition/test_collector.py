@@ -1,47 +1,85 @@
+from collections import Counter
+from pathlib import Path
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from temporalio.api.common.v1 import Payload
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition import collector
-from temporal_slo.exporter.exposition.collector import collect
+from temporal_slo.exporter.classify.classifier import Classifier
+from temporal_slo.exporter.exposition.collector import build_info, collect
 from temporal_slo.exporter.exposition.renderer import Exposition, Renderer
-from temporal_slo.exporter.exposition.snapshot import DurationKey, Figures, OverdueKey, Snapshot
-from temporal_slo.ledger.change import GONE, LATE, OTHER_FAILURES, RECONCILED, REPAIRED, UNKNOWN_STATUS, VANISHED
-from temporal_slo.names.samples import Observations, Sample
-from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS, ClosedKey, FailureKey, RunningKey
+from temporal_slo.exporter.exposition.self_metrics import SelfMetrics
+from temporal_slo.exporter.exposition.snapshot import Snapshot
+from temporal_slo.exporter.mirror.samples import samples
+from temporal_slo.exporter.mirror.slo_rules import OverdueRule, SloRules
+from temporal_slo.exporter.mirror.store import MirrorStore
+from temporal_slo.ledger.change import AUDIT, CLOSED, Gap, Position
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import Histogram, Minutes, OpenRun, State
+from temporal_slo.names.samples import Sample
+from temporal_slo.runs.counted import INF_BUCKET, ClosedKey, FailureKey, RunningKey
+from temporal_slo.runs.microseconds import HOUR, SECOND
+from temporal_slo.spec.model import Outcome
+from temporal_slo.temporal.gateway import RequestCounts
+from temporal_slo.temporal.rate_limit import RateLimiter
 
-COUNTS = (3, *[0] * (len(BUCKET_BOUNDS_SECONDS) - 1), 4)
-FIGURES = Figures(
-    started={RunningKey("Ride", "rides"): 29},
-    closed={ClosedKey("Ride", "rides", "failed", "none"): 7},
-    durations={DurationKey("Ride", "failed", "none"): Observations(COUNTS, 12.5)},
-    running={RunningKey("Ride", "rides"): 11},
-    oldest_running_age={"Ride": 13.25},
-    others={UNKNOWN_STATUS: 19, LATE: 23, VANISHED: 31, GONE: 41, OTHER_FAILURES: 43, RECONCILED: 83, REPAIRED: 89},
-    failures={FailureKey("Ride", "failed", "Refused"): 47},
-    waiting=53,
-    overdue={OverdueKey("Ride", "not-stuck"): 67},
-    paused={"Ride": 71},
-    observed_minutes={"not-stuck": 79},
-    overdue_minutes={"not-stuck": 73},
-    covered_until=1_700_000_001.5,
-    uncovered=37.5,
-    audited_until=1_700_000_002.5,
-    audit_drift=-97,
+RIDE = RunningKey("Ride", "rides")
+NOW = 1_700_000_003 * SECOND
+EARLIER, LATER = NOW - 13_250_000, NOW - SECOND
+STATE = State(
+    positions={
+        CLOSED: Position(NOW - HOUR, 1_700_000_001_500_000),
+        AUDIT: Position(NOW - HOUR, 1_700_000_002_500_000),
+    },
+    gaps=(Gap(NOW - HOUR, NOW - HOUR + 37_500_000),),
+    open={str(number): OpenRun(RIDE, EARLIER if number < 67 else LATER, paused=number >= 11) for number in range(82)},
+    closed={ClosedKey("Ride", "rides", "failed", "none"): Histogram(Counter({500: 3, INF_BUCKET: 4}), 12_500_000)},
+    started=Counter({RIDE: 29}),
+    failures=Counter({FailureKey("Ride", "failed", "Refused"): 47}),
+    counters=Counter(
+        {
+            names.EXPORTER_UNKNOWN_STATUS_ROWS: 19,
+            names.EXPORTER_LATE_ROWS: 23,
+            names.EXPORTER_VANISHED_RUNS: 31,
+            names.EXPORTER_MISSING_CLOSE_EVENTS: 41,
+            names.EXPORTER_FAILURE_TYPES_OVER_LIMIT: 43,
+            names.EXPORTER_RECONCILED_RUNS: 83,
+            names.EXPORTER_AUDIT_REPAIRED_RUNS: 89,
+        }
+    ),
+    pending=53,
+    minutes={"not-stuck": Minutes(observed=79, overdue=73)},
+    measured_since={90_000: NOW - SECOND},
 )
-REQUESTS = {("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59}
-GOOD = Snapshot(
-    "shop",
-    FIGURES,
-    None,
-    1_700_000_000.5,
-    0.125,
-    REQUESTS,
-    {"history": 61.5},
-    {"history": 50.0},
-    outcomes_stopped=False,
-)
+RULES = SloRules(overdue=(OverdueRule("not-stuck", ("Ride",), None, 5 * SECOND),), latency_thresholds={"quick": 90_000})
+
+
+async def decode(_: Payload, __: str) -> object:
+    """Decode nothing."""
+    raise AssertionError
+
+
+def snapshot(folder: Path) -> Snapshot:
+    """A snapshot in which every number is another one."""
+    ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+    store = MirrorStore("shop", ledger, STATE, rules=RULES)
+    ledger.close()
+    store.audit_drift = -97
+    requests = RequestCounts({("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59})
+    limiter = RateLimiter(50.0, 1)
+    limiter.waited_seconds = 61.5
+    classifier = Classifier(decode, {"Ride": Outcome.model_validate({"from": "status", "good": ["CONFIRMED"]})})
+    self_metrics = SelfMetrics(requests, {"history": limiter}, (), classifier)
+    return Snapshot("shop", tuple(samples(store, NOW)), None, 1_700_000_000.5, 0.125, tuple(self_metrics()))
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Snapshot:
+    """A snapshot after a complete poll."""
+    return snapshot(tmp_path)
+
 
 EXPECTED = """\
 temporal_slo_workflows_started_total{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 29.0
@@ -52,6 +90,7 @@ temporal_namespace="shop",workflow_type="Ride"} 47.0
 temporal_slo_workflows_running{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 11.0
 temporal_slo_workflow_oldest_running_age_seconds{temporal_namespace="shop",workflow_type="Ride"} 13.25
 temporal_slo_workflows_overdue{slo="not-stuck",temporal_namespace="shop",workflow_type="Ride"} 67.0
+temporal_slo_latency_measured_since_timestamp_seconds{slo="quick",temporal_namespace="shop"} 1.700000002e+09
 temporal_slo_observed_minutes_total{slo="not-stuck",temporal_namespace="shop"} 79.0
 temporal_slo_overdue_minutes_total{slo="not-stuck",temporal_namespace="shop"} 73.0
 temporal_slo_workflows_paused{temporal_namespace="shop",workflow_type="Ride"} 71.0
@@ -68,8 +107,8 @@ temporal_slo_exporter_audit_drift_runs{temporal_namespace="shop"} -97.0
 temporal_slo_exporter_audit_repaired_runs_total{temporal_namespace="shop"} 89.0
 temporal_slo_exporter_visibility_requests_total{api="ListWorkflowExecutions",code="OK",temporal_namespace="shop"} 17.0
 temporal_slo_exporter_history_requests_total{code="UNAVAILABLE",temporal_namespace="shop"} 59.0
-temporal_slo_exporter_rate_limit_requests_per_second{budget="history",temporal_namespace="shop"} 50.0
-temporal_slo_exporter_rate_limit_wait_seconds_total{budget="history",temporal_namespace="shop"} 61.5
+temporal_slo_exporter_rate_limit_requests_per_second{limiter="history",temporal_namespace="shop"} 50.0
+temporal_slo_exporter_rate_limit_wait_seconds_total{limiter="history",temporal_namespace="shop"} 61.5
 temporal_slo_exporter_pending_runs{temporal_namespace="shop"} 53.0
 temporal_slo_exporter_missing_close_events_total{temporal_namespace="shop"} 41.0
 temporal_slo_exporter_failure_types_over_limit_total{temporal_namespace="shop"} 43.0
@@ -81,39 +120,39 @@ temporal_slo_exporter_build_info{version="0.1.0"} 1.0
 
 def render(*snapshots: Snapshot) -> Exposition:
     """The exposition of these snapshots."""
-    return Renderer().render(collect(snapshots))
+    return Renderer().render(collect(snapshots, [build_info()]))
 
 
-def samples(snapshot: Snapshot) -> str:
+def text(snapshot: Snapshot) -> str:
     """The exposition without comments and the histogram."""
     lines = render(snapshot).text.decode().splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith(("#", names.WORKFLOW_DURATION.name)))
 
 
-def test_exposition() -> None:
-    """A snapshot's exposition holds each figure under its name and labels, in the order of names.py."""
-    assert samples(GOOD) == EXPECTED
+def test_exposition(good: Snapshot) -> None:
+    """Each fact of a ledger and of the exporter is exposed under its name and labels, in the order of `names`."""
+    assert text(good) == EXPECTED
 
 
-def test_histogram() -> None:
-    """Durations become cumulative buckets that end at +Inf, with count and sum."""
-    (family,) = (f for f in parse_text(render(GOOD).text.decode()) if f.name == names.WORKFLOW_DURATION.name)
+def test_histogram(good: Snapshot) -> None:
+    """Observations become cumulative buckets that end at +Inf, with count and sum."""
+    (family,) = (f for f in parse_text(render(good).text.decode()) if f.name == names.WORKFLOW_DURATION.name)
     values = {(s.name.removeprefix(family.name), s.labels.get("le")): s.value for s in family.samples}
     assert (values["_bucket", "0.5"], values["_bucket", "86400.0"], values["_bucket", "+Inf"]) == (3, 3, 7)
     assert (values["_count", None], values["_sum", None]) == (7, 12.5)
 
 
 def test_no_data_is_not_zero() -> None:
-    """Before the first poll there are no figures and no last success, and the exporter is not up."""
-    assert samples(Snapshot("shop", trouble="not yet")).splitlines() == [
+    """Before the first poll there are no values and no last success, and the exporter is not up."""
+    assert text(Snapshot("shop", error="not yet")).splitlines() == [
         'temporal_slo_exporter_up{temporal_namespace="shop"} 0.0',
         'temporal_slo_exporter_build_info{version="0.1.0"} 1.0',
     ]
 
 
-def test_every_family_declared() -> None:
+def test_every_family_declared(good: Snapshot) -> None:
     """Both formats parse, and hold every family of names.py with its type and help."""
-    exposition = render(GOOD)
+    exposition = render(good)
     text = {f.name: (f.type, f.documentation) for f in parse_text(exposition.text.decode())}
     openmetrics = exposition.openmetrics.decode()
     strict = parse_openmetrics(openmetrics)  # type: ignore[no-untyped-call] # the library has it untyped
@@ -121,9 +160,8 @@ def test_every_family_declared() -> None:
     assert text == {f.name: (f.type, f.help) for f in names.EXPORTER_FAMILIES}
 
 
-def test_wrong_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sample with labels that its family does not declare is refused, not quietly cut."""
-    wrong = Sample(names.WORKFLOWS_RUNNING, {names.NAMESPACE: "shop", "kind": "Ride"}, 1)
-    monkeypatch.setattr(collector, "_samples", lambda _: [wrong])
-    with pytest.raises(ValueError, match=r"temporal_slo_workflows_running: \['kind', 'temporal_namespace'\] are not"):
-        collect([GOOD])
+@pytest.mark.parametrize("labels", [{"kind": "Ride"}, {"workflow_type": "Ride", "task_queue": "rides", "status": "x"}])
+def test_wrong_labels(labels: dict[str, str]) -> None:
+    """A sample with labels that its family does not declare is refused, not silently truncated."""
+    with pytest.raises(ValueError, match=r"temporal_slo_workflows_running: labels .* are not"):
+        collect([Snapshot("shop", (Sample(names.WORKFLOWS_RUNNING, labels, 1),))])

@@ -5,8 +5,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from temporal_slo import names
 from temporal_slo.errors import LedgerError
-from temporal_slo.exporter.exposition.publisher import Board
-from temporal_slo.exporter.exposition.snapshot import Figures, Snapshot
+from temporal_slo.exporter.exposition.publisher import Publisher
+from temporal_slo.exporter.exposition.snapshot import Snapshot
+from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import ClosedKey
 from temporal_slo.testing import FixedClock
 
@@ -33,10 +34,11 @@ class Marks:
 
 def counted(count: int) -> Snapshot:
     """A snapshot with one closed series."""
-    return Snapshot("shop", Figures(closed={ClosedKey("Ride", "rides", "failed", "none"): count}))
+    key = ClosedKey("Ride", "rides", "failed", "none")
+    return Snapshot("shop", (Sample(names.WORKFLOWS_CLOSED, key._asdict(), count),))
 
 
-def shown(board: Board) -> float:
+def shown(board: Publisher) -> float:
     """What a scrape has of that series; it is sent to its end."""
     answer, number = board.answer("text/plain", "")
     board.served(number, "prometheus")
@@ -47,7 +49,7 @@ def shown(board: Board) -> float:
 async def test_zero_first() -> None:
     """A new series is at 0 until a scrape has had that, is then stored as let go, and shows its value."""
     marks = Marks()
-    board = Board(marks, clock=FixedClock())
+    board = Publisher(marks, clock=FixedClock())
     await board.put(counted(3))
     assert (shown(board), marks.series) == (0, set())
     await board.put(counted(5))
@@ -57,11 +59,11 @@ async def test_zero_first() -> None:
 async def test_restart() -> None:
     """A series that was let go before a restart does not begin at 0 again."""
     marks = Marks()
-    board = Board(marks, clock=FixedClock())
+    board = Publisher(marks, clock=FixedClock())
     for count in (1, 2):
         await board.put(counted(count))
         shown(board)
-    again = Board(marks, clock=FixedClock())
+    again = Publisher(marks, clock=FixedClock())
     await again.join("shop")
     await again.put(counted(2))
     assert shown(again) == 2
@@ -70,7 +72,7 @@ async def test_restart() -> None:
 async def test_not_stored() -> None:
     """A series whose letting go cannot be stored stays at 0 until it can: after a crash it would begin there again."""
     marks = Marks()
-    board = Board(marks, clock=FixedClock())
+    board = Publisher(marks, clock=FixedClock())
     await board.put(counted(1))
     shown(board)
     marks.broken = True
@@ -84,7 +86,7 @@ async def test_not_stored() -> None:
 
 async def test_rendered_once() -> None:
     """Scrapes between two publishes get the very same bytes."""
-    board = Board(Marks(), clock=FixedClock())
+    board = Publisher(Marks(), clock=FixedClock())
     await board.put(counted(1))
     first, _ = board.answer("", "gzip")
     second, _ = board.answer("", "gzip")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from temporal_slo.exporter.exposition.start_at_zero import HOLD, ZeroFirst, zero_of
+from temporal_slo.exporter.exposition.start_at_zero import HOLD, StartAtZero, zero_of
 from temporal_slo.names.samples import Histogram, Observations
 
 
@@ -22,9 +22,9 @@ class Clock:
         return self.now
 
 
-def gate(clock: Clock | None = None, known: Iterable[str] = ()) -> ZeroFirst[str, float]:
+def gate(clock: Clock | None = None, known: Iterable[str] = ()) -> StartAtZero[str, float]:
     """A gate for plain numbers."""
-    return ZeroFirst(clock or Clock(), known=known)
+    return StartAtZero(clock or Clock(), known=known)
 
 
 def test_new_series_starts_at_zero() -> None:
@@ -67,7 +67,7 @@ def test_known_series_begin_where_they_were() -> None:
 def test_other_buckets() -> None:
     """A histogram whose buckets have become others is shown as it is: it has no start that would fit."""
     before, after = (Histogram(Observations((1,) * (len(edges) + 1), 3.5), edges) for edges in ((5.0,), (5.0, 9.0)))
-    counters: ZeroFirst[str, Histogram] = ZeroFirst(Clock(), known=["a"])
+    counters: StartAtZero[str, Histogram] = StartAtZero(Clock(), known=["a"])
     assert counters.expose({"a": before}) == {"a": before}
     assert counters.expose({"a": after}) == {"a": after}
 
@@ -133,7 +133,7 @@ def test_gone_scraper_does_not_count() -> None:
 
 def test_one_publish_one_release() -> None:
     """A counter and a histogram that first appear in one publish are let go in one publish."""
-    mixed: ZeroFirst[str, float | Observations] = ZeroFirst(Clock())
+    mixed: StartAtZero[str, float | Observations] = StartAtZero(Clock())
     durations = Observations((0, 3, 1), 12.5)
     assert mixed.expose({"closed": 4, "duration": durations}) == {"closed": 0, "duration": Observations((0, 0, 0), 0.0)}
     mixed.served(1)
@@ -142,7 +142,7 @@ def test_one_publish_one_release() -> None:
 
 def test_groups() -> None:
     """Figures under one key have one fate: the caller says what their zero is."""
-    grouped: ZeroFirst[str, tuple[float, ...]] = ZeroFirst(Clock(), zero=lambda value: (0,) * len(value))
+    grouped: StartAtZero[str, tuple[float, ...]] = StartAtZero(Clock(), zero=lambda value: (0,) * len(value))
     assert grouped.expose({"Ride": (3, 5)}) == {"Ride": (0, 0)}
     grouped.served(1)
     assert grouped.expose({"Ride": (3, 5)}) == {"Ride": (3, 5)}

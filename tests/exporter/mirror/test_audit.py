@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
-from temporal_slo.exporter.mirror.audit import RETRY, SETTLED, SLICE, Auditor
+from temporal_slo.exporter.mirror.audit import AUDITED_AFTER, RETRY, SLICE, Auditor
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger import retention
-from temporal_slo.ledger.change import AUDIT, REPAIRED
+from temporal_slo.ledger.change import AUDIT
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_SEEN
 from temporal_slo.ledger.state import State
@@ -16,20 +17,20 @@ from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.testing import FakeVisibility
-from tests.run_factory import BEGAN, at_once, closed
+from tests.run_factory import BEGAN, closed, from_visibility
 
-DUE = (SETTLED + SLICE) // SECOND + 60
+DUE = (AUDITED_AFTER + SLICE) // SECOND + 60
 """Seconds after the beginning when the first slice is due."""
 
 
 class Audited:
     """A mirror of a fake that is polled and audited at seconds after its beginning."""
 
-    def __init__(self, ledger: Ledger, judge: Callable[[Run], Classification | None] = at_once) -> None:
+    def __init__(self, ledger: Ledger, classify: Callable[[Run], Classification | None] = from_visibility) -> None:
         # A run from before: else counting begins with the first run ever.
         self.visibility = FakeVisibility([closed(-10)])
-        self.mirror = Mirror("shop", self.visibility, ledger, State(), BEGAN, judge=judge)
-        self.auditor = Auditor("shop", self.mirror, ledger, self.visibility)
+        self.mirror = Mirror("shop", self.visibility, ledger, State(), BEGAN, classify=classify)
+        self.auditor = Auditor(self.mirror.store, ledger, self.visibility)
 
     async def poll(self, at: float) -> None:
         """Poll and audit *at* seconds after the beginning."""
@@ -48,7 +49,7 @@ class Audited:
         """Drift, runs repaired, and runs counted."""
         state = self.mirror.state
         counted = sum(histogram.count for histogram in state.closed.values())
-        return state.drift, state.others[REPAIRED], counted
+        return self.mirror.store.audit_drift, state.counters[names.EXPORTER_AUDIT_REPAIRED_RUNS], counted
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ async def test_each_minute_once(ledger: Ledger) -> None:
     for at in (0, DUE, DUE + 1000, DUE + 4000, DUE + 4001):
         await audited.poll(at)
         ends.append(audited.mirror.state.positions[AUDIT].position if AUDIT in audited.mirror.state.positions else 0)
-    first, second = ((BEGAN + at * SECOND - SETTLED) // MINUTE * MINUTE for at in (DUE, DUE + 4000))
+    first, second = ((BEGAN + at * SECOND - AUDITED_AFTER) // MINUTE * MINUTE for at in (DUE, DUE + 4000))
     assert ends == [0, first, first, second, second]
 
 
@@ -99,12 +100,12 @@ async def test_repairs(ledger: Ledger) -> None:
 
 async def test_counts_the_pending(ledger: Ledger) -> None:
     """A run that waits for its close event is not missing."""
-    audited = Audited(ledger, judge=lambda _: None)
+    audited = Audited(ledger, classify=lambda _: None)
     await audited.poll(0)
     audited.visibility.put(closed(100))
     await audited.poll(DUE)
     assert audited.found() == (0, 0, 0)
-    assert audited.mirror.state.waiting == 1
+    assert audited.mirror.state.pending == 1
 
 
 async def test_deleted(ledger: Ledger) -> None:
@@ -144,7 +145,7 @@ async def test_failure(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None
         audited.visibility.errors.clear()
         assert audited.visibility.requests.count("count") == (later in (0, RETRY // SECOND))
     assert [record.message for record in caplog.records] == [
-        "shop: closed runs cannot be audited: DEADLINE_EXCEEDED: slow"
+        "shop: audit of closed runs failed: DEADLINE_EXCEEDED: slow"
     ] * 2
     await audited.poll(DUE + 2 * RETRY // SECOND)
     assert audited.found() == (0, 0, 0)

@@ -7,18 +7,22 @@ from hypothesis import strategies as st
 
 from temporal_slo import names
 from temporal_slo.exporter.exposition.escaping import EXEMPLAR_LENGTH, exemplar_text
-from temporal_slo.exporter.exposition.figures import figures
-from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.exposition.renderer import Renderer
 from temporal_slo.exporter.exposition.snapshot import Snapshot
+from temporal_slo.exporter.mirror.exemplars import Exemplars
+from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.ledger.change import Change
+from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.names.samples import Exemplar, Labels, Value, ValueWithExemplar
-from temporal_slo.runs.counted import Classification, ClosedKey, FailureKey
+from temporal_slo.runs.counted import Classification, ClosedKey, Counted, FailureKey
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.testing import FixedClock
+from temporal_slo.testing import FakeVisibility, FixedClock
 from tests.exporter.exposition.test_publisher import Marks
-from tests.run_factory import BEGAN, closed
+from tests.exposed import exposed
+from tests.run_factory import BEGAN, closed, from_visibility
 
 RUN_ID = "0123456789abcdef-0123456789abcdef-36"
 COUNTER = names.Family("t_rides", "counter", "Rides.", ("zone",))
@@ -27,16 +31,25 @@ LONGEST = "w" * (EXEMPLAR_LENGTH - len(RUN_ID) - len("run_id") - len("workflow_i
 CLOSED, FAILURE = ClosedKey("Ride", "rides", "failed", "none"), FailureKey("Ride", "failed", "Refused")
 
 
-def counted(state: State, at: float, workflow_id: str, verdict: Classification) -> None:
-    """Count a run that closed *at* seconds after BEGAN."""
-    run = replace(closed(at), workflow_id=workflow_id, run_id=f"run-{workflow_id}")
-    state.apply(Change(counted=[state.counted(run, verdict)]))
+def run(at: float, workflow_id: str, classification: Classification) -> Counted:
+    """A run that closed *at* seconds after BEGAN, as it is counted."""
+    closed_run = replace(closed(at), workflow_id=workflow_id, run_id=f"run-{workflow_id}")
+    return SloRules().counted(closed_run, classification)
 
 
-def openmetrics(board: Board) -> str:
+async def mirror_of(ledger_url: str, exemplars: Exemplars, *runs: Counted) -> Mirror:
+    """A mirror that has counted *runs*."""
+    ledger = Ledger(ledger_url)
+    mirror = Mirror("shop", FakeVisibility(), ledger, State(), BEGAN, classify=from_visibility, exemplars=exemplars)
+    await mirror.store.commit(Change(counted=list(runs)), BEGAN)
+    ledger.close()
+    return mirror
+
+
+def openmetrics(publisher: Publisher) -> str:
     """What a scrape for OpenMetrics has; it is sent to its end."""
-    answer, number = board.answer("application/openmetrics-text", "")
-    board.served(number, "prometheus")
+    answer, number = publisher.answer("application/openmetrics-text", "")
+    publisher.served(number, "prometheus")
     return answer.body.decode()
 
 
@@ -110,16 +123,16 @@ def test_no_counter() -> None:
 
 
 def test_newest() -> None:
-    """Of the runs that a series counted, the one that closed last is its exemplar, in whatever order they came."""
-    state, verdict = State(), Classification("failed", "none", "Refused")
+    """Of the runs that a series counted, the one that closed last is its exemplar, whatever the order of arrival."""
+    exemplars, classification = Exemplars(), Classification("failed", "none", "Refused")
     for at, workflow_id in ((10, "a"), (30, "b"), (20, "c")):
-        counted(state, at, workflow_id, verdict)
+        exemplars.add([run(at, workflow_id, classification)])
     wanted = Exemplar("b", "run-b", (BEGAN + 30 * SECOND) / SECOND)
-    assert figures(state, BEGAN).exemplars == {CLOSED: wanted, FAILURE: wanted}
+    assert (exemplars.get(CLOSED), exemplars.get(FAILURE), len(exemplars)) == (wanted, wanted, 2)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "series"),
+    ("classification", "series"),
     [
         (Classification("timed_out", "none", "TimeoutError:StartToClose"), 2),
         (Classification("terminated", "none", "terminated"), 2),
@@ -128,26 +141,26 @@ def test_newest() -> None:
         (Classification("canceled", "none"), 0),
     ],
 )
-def test_what_went_wrong(verdict: Classification, series: int) -> None:
-    """Runs that failed, timed out, were terminated or ended badly are exemplars; those that went well are none."""
-    state = State()
-    counted(state, 10, "a", verdict)
-    assert len(state.exemplars) == series
+def test_failed_or_bad(classification: Classification, series: int) -> None:
+    """Runs that failed, timed out, were terminated or have a bad outcome are exemplars; no others are."""
+    exemplars = Exemplars()
+    exemplars.add([run(10, "a", classification)])
+    assert len(exemplars) == series
 
 
-def test_ids_kept_back() -> None:
-    """Where ids are not to leave the exporter there are no exemplars, and the counts are the same."""
-    state = State(tell_ids=False)
-    counted(state, 10, "a", Classification("failed", "none", "Refused"))
-    known = figures(state, BEGAN)
-    assert (dict(known.exemplars), known.closed[CLOSED]) == ({}, 1)
+async def test_ids_redacted(ledger_url: str) -> None:
+    """Where ids must not leave the exporter there are no exemplars, and the counts are the same."""
+    failed = run(10, "a", Classification("failed", "none", "Refused"))
+    found = exposed(await mirror_of(ledger_url, Exemplars(enabled=False), failed), BEGAN)
+    assert (found.exemplars, found.closed[CLOSED]) == ({}, 1)
 
 
-async def test_after_its_increment() -> None:
-    """As long as a new series is held at 0 it has no exemplar; it comes with the increment."""
-    state, board = State(), Board(Marks(), clock=FixedClock())
-    counted(state, 10, "a", Classification("failed", "none", "Refused"))
-    await board.put(Snapshot("shop", figures(state, BEGAN)))
-    assert "# {" not in openmetrics(board)
-    await board.put(Snapshot("shop", figures(state, BEGAN)))
-    assert openmetrics(board).count('} 1.0 # {run_id="run-a",workflow_id="a"} 1.0 ') == 2
+async def test_after_its_increment(ledger_url: str) -> None:
+    """A new series has no exemplar while it is exposed at 0; the exemplar comes with the increment."""
+    failed = run(10, "a", Classification("failed", "none", "Refused"))
+    samples = tuple((await mirror_of(ledger_url, Exemplars(), failed)).samples(BEGAN))
+    publisher = Publisher(Marks(), clock=FixedClock())
+    await publisher.put(Snapshot("shop", samples))
+    assert "# {" not in openmetrics(publisher)
+    await publisher.put(Snapshot("shop", samples))
+    assert openmetrics(publisher).count('} 1.0 # {run_id="run-a",workflow_id="a"} 1.0 ') == 2

@@ -1,6 +1,8 @@
 """Since when latency thresholds are measured."""
 
-from temporal_slo.exporter.mirror.latency_thresholds import Measured
+from temporal_slo.exporter.mirror.latency_thresholds import LatencyThresholds
+from temporal_slo.exporter.mirror.slo_rules import SloRules
+from temporal_slo.exporter.mirror.store import MirrorStore
 from temporal_slo.ledger.change import CLOSED, Change, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import SECOND
@@ -9,40 +11,41 @@ from tests.run_factory import BEGAN
 LOWEST = BEGAN + 7 * SECOND
 
 
+def rules(**thresholds: int) -> SloRules:
+    """The rules of latency SLOs by name, with thresholds in milliseconds."""
+    return SloRules(latency_thresholds=thresholds)
+
+
 async def test_thresholds_come_and_go(ledger_url: str) -> None:
-    """Those of a new ledger are measured from its beginning, others from when they came, or came back."""
+    """Thresholds of a new ledger are measured from its beginning, others from when they were added, or added again."""
     ledger = Ledger(ledger_url)
-    state = await ledger.load("shop")
-    measured = Measured("shop", ledger, state)
-    state.latencies = {"quick": 90_000}
-    await measured.note(BEGAN)
-    assert state.measured == {}, "before the first poll nothing is known"
+    store = MirrorStore("shop", ledger, await ledger.load("shop"), rules=rules(quick=90_000))
+    state, thresholds = store.state, LatencyThresholds(store, ledger)
+    await thresholds.record(BEGAN)
+    assert state.measured_since == {}, "nothing is known before the first poll"
     state.positions[CLOSED] = Position(LOWEST, LOWEST)
-    await measured.note(BEGAN + 11 * SECOND)
-    assert state.measured == {90_000: LOWEST}
-    state.latencies = {"quick": 90_000, "slow": 700_000}
-    await measured.note(BEGAN + 13 * SECOND)
-    assert state.measured == {90_000: LOWEST, 700_000: BEGAN + 13 * SECOND}
-    for second, latencies in ((17, {"slow": 700_000}), (19, {"quick": 90_000, "slow": 700_000})):
-        state.latencies = latencies
-        await measured.note(BEGAN + second * SECOND)
-    assert state.measured == {90_000: BEGAN + 19 * SECOND, 700_000: BEGAN + 13 * SECOND}
+    await thresholds.record(BEGAN + 11 * SECOND)
+    assert state.measured_since == {90_000: LOWEST}
+    store.rules = rules(quick=90_000, slow=700_000)
+    await thresholds.record(BEGAN + 13 * SECOND)
+    assert state.measured_since == {90_000: LOWEST, 700_000: BEGAN + 13 * SECOND}
+    for second, now in ((17, rules(slow=700_000)), (19, rules(quick=90_000, slow=700_000))):
+        store.rules = now
+        await thresholds.record(BEGAN + second * SECOND)
+    assert state.measured_since == {90_000: BEGAN + 19 * SECOND, 700_000: BEGAN + 13 * SECOND}
     ledger.close()
 
 
 async def test_known_after_a_restart(ledger_url: str) -> None:
-    """What was noted is known after a restart; a threshold that came while the exporter was away counts from then."""
+    """Recorded thresholds are known after a restart; one that was added meanwhile counts from the restart."""
     ledger = Ledger(ledger_url)
-    state = await ledger.load("shop")
-    state.latencies, positions = {"quick": 90_000}, {CLOSED: Position(LOWEST, LOWEST)}
-    first = Measured("shop", ledger, state)
-    await ledger.commit("shop", Change(positions=positions), BEGAN)
-    state.positions.update(positions)
-    await first.note(BEGAN)
+    store = MirrorStore("shop", ledger, await ledger.load("shop"), rules=rules(quick=90_000))
+    first, positions = LatencyThresholds(store, ledger), {CLOSED: Position(LOWEST, LOWEST)}
+    await store.commit(Change(positions=positions), BEGAN)
+    await first.record(BEGAN)
     ledger.close()
     ledger = Ledger(ledger_url)
-    state = await ledger.load("shop")
-    state.latencies = {"quick": 90_000, "slow": 700_000}
-    await Measured("shop", ledger, state).note(BEGAN + 23 * SECOND)
-    assert state.measured == {90_000: LOWEST, 700_000: BEGAN + 23 * SECOND}
+    store = MirrorStore("shop", ledger, await ledger.load("shop"), rules=rules(quick=90_000, slow=700_000))
+    await LatencyThresholds(store, ledger).record(BEGAN + 23 * SECOND)
+    assert store.state.measured_since == {90_000: LOWEST, 700_000: BEGAN + 23 * SECOND}
     ledger.close()

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
-from temporal_slo.exporter.exposition.figures import figures
-from temporal_slo.exporter.exposition.snapshot import Figures
 from temporal_slo.exporter.mirror.mirror import Mirror
-from temporal_slo.exporter.mirror.slo_rules import OverdueRule
-from temporal_slo.ledger.change import MINUTES, RECONCILED, UNKNOWN_STATUS, VANISHED, Change
+from temporal_slo.exporter.mirror.slo_rules import OverdueRule, SloRules
+from temporal_slo.ledger.change import MINUTES, Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.names.values import PAUSED, RUNNING
@@ -18,7 +17,8 @@ from temporal_slo.runs.counted import ClosedKey, RunningKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.temporal.visibility import Page
 from temporal_slo.testing import FakeVisibility
-from tests.run_factory import BEGAN, at_once, close, closed, running
+from tests.exposed import Exposed, exposed
+from tests.run_factory import BEGAN, close, closed, from_visibility, running
 
 GONE = TemporalRequestError("UNAVAILABLE", "connection refused")
 RIDE = RunningKey("Ride", "rides")
@@ -35,24 +35,24 @@ class Watched:
     def restarted(self, state: State, at: float) -> Mirror:
         """A mirror that starts with what the ledger knows."""
         now = BEGAN + round(at * SECOND)
-        return Mirror("shop", self.visibility, self.ledger, state, now, judge=at_once)
+        return Mirror("shop", self.visibility, self.ledger, state, now, classify=from_visibility)
 
     async def restart(self, at: float) -> None:
         """Go on with a mirror that knows only what the ledger has."""
         self.mirror = self.restarted(await self.ledger.load("shop"), at)
 
-    async def poll(self, at: float) -> Figures:
+    async def poll(self, at: float) -> Exposed:
         """Poll *at* seconds after the beginning; requests are counted anew."""
         self.visibility.requests.clear()
         now = BEGAN + round(at * SECOND)
         await self.mirror.poll(now)
         while await self.mirror.catch_up(now):
             pass
-        return figures(self.mirror.state, now)
+        return exposed(self.mirror, now)
 
-    def figures(self, at: float) -> Figures:
+    def figures(self, at: float) -> Exposed:
         """What is known *at* seconds after the beginning."""
-        return figures(self.mirror.state, BEGAN + round(at * SECOND))
+        return exposed(self.mirror, BEGAN + round(at * SECOND))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     ledger.close()
 
 
-def by_status(figures: Figures) -> Counter[str]:
+def by_status(figures: Exposed) -> Counter[str]:
     """Closed runs by status."""
     counts: Counter[str] = Counter()
     for key, count in figures.closed.items():
@@ -190,12 +190,12 @@ async def test_catching_up_leaves_room(watched: Watched) -> None:
     watched.visibility.requests.clear()
     await watched.mirror.poll(BEGAN + 100 * SECOND)
     assert watched.visibility.requests == ["running", *["closed"] * 5]
-    uncovered = figures(watched.mirror.state, 0).uncovered
+    uncovered = exposed(watched.mirror, 0).gap
     assert 40 < uncovered < 60
     assert await watched.mirror.catch_up(BEGAN + 101 * SECOND)
-    assert 0 < figures(watched.mirror.state, 0).uncovered < uncovered
+    assert 0 < exposed(watched.mirror, 0).gap < uncovered
     found = await watched.poll(115)
-    assert (by_status(found), found.uncovered) == ({"completed": 9001}, 0)
+    assert (by_status(found), found.gap) == ({"completed": 9001}, 0)
 
 
 async def test_started(watched: Watched) -> None:
@@ -238,7 +238,7 @@ async def test_unknown_status(watched: Watched) -> None:
     watched.visibility.put(closed(1, None), running(1, None), closed(1), running(1))
     figures = await watched.poll(2)
     assert (by_status(figures), figures.running) == ({"completed": 1}, {RIDE: 1})
-    assert watched.mirror.state.others[UNKNOWN_STATUS] >= 2
+    assert watched.mirror.state.counters[names.EXPORTER_UNKNOWN_STATUS_ROWS] >= 2
 
 
 async def test_open_run_closes(watched: Watched) -> None:
@@ -280,7 +280,7 @@ async def test_reconciliation(watched: Watched) -> None:
     assert (await watched.poll(100)).running == {RIDE: 2}
     assert (await watched.poll(661)).running == {RIDE: 2}
     assert (await watched.poll(662)).running == {RIDE: 1}
-    assert watched.mirror.state.others[VANISHED] == 1
+    assert watched.mirror.state.counters[names.EXPORTER_VANISHED_RUNS] == 1
 
 
 async def test_ghost_of_a_closed_run(watched: Watched) -> None:
@@ -309,7 +309,7 @@ async def test_durations(watched: Watched) -> None:
     watched.visibility.put(
         closed(1, duration=SECOND // 2), closed(1, duration=SECOND // 2 + 1), closed(1, duration=10**12)
     )
-    ((key, observed),) = (await watched.poll(2)).durations.items()
+    ((key, (observed, _)),) = (await watched.poll(2)).durations.items()
     assert (key, observed.total) == (("Ride", "completed", "none"), 1_000_001.000001)
     assert (observed.counts[0], observed.counts[1], observed.counts[-1], sum(observed.counts)) == (1, 1, 1, 3)
 
@@ -318,7 +318,7 @@ async def test_overdue(watched: Watched) -> None:
     """A run counts as overdue once it is open for longer than the SLO allows, on the SLO's task queue if it has one."""
     watched.visibility.put(running(0), running(-20, task_queue="other"), running(-20, workflow_type="Else"))
     rules = (OverdueRule("slow", ("Ride",), None, 15 * SECOND), OverdueRule("queue", ("Ride",), "rides", 15 * SECOND))
-    watched.mirror.state.overdue = rules
+    watched.mirror.store.rules = SloRules(overdue=rules)
     assert (await watched.poll(15)).overdue == {("Ride", "slow"): 1, ("Ride", "queue"): 0}
     assert (await watched.poll(15.1)).overdue == {("Ride", "slow"): 2, ("Ride", "queue"): 1}
 
@@ -346,11 +346,15 @@ async def test_reconciles(watched: Watched) -> None:
     watched.visibility.put(running(-9), running(1), running(300))
     for at in (0, 70, 301, 500):
         await watched.poll(at)
-    assert RECONCILED not in watched.mirror.state.others
+    assert names.EXPORTER_RECONCILED_RUNS not in watched.mirror.state.counters
     watched.visibility.put(running(10))
     assert (await watched.poll(520)).running == {RIDE: 3}
     figures = await watched.poll(700)
-    assert (figures.running, figures.started, figures.others[RECONCILED]) == ({RIDE: 4}, {RIDE: 3}, 1)
+    assert (figures.running, figures.started, figures.counters[names.EXPORTER_RECONCILED_RUNS]) == (
+        {RIDE: 4},
+        {RIDE: 3},
+        1,
+    )
 
 
 async def test_pauses(watched: Watched) -> None:
@@ -369,7 +373,11 @@ async def test_pauses(watched: Watched) -> None:
     await watched.poll(81)
     watched.visibility.put(close(later, 90), close(stays, 90))
     figures = await watched.poll(95)
-    assert (figures.running, figures.paused, VANISHED in figures.others) == ({RIDE: 1}, {"Ride": 0}, False)
+    assert (figures.running, figures.paused, names.EXPORTER_VANISHED_RUNS in figures.counters) == (
+        {RIDE: 1},
+        {"Ride": 0},
+        False,
+    )
 
 
 async def test_empty_page_with_a_token(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,7 +393,7 @@ async def test_empty_page_with_a_token(watched: Watched, monkeypatch: pytest.Mon
 
 async def test_watched_series_exist_early(watched: Watched) -> None:
     """A type of the spec has its series at 0 from its first run on, before any has closed so; others have them not."""
-    watched.mirror.state.watched = {"Ride": ("good", "bad")}
+    watched.mirror.store.rules = SloRules(expected_outcomes={"Ride": ("good", "bad")})
     watched.visibility.put(running(1), running(1, workflow_type="Else"))
     figures = await watched.poll(2)
     assert figures.closed == {
@@ -394,6 +402,6 @@ async def test_watched_series_exist_early(watched: Watched) -> None:
         ClosedKey("Ride", "rides", "failed", "none"): 0,
         ClosedKey("Ride", "rides", "timed_out", "none"): 0,
     }
-    assert {sum(observed.counts) for observed in figures.durations.values()} == {0}
+    assert {sum(duration.observed.counts) for duration in figures.durations.values()} == {0}
     watched.visibility.put(closed(3, "failed"))
     assert by_status(await watched.poll(4)) == {"completed": 0, "failed": 1, "timed_out": 0}

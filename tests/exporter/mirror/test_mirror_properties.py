@@ -12,8 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from temporal_slo.errors import TemporalRequestError
-from temporal_slo.exporter.exposition.figures import figures
-from temporal_slo.exporter.exposition.snapshot import Figures
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
@@ -22,7 +20,8 @@ from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.testing import FakeVisibility
 from tests.conftest import Databases
-from tests.run_factory import BEGAN, at_once, close, running
+from tests.exposed import Exposed, exposed
+from tests.run_factory import BEGAN, close, from_visibility, running
 
 STATUSES = ("completed", "failed", "timed_out", "canceled", "terminated", "continued_as_new", None)
 # In memory where there is such a place: thousands of commits wait for a disk.
@@ -94,7 +93,7 @@ class World:
 
     def start(self, state: State) -> Mirror:
         """A new process of the exporter, that knows what the ledger knows."""
-        return Mirror("shop", self.visibility, self.ledger, state, self.clock, judge=at_once)
+        return Mirror("shop", self.visibility, self.ledger, state, self.clock, classify=from_visibility)
 
     @property
     def clock(self) -> int:
@@ -133,11 +132,11 @@ class World:
         if step.killed:
             self.mirror = self.start(await self.ledger.load("shop"))
 
-    async def settle(self) -> Figures:
+    async def settle(self) -> Exposed:
         """Poll without trouble until all is visible and read."""
         for _ in range(16):
             await self.step(Step(90, None, killed=False, pages=100))
-        return figures(self.mirror.state, self.clock)
+        return exposed(self.mirror, self.clock)
 
     def truth(self) -> tuple[Counter[str], int, int]:
         """Closed runs by status, runs started, and runs open, as the lives say."""
@@ -173,7 +172,7 @@ async def play(ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_l
         closed[key.status] += count
     ride = RunningKey("Ride", "rides")
     assert (closed, found.started.get(ride, 0), found.running.get(ride, 0)) == world.truth()
-    assert (found.uncovered, sum(sum(d.counts) for d in found.durations.values())) == (0, closed.total())
+    assert (found.gap, sum(sum(d.observed.counts) for d in found.durations.values())) == (0, closed.total())
 
 
 histories = given(lives=st.lists(lives, max_size=25), steps=st.lists(steps, max_size=12), page_limit=st.integers(1, 5))

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from temporal_slo.exporter.exposition.figures import figures
-from temporal_slo.exporter.mirror.overdue_minutes import MINUTES_MAX, judge
-from temporal_slo.exporter.mirror.slo_rules import OverdueRule
-from temporal_slo.ledger.change import MINUTES, Judged
-from temporal_slo.ledger.state import LongRun, Minutes, OpenRun, State
+from temporal_slo.exporter.mirror.overdue_minutes import MINUTES_MAX, evaluate
+from temporal_slo.exporter.mirror.slo_rules import OverdueRule, SloRules
+from temporal_slo.ledger.change import MINUTES, EvaluatedHour
+from temporal_slo.ledger.state import ClosedOverdueRun, Minutes, OpenRun, State
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
+from tests.exposed import exposed
 from tests.run_factory import BEGAN
 
 from .test_mirror_properties import Life, Step, World, lives, new_file, steps
@@ -23,15 +23,15 @@ RIDE = RunningKey("Ride", "rides")
 RULE = OverdueRule("slow", ("Ride",), None, 40 * SECOND)
 
 
-def run(due: float, close: float | None = None, key: RunningKey = RIDE) -> OpenRun | LongRun:
+def run(due: float, close: float | None = None, key: RunningKey = RIDE) -> OpenRun | ClosedOverdueRun:
     """A run that was due and closed at these minutes."""
     begin = round(due * MINUTE)
-    return OpenRun(key, begin) if close is None else LongRun(key, begin, round(close * MINUTE))
+    return OpenRun(key, begin) if close is None else ClosedOverdueRun(key, begin, round(close * MINUTE))
 
 
-def overdue(runs: Iterable[OpenRun | LongRun], rule: OverdueRule = RULE, last: int = 10) -> int:
+def overdue(runs: Iterable[OpenRun | ClosedOverdueRun], rule: OverdueRule = RULE, last: int = 10) -> int:
     """How many of the minutes 0 to *last* were overdue."""
-    return sum(hour.overdue for hour in judge(rule, runs, 0, last * MINUTE))
+    return sum(hour.overdue for hour in evaluate(rule, runs, 0, last * MINUTE))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def overdue(runs: Iterable[OpenRun | LongRun], rule: OverdueRule = RULE, last: i
         pytest.param([run(-5, key=RunningKey("Else", "rides"))], 0, id="another type"),
     ],
 )
-def test_minutes(runs: list[OpenRun | LongRun], expected: int) -> None:
+def test_minutes(runs: list[OpenRun | ClosedOverdueRun], expected: int) -> None:
     """A minute is overdue if in the course of it a run was open for longer than 40 s."""
     assert overdue(runs) == expected
 
@@ -71,10 +71,10 @@ def replaced(**changes: object) -> OverdueRule:
 def test_by_the_hour() -> None:
     """Minutes are summed up by the hour in which they lie."""
     first, last = HOUR - 2 * MINUTE, 2 * HOUR + 3 * MINUTE
-    assert list(judge(RULE, [run(59, 62)], first, last)) == [
-        Judged("slow", 0, 2, 1),
-        Judged("slow", 1, 60, 2),
-        Judged("slow", 2, 3, 0),
+    assert list(evaluate(RULE, [run(59, 62)], first, last)) == [
+        EvaluatedHour("slow", 0, 2, 1),
+        EvaluatedHour("slow", 1, 60, 2),
+        EvaluatedHour("slow", 2, 3, 0),
     ]
 
 
@@ -102,8 +102,9 @@ class OverdueWorld(World):
 
     def start(self, state: State):  # type: ignore[no-untyped-def] # noqa: ANN201 as in World
         """A new process of the exporter, that knows the SLO."""
-        state.overdue = (RULE,)
-        return super().start(state)
+        mirror = super().start(state)
+        mirror.store.rules = SloRules(overdue=(RULE,))
+        return mirror
 
 
 def punctual(life: Life) -> Life:
@@ -140,7 +141,11 @@ async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) ->
     first, last = world.mirror.state.positions[MINUTES]
     assert found.observed_minutes == {"slow": (last - first) // MINUTE}
     assert found.overdue_minutes == {"slow": truth([life for life, _ in world.lives], first, last)}
-    assert (known.minutes, known.long, known.long) == (world.mirror.state.minutes, world.mirror.state.long, {})
+    assert (known.minutes, known.closed_overdue, known.closed_overdue) == (
+        world.mirror.state.minutes,
+        world.mirror.state.closed_overdue,
+        {},
+    )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -165,7 +170,7 @@ def test_long_outage() -> None:
             found = []
             for wait in (0, 10 * 24 * 3600, 60, 60):
                 await world.step(Step(wait, None, killed=True, pages=9))
-                found.append(figures(world.mirror.state, world.clock).overdue_minutes["slow"])
+                found.append(exposed(world.mirror, world.clock).overdue_minutes["slow"])
             world.ledger.close()
         return found
 
@@ -184,7 +189,7 @@ def test_not_while_uncovered() -> None:
             found = []
             for wait, pages in ((0, 0), (600, 0), (10, 3), (10, 1), (10, 9)):
                 await world.step(Step(wait, None, killed=False, pages=pages))
-                known = figures(world.mirror.state, world.clock)
+                known = exposed(world.mirror, world.clock)
                 found.append((known.observed_minutes["slow"], known.overdue_minutes["slow"]))
             world.ledger.close()
         return found

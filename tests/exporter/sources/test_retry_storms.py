@@ -5,9 +5,9 @@ import pytest
 
 from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
-from temporal_slo.exporter.mirror.slo_rules import OverdueRule
+from temporal_slo.exporter.mirror.slo_rules import OverdueRule, SloRules
 from temporal_slo.exporter.sources.retry_storms import ACTIVITY_TYPES_MAX, ATTEMPTS, WORKFLOW_TYPES_MAX, RetryStorms
-from temporal_slo.exporter.sources.source import Watch
+from temporal_slo.exporter.sources.source import SourceRunner
 from temporal_slo.ledger.state import OpenRun, State
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
@@ -32,6 +32,7 @@ class FakeRuns:
 
     def __init__(self) -> None:
         self.state = State()
+        self.rules = SloRules()
         self.pending: dict[str, tuple[PendingActivity, ...]] = {}
         self.asked: list[str] = []
         self.failing: set[str] = set()
@@ -59,7 +60,7 @@ class FakeRuns:
 
     def storms(self, sample: int = 50, pool: int = 500) -> RetryStorms:
         """Return the source that reads these."""
-        return RetryStorms(self, self.state, self.workflow_ids, sample=sample, pool=pool)
+        return RetryStorms(self, self.state, lambda: self.rules, self.workflow_ids, sample=sample, pool=pool)
 
 
 async def read(storms: RetryStorms) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
@@ -131,7 +132,7 @@ async def test_turns() -> None:
         runs.put(f"{number}", 100 - number)
     runs.put("overdue", 50, workflow_type="TopUp")
     runs.pending["3"] = (PendingActivity("Charge", PAST),)
-    runs.state.overdue = (OverdueRule("stuck", ("TopUp",), None, 40 * SECOND),)
+    runs.rules = SloRules(overdue=(OverdueRule("stuck", ("TopUp",), None, 40 * SECOND),))
     storms = runs.storms(sample=3)
     assert (await read(storms))[0] == {}
     assert runs.asked == ["overdue", "0", "1"]
@@ -152,10 +153,12 @@ async def test_pool() -> None:
     for number in range(10):
         runs.put(f"{number}", 100 - number)
         runs.put(f"overdue {number}", 100 - number, workflow_type="TopUp")
-    runs.state.overdue = (
-        OverdueRule("stuck", ("TopUp",), None, 1000 * SECOND),
-        OverdueRule("slow", ("TopUp",), None, 40 * SECOND),
-        OverdueRule("elsewhere", ("Ride",), "other queue", SECOND),
+    runs.rules = SloRules(
+        overdue=(
+            OverdueRule("stuck", ("TopUp",), None, 1000 * SECOND),
+            OverdueRule("slow", ("TopUp",), None, 40 * SECOND),
+            OverdueRule("elsewhere", ("Ride",), "other queue", SECOND),
+        )
     )
     storms = runs.storms(pool=2)
     for _ in range(2):
@@ -228,7 +231,7 @@ async def test_ledger_away() -> None:
     async def away(_: Iterable[str]) -> Mapping[str, str]:
         raise LedgerError("disk I/O error")
 
-    watch = Watch("default", RetryStorms(runs, runs.state, away), timedelta(seconds=1))
+    watch = SourceRunner("default", RetryStorms(runs, runs.state, SloRules, away), timedelta(seconds=1))
     await watch.read()
-    assert watch.reading
-    assert watch.reading.trouble == "ledger: disk I/O error"
+    assert watch.result
+    assert watch.result.error == "ledger: disk I/O error"

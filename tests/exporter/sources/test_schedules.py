@@ -5,10 +5,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
-from temporal_slo.exporter.exposition.publisher import Board
+from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources.schedules import FAILURES_MAX, REFRESH, TOLERANCE, VALUE_LENGTH, Schedules, label
-from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription, SchedulePage
 from temporal_slo.testing import FixedClock
@@ -259,9 +258,9 @@ class NothingLetGo:
 
 async def test_history_is_no_increase() -> None:
     """What the server has counted before is exposed at once: a series held at 0 first would show it as an increase."""
-    board = Board(NothingLetGo(), clock=FixedClock())
+    board = Publisher(NothingLetGo(), clock=FixedClock())
     samples = tuple(await Schedules(FakeSchedules(row("daily"))).read(NOW))
-    await board.put(Snapshot("default", readings={Schedules.name: Reading(samples)}))
+    await board.put(Snapshot("default", self_metrics=samples))
     families = parse_text(board.answer("text/plain", "")[0].body.decode())
     shown = {sample.name: sample.value for family in families for sample in family.samples}
     assert shown[names.SCHEDULE_MISSED_CATCHUP.sample] == 3

@@ -7,7 +7,6 @@ from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.exposition.collector import collect
 from temporal_slo.exporter.exposition.snapshot import Snapshot
-from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.exporter.sources.task_problems import PAGES_MAX, TaskProblems
 from temporal_slo.names import Family
 from temporal_slo.names.samples import Sample
@@ -72,7 +71,7 @@ async def test_counts_over_pages() -> None:
     assert value(samples, names.EXPORTER_TASK_PROBLEMS_TRUNCATED) == 0
     assert value(samples, names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT) == 0
     assert requests.asked == [b"", b"1"]
-    exposed = dict(collect([Snapshot("shop", readings={"task_problems": Reading(tuple(samples))})]))
+    exposed = dict(collect([Snapshot("shop", self_metrics=tuple(samples))]))
     assert (("shop", *RIDE), 2) in list(exposed[names.WORKFLOWS_WITH_TASK_PROBLEMS])
 
 

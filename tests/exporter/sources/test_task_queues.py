@@ -8,7 +8,6 @@ from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.exposition.collector import collect
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.sources import task_queues as module
-from temporal_slo.exporter.sources.source import Reading
 from temporal_slo.exporter.sources.task_queues import TaskQueues
 from temporal_slo.ledger.state import Histogram, OpenRun, State
 from temporal_slo.names import Family
@@ -80,7 +79,7 @@ async def test_figures() -> None:
         names.TASK_QUEUE_LAST_POLL.name: 1_700_000_000.5,
     }
     assert values(samples, names.TASK_QUEUE_BACKLOG) == {key: 17}
-    exposed = dict(collect([Snapshot("shop", readings={"task_queues": Reading(tuple(samples))})]))
+    exposed = dict(collect([Snapshot("shop", self_metrics=tuple(samples))]))
     assert list(exposed[names.TASK_QUEUE_BACKLOG]) == [(("shop", *key), 17)]
     assert values(samples, names.EXPORTER_TASK_QUEUES_OVER_LIMIT) == {(): 0}
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,16 +11,18 @@ from typing import Final, NamedTuple
 
 from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
-from temporal_slo.exporter.backfill.pending_runs import PastSettler
-from temporal_slo.exporter.backfill.reader import PastReader
-from temporal_slo.exporter.classify.classifier import Judge
+from temporal_slo.exporter.backfill.pending_runs import PendingBackfillRuns
+from temporal_slo.exporter.backfill.reader import BackfillReader
+from temporal_slo.exporter.classify.classifier import Classifier
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.sources.source import Source
 from temporal_slo.ledger.backfill import VISIBILITY_DELAY, BackfillStore, Progress
 from temporal_slo.ledger.change import CLOSED, MINUTES, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_DAYS
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.temporal.close_events import CloseEvents
 from temporal_slo.temporal.rate_limit import backoff
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Visibility
@@ -64,7 +66,7 @@ class Clocks:
 CLOCKS: Final = Clocks()
 
 
-class Backfill:
+class Backfill(Source):
     """Reads and counts the past of one namespace, and tells how far it has come, as a source.
 
     Args:
@@ -73,14 +75,14 @@ class Backfill:
         ledger: Keeps what is read.
         visibility: Lists runs; is to let all other requests go ahead.
         history: Has the close events; likewise.
-        judge: Decides. It must be the backfill's own: results of old that can't be decoded stop no other's reading.
+        classifier: The backfill's own: old results that cannot be decoded must not stop outcomes of live runs.
         since: How far back; None for all that there is.
         show: Is told how far it has come.
         page_size: Rows of a page.
         clocks: What it knows of time.
 
     Attributes:
-        judge: As given, to adopt another spec.
+        classifier: As given.
     """
 
     name: Final = "backfill"
@@ -93,13 +95,13 @@ class Backfill:
         visibility: Visibility,
         history: CloseEvents,
         *,
-        judge: Judge,
+        classifier: Classifier,
         since: timedelta | None,
         show: Callable[[Done], None] = lambda _: None,
         page_size: int = PAGE_SIZE_MAX,
         clocks: Clocks = CLOCKS,
     ) -> None:
-        self.judge = judge
+        self.classifier = classifier
         self._namespace = namespace
         self._mirror = mirror
         self._ledger = ledger
@@ -130,21 +132,25 @@ class Backfill:
         """Current errors, each retried until it is resolved."""
         return tuple(self._errors.values())
 
+    def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
+        """Classify with the outcomes of *slos* from now on."""
+        self.classifier.apply_slos(slos)
+
     async def run(self) -> None:
         """Read and count all that was asked for, and return."""
         state = self._mirror.state
         while CLOSED not in state.positions:
             await self._clocks.sleep(IDLE)
         past = BackfillStore(self._ledger, self._namespace, state.positions[CLOSED].lowest)
-        reader = PastReader(
+        reader = BackfillReader(
             past,
             self._visibility,
-            judge=self.judge.at_once,
-            count=state.counted,
+            classify=self.classifier.from_visibility,
+            count=self._mirror.store.counted,
             floor=self._floor,
             page_size=self._page_size,
         )
-        settler = PastSettler(past, self._history, self.judge, state.counted)
+        pending = PendingBackfillRuns(past, self._history, self.classifier, self._mirror.store.counted)
         while (progress := await self._try("reading", past.progress, past)) is None:
             await self._clocks.sleep(IDLE)
         whole = progress.position < self._floor
@@ -152,9 +158,9 @@ class Backfill:
         log.info("%s: backfill %s", self._namespace, "is complete" if whole else f"begins: from {end} back to {begin}")
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(self._read_on(reader, past, progress))
-            tasks.create_task(self._settle_on(settler, past, reading))
+            tasks.create_task(self._count_on(pending, past, reading))
 
-    async def _read_on(self, reader: PastReader, past: BackfillStore, progress: Progress) -> None:
+    async def _read_on(self, reader: BackfillReader, past: BackfillStore, progress: Progress) -> None:
         failures = 0
         # When the ledger began to count by our clock, and so when the last of the past is surely visible.
         visible = self._mirror.state.positions.get(MINUTES, Position(self._now(), 0)).lowest + VISIBILITY_DELAY
@@ -171,11 +177,11 @@ class Backfill:
             if failures:
                 await self._clocks.sleep(backoff(failures, JITTER))
 
-    async def _settle_on(self, settler: PastSettler, past: BackfillStore, reading: "asyncio.Task[None]") -> None:
+    async def _count_on(self, pending: PendingBackfillRuns, past: BackfillStore, reading: "asyncio.Task[None]") -> None:
         over = False
         while not over:
             last = reading.done()
-            progress = await self._try("settling", lambda: settler.settle(self._now), past)
+            progress = await self._try("settling", lambda: pending.count_all(self._now), past)
             over = last and progress is not None and not progress.pending
             await self._clocks.sleep(0 if over else IDLE)
 

@@ -21,7 +21,7 @@ class Cursor(NamedTuple):
     until: int | None = None
 
 
-class PastReader:
+class BackfillReader:
     """Reads the past of one namespace.
 
     Each page is one transaction: its runs, and the close time down to which all is read, with the ids of the runs at
@@ -30,7 +30,7 @@ class PastReader:
     Args:
         past: Keeps it.
         visibility: Lists runs.
-        judge: Tells what a closed run is counted as, or None if it must wait for its close event.
+        classify: Classifies a run by its row, or returns None if that needs its close event.
         count: Returns a run as it is to be counted.
         floor: The oldest close time that is asked for, in microseconds of Unix time.
         page_size: Rows of a page.
@@ -41,14 +41,14 @@ class PastReader:
         past: BackfillStore,
         visibility: Visibility,
         *,
-        judge: Callable[[Run], Classification | None],
+        classify: Callable[[Run], Classification | None],
         count: Callable[[Run, Classification], Counted],
         floor: int,
         page_size: int = PAGE_SIZE_MAX,
     ) -> None:
         self._past = past
         self._visibility = visibility
-        self._judge = judge
+        self._classify = classify
         self._count = count
         self._floor = floor
         self._page_size = page_size
@@ -129,12 +129,12 @@ class PastReader:
         change.unknown_status = sum(run.status is None for run in rows)
         known = await self._past.known(runs) if runs else set()
         for run in (run for run_id, run in runs.items() if run_id not in known):
-            change.seen.append(run)
-            verdict = self._judge(run)
-            if verdict is None:
+            change.new_closed.append(run)
+            classification = self._classify(run)
+            if classification is None:
                 change.pending.append(run)
             else:
-                change.counted.append(self._count(run, verdict))
+                change.counted.append(self._count(run, classification))
         return change
 
 

@@ -1,70 +1,84 @@
-"""Classifies closed runs."""
+"""Classifies closed runs: status, business outcome and failure type."""
 
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from temporalio.api.history.v1 import HistoryEvent
 
-from temporal_slo.exporter.classify.outcome import OutcomeReader
-from temporal_slo.exporter.classify.status import OWN_TYPES, needs_event, verdict
-from temporal_slo.ledger.change import OTHER_FAILURES, Change
-from temporal_slo.ledger.state import State
+from temporal_slo import names
+from temporal_slo.exporter.classify.outcome import Outcome, OutcomeReader
+from temporal_slo.exporter.classify.payloads import Decode
+from temporal_slo.exporter.classify.status import OWN_TYPES, classify, needs_event
+from temporal_slo.ledger.change import Change
 from temporal_slo.names.bounded import BoundedValues
 from temporal_slo.names.values import COMPLETED, NONE, UNKNOWN
-from temporal_slo.runs.counted import Classification
+from temporal_slo.runs.counted import Classification, FailureKey
 from temporal_slo.runs.run import Run
+from temporal_slo.spec.bound import BoundSlo, outcomes
 
 FAILURE_TYPES_MAX: Final = 50
-"""Failure types that each workflow type may have; further ones are counted as `other`."""
+"""Failure types of each workflow type; further ones are counted as `other`."""
 
 
-class Judge:
-    """Turns closed runs into verdicts.
+class Classifier:
+    """Classifies the closed runs of one namespace.
 
     Args:
-        reader: Reads business outcomes.
-        outcomes: Workflow types that have one.
-        state: What the ledger knows, for the failure types that have a place already.
+        decode: Decodes results.
+        rules: How the outcome is read, by workflow type.
+        failures: Failure series that the ledger has: their failure types stay, whatever the limit.
     """
 
-    def __init__(self, reader: OutcomeReader, outcomes: Collection[str], state: State) -> None:
-        self._reader = reader
-        self._outcomes = outcomes
+    def __init__(
+        self, decode: Decode, rules: Mapping[str, Outcome] | None = None, failures: Iterable[FailureKey] = ()
+    ) -> None:
+        self._decode = decode
+        self._read(rules or {})
         known: dict[str, set[str]] = {}
-        for key in state.failures:
+        for key in failures:
             known.setdefault(key.workflow_type, set()).add(key.failure_type)
         self._bounded = BoundedValues(FAILURE_TYPES_MAX, always=OWN_TYPES, known=known)
 
-    def adopt(self, reader: OutcomeReader, outcomes: Collection[str]) -> None:
-        """Go by another spec from now on; its arguments are as the class has them."""
-        self._reader, self._outcomes = reader, outcomes
+    def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
+        """Read the outcomes of *slos* from now on, also if decoding was stopped before."""
+        self._read(outcomes(slos))
 
-    def at_once(self, run: Run) -> Classification | None:
-        """Return what *run* is counted as, or None if that needs its close event."""
+    def _read(self, rules: Mapping[str, Outcome]) -> None:
+        self._outcomes = frozenset(rules)
+        self._reader = OutcomeReader(rules, self._decode)
+
+    @property
+    def outcomes_stopped(self) -> bool | None:
+        """Whether outcomes are no longer read, because too many results cannot be decoded; None without outcomes."""
+        return self._reader.stopped if self._outcomes else None
+
+    def from_visibility(self, run: Run) -> Classification | None:
+        """Return the classification of *run*, or None if its close event is needed."""
         status = str(run.status)
         if needs_event(status, outcome=self._reader.wants(run.workflow_type)):
             return None
-        return verdict(status, None, self._no_outcome(run))
+        return classify(status, None, self._no_outcome(run))
 
     def without_event(self, run: Run) -> Classification:
-        """Return what *run* is counted as if its close event is gone or did not come in time."""
-        return verdict(str(run.status), None, self._no_outcome(run))
+        """Return the classification of a run whose close event is missing or did not come in time."""
+        return classify(str(run.status), None, self._no_outcome(run))
 
     async def with_event(self, run: Run, event: HistoryEvent) -> Classification | None:
-        """Return what *run* is counted as by its close event, or None if that can't be told yet."""
+        """Return the classification of *run* by its close event, or None if the outcome cannot be decoded yet."""
         outcome: str | None = self._no_outcome(run)
         if run.status == COMPLETED and run.workflow_type in self._outcomes:
             outcome = await self._reader.read(run.workflow_type, run.workflow_id, event)
-        return None if outcome is None else verdict(str(run.status), event, outcome)
+        return None if outcome is None else classify(str(run.status), event, outcome)
 
-    def bound(self, run: Run, found: Classification, change: Change) -> Classification:
-        """Return *found* with a failure type that is one of few."""
-        if not found.failure_type:
-            return found
+    def bound_failure_type(self, run: Run, classification: Classification, change: Change) -> Classification:
+        """Return *classification* with a failure type within the limit; *change* counts those beyond it."""
+        if not classification.failure_type:
+            return classification
         before = self._bounded.replaced
-        kind = self._bounded(run.workflow_type, found.failure_type)
-        change.others[OTHER_FAILURES] += self._bounded.replaced - before
-        return found._replace(failure_type=kind)
+        failure_type = self._bounded(run.workflow_type, classification.failure_type)
+        if replaced := self._bounded.replaced - before:
+            change.counters[names.EXPORTER_FAILURE_TYPES_OVER_LIMIT] += replaced
+        return classification._replace(failure_type=failure_type)
 
     def _no_outcome(self, run: Run) -> str:
         return UNKNOWN if run.workflow_type in self._outcomes else NONE

@@ -4,8 +4,9 @@ import dataclasses
 import importlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 from google.protobuf import json_format
@@ -34,16 +35,38 @@ Decode = Callable[[Payload, str], Awaitable[object]]
 DEFAULT_CONVERTER: Final = "temporalio.converter:default"
 
 
-def _converter(settings: ExporterSettings, namespace: str) -> DataConverter:
-    converter = load_converter(settings.data_converter, "--data-converter")
-    if not settings.codec_endpoint:
-        return converter
-    if converter.payload_codec:
-        raise UsageError(
-            "--codec-endpoint", "the data converter has a codec of its own", "give one of --data-converter and this"
-        )
-    codec = RemoteCodec(settings.codec_endpoint, namespace, authorization=settings.codec_authorization)
-    return dataclasses.replace(converter, payload_codec=codec)
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """Decodes the payloads of one namespace.
+
+    Attributes:
+        decode: Decodes a payload.
+        close: Closes the connections of the remote codec, if there is one.
+    """
+
+    decode: Decode
+    close: Callable[[], Awaitable[None]]
+
+    @classmethod
+    def of(cls, settings: ExporterSettings, namespace: str) -> Self:
+        """Return the decoder that *settings* describe.
+
+        Raises:
+            UsageError: The data converter or the codec endpoint is wrong.
+        """
+        converter = load_converter(settings.data_converter, "--data-converter")
+        if not settings.codec_endpoint:
+            return cls(converter_decode(converter, namespace), _nothing_to_close)
+        if converter.payload_codec:
+            raise UsageError(
+                "--codec-endpoint", "the data converter has a codec of its own", "give one of --data-converter and this"
+            )
+        codec = RemoteCodec(settings.codec_endpoint, namespace, authorization=settings.codec_authorization)
+        return cls(converter_decode(dataclasses.replace(converter, payload_codec=codec), namespace), codec.close)
+
+
+async def _nothing_to_close() -> None:
+    pass
 
 
 class CodecAwayError(Exception):

@@ -1,16 +1,17 @@
-"""Decides what closed runs are counted as: at once where visibility is enough, else once their close event is read."""
+"""Counts pending runs: closed runs that wait for their close event."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
+from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
-from temporal_slo.exporter.classify.classifier import Judge
-from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.classify.classifier import Classifier
+from temporal_slo.exporter.mirror.store import MirrorStore
 from temporal_slo.ledger import reads
-from temporal_slo.ledger.change import GONE, Change
+from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.reads import PendingRun, SortKey
 from temporal_slo.runs.counted import Classification
@@ -19,129 +20,140 @@ from temporal_slo.runs.run import Run
 from temporal_slo.temporal.close_events import CloseEvents
 
 DEADLINE: Final = 15 * 60 * SECOND
-"""How long a run waits for its close event before it is counted without."""
+"""How long a run waits for its close event before it is counted without it."""
 
 BATCH: Final = 64
-"""Runs that are read at once; at most twice as many are under way, so that urgent ones soon have a turn."""
+"""Runs read from the ledger at once. At most twice as many requests are in flight, so urgent runs soon have a turn."""
 
 BATCH_MAX: Final = 4 * BATCH
-"""The same where answers come fast: reading and writing then cost less a run."""
+"""The same where responses are fast: a run then costs fewer reads and writes."""
 
 LAP: Final = 50 * BATCH
-"""Runs that are asked for, each once, before those that could not be settled are asked for again."""
+"""Runs requested once each before those that could not be classified are requested again."""
 
 IDLE: Final = 0.5
 """Seconds to the next lap, and at most to the next write."""
 
 log = logging.getLogger(__name__)
 
-Asked = tuple[Run, Classification | None, bool]
-"""A run, what it is counted as if that can be told, and whether its close event is gone."""
+
+class Fetched(NamedTuple):
+    """A pending run after its close event was requested.
+
+    Attributes:
+        classification: None if the run must wait for longer.
+        event_missing: Whether the run is classified without its close event.
+    """
+
+    run: Run
+    classification: Classification | None
+    event_missing: bool = False
 
 
-class Settler:
-    """Fetches the close events of runs that wait for them, and counts the runs.
+class PendingRuns:
+    """Fetches the close events of pending runs, and counts the runs.
 
     Args:
-        namespace: Whose runs.
-        mirror: Counts them.
-        ledger: Knows which ones wait.
-        history: Has the events.
-        judge: Decides.
+        store: Gets the counted runs.
+        ledger: Has the pending runs.
+        history: Fetches close events.
+        classifier: Classifies runs by their close events.
         clock: Unix time in seconds.
-        sleep: Waits so many seconds.
+        sleep: Waits a number of seconds.
     """
 
     def __init__(
         self,
-        namespace: str,
-        mirror: Mirror,
+        store: MirrorStore,
         ledger: Ledger,
         history: CloseEvents,
         *,
-        judge: Judge,
+        classifier: Classifier,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._namespace = namespace
-        self._mirror = mirror
+        self._store = store
         self._ledger = ledger
         self._history = history
-        self._judge = judge
+        self._classifier = classifier
         self._clock = clock
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Settle runs until cancelled."""
-        trouble = None
+        """Count pending runs until cancelled."""
+        failure = None
         while True:
-            settled, before, trouble = 0, trouble, None
+            counted, before, failure = 0, failure, None
             try:
-                if self._mirror.state.waiting:
-                    settled = await self.settle()
+                if self._store.state.pending:
+                    counted = await self.count_lap()
             except LedgerError as error:
-                trouble = str(error)
-                if trouble != before:
-                    log.warning("%s: close events cannot be noted: %s", self._namespace, trouble)
-            if settled < LAP:
+                failure = str(error)
+                if failure != before:
+                    log.warning("%s: counting pending runs failed: %s", self._store.namespace, failure)
+            if counted < LAP:
                 await self._sleep(IDLE)
 
-    async def settle(self) -> int:
-        """Ask once for every waiting run, or for LAP of them, and return how many are settled.
+    async def count_lap(self) -> int:
+        """Request the close event of every pending run once, or of LAP of them; return how many runs were counted.
 
         Raises:
-            LedgerError: Some could not be read or written; they are asked for again.
+            LedgerError: Some runs could not be read or written; they are requested again.
         """
         passed: dict[int, SortKey] = {}
-        asking, before = list[asyncio.Task[Asked]](), list[asyncio.Task[Asked]]()
-        asked, settled, size = 0, 0, BATCH
+        in_flight, earlier = list[asyncio.Task[Fetched]](), list[asyncio.Task[Fetched]]()
+        requested, counted, size = 0, 0, BATCH
         try:
             while True:
-                # One batch is asked for while the one before it is written: the network has no time to be idle.
-                fresh = await self._ask(passed, size) if len(asking) <= size and asked < LAP else []
-                asking, asked = asking + fresh, asked + len(fresh)
-                if not asking:
-                    return settled
-                if awaited := before if fresh else asking:
+                # One batch is requested while the one before it is written, so the network is never idle.
+                fresh = await self._request(passed, size) if len(in_flight) <= size and requested < LAP else []
+                in_flight, requested = in_flight + fresh, requested + len(fresh)
+                if not in_flight:
+                    return counted
+                if awaited := earlier if fresh else in_flight:
                     _, late = await asyncio.wait(awaited, timeout=IDLE)
                     size = BATCH if late else min(2 * size, BATCH_MAX)
-                done = [task.result() for task in asking if task.done()]
-                asking, before = [task for task in asking if not task.done()], fresh
-                settled += await self._count(done)
+                done = [task.result() for task in in_flight if task.done()]
+                in_flight, earlier = [task for task in in_flight if not task.done()], fresh
+                counted += await self._count(done)
         finally:
-            for task in asking:
+            for task in in_flight:
                 task.cancel()
 
-    async def _ask(self, passed: dict[int, SortKey], size: int) -> list[asyncio.Task[Asked]]:
-        """Ask for the next runs beyond the places *passed*, and move them."""
-        rows = await self._ledger.transact(reads.pending_runs, self._namespace, size, passed)
+    async def _request(self, passed: dict[int, SortKey], size: int) -> list[asyncio.Task[Fetched]]:
+        """Request the close events of the next runs after the sort keys *passed*, and advance those."""
+        rows = await self._ledger.transact(reads.pending_runs, self._store.namespace, size, passed)
         passed.update({row.rank: row.sort_key for row in rows})
-        return [asyncio.create_task(self._find(row)) for row in rows]
+        return [asyncio.create_task(self._fetch(row)) for row in rows]
 
-    async def _count(self, asked: Iterable[Asked]) -> int:
+    async def _count(self, fetched: Iterable[Fetched]) -> int:
         change = Change()
-        for run, found, gone in asked:
-            if found:
-                change.settled.append(run.run_id)
-                bounded = self._judge.bound(run, found, change)
-                change.counted.append(self._mirror.state.counted(run, bounded))
-                if gone:
-                    change.others[GONE] += 1
-        await self._mirror.commit(change, self._now())
-        return len(change.settled)
+        for run, classification, event_missing in fetched:
+            if classification:
+                change.resolved.append(run.run_id)
+                bounded = self._classifier.bound_failure_type(run, classification, change)
+                change.counted.append(self._store.counted(run, bounded))
+                if event_missing:
+                    change.counters[names.EXPORTER_MISSING_CLOSE_EVENTS] += 1
+        await self._store.commit(change, self._now())
+        return len(change.resolved)
 
-    async def _find(self, row: PendingRun) -> Asked:
+    async def _fetch(self, row: PendingRun) -> Fetched:
         run, late = row.run, self._now() - row.inserted > DEADLINE
-        try:
-            event = await self._history.close_event(run.workflow_id, run.run_id)
-        except TemporalRequestError:
-            event, answered = None, False
-        else:
-            answered = True
-        found = await self._judge.with_event(run, event) if event else None
-        if found or not (late or (answered and not event)):
-            return run, found, False
-        return run, self._judge.without_event(run), True
+        return await fetch(run, self._history, self._classifier, late=lambda: late)
 
     def _now(self) -> int:
         return int(self._clock() * SECOND)
+
+
+async def fetch(run: Run, history: CloseEvents, classifier: Classifier, *, late: Callable[[], bool]) -> Fetched:
+    """Request the close event of *run* and classify it; without the event if there is none, or if it is *late*."""
+    event, responded = None, True
+    try:
+        event = await history.close_event(run.workflow_id, run.run_id)
+    except TemporalRequestError:
+        responded = False
+    classification = await classifier.with_event(run, event) if event else None
+    if classification or not (late() or (responded and not event)):
+        return Fetched(run, classification)
+    return Fetched(run, classifier.without_event(run), event_missing=True)

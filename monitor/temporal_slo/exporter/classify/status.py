@@ -41,7 +41,7 @@ def needs_event(status: str, *, outcome: bool) -> bool:
     return status in {FAILED, TIMED_OUT, TERMINATED} or (status == COMPLETED and outcome)
 
 
-def verdict(status: str, event: HistoryEvent | None, outcome: str = NONE) -> Classification:
+def classify(status: str, event: HistoryEvent | None, outcome: str = NONE) -> Classification:
     """Return what a closed run is counted as.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where the newest snapshots hang, rendered, for the scrapes to read."""
+"""Renders the latest snapshots and serves them to scrapes."""
 
 import asyncio
 import json
@@ -6,72 +6,78 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
+from temporal_slo import names
 from temporal_slo.errors import LedgerError, UsageError
-from temporal_slo.exporter.exposition.collector import COUNTERS, collect, zeroed
+from temporal_slo.exporter.exposition.collector import build_info, collect, replace_values
 from temporal_slo.exporter.exposition.renderer import Answer, Exposition, Renderer
 from temporal_slo.exporter.exposition.snapshot import Snapshot
-from temporal_slo.exporter.exposition.start_at_zero import ZeroFirst, zero_of
+from temporal_slo.exporter.exposition.start_at_zero import StartAtZero, zero_of
 from temporal_slo.names.samples import FamilySeries, Labels, Sample, Value
 
 Series = tuple[str, Labels]
-Own = Callable[[], Iterable[Sample]]
+ProcessMetrics = Callable[[], Iterable[Sample]]
 
 
 class Memory(Protocol):
-    """What remembers which series were let go from 0; a ledger does."""
+    """Remembers which series were released after their initial zero; a ledger does."""
 
     def released(self, namespace: str) -> Awaitable[Iterable[str]]:
-        """Return the names of the series of *namespace* that were let go."""
+        """Return the names of the released series of *namespace*."""
         ...
 
     def mark_released(self, namespace: str, series: Iterable[str]) -> Awaitable[None]:
-        """Store names of series of *namespace*."""
+        """Store the names of released series of *namespace*."""
         ...
 
 
-class Board:
-    """What the service answers with.
+class Publisher:
+    """Holds the latest snapshot of each namespace, and their rendering.
 
     Args:
-        memory: Remembers which series were let go from 0.
-        own: Returns what the exporter tells of itself, whatever the namespace.
-        clock: Seconds, never going back.
+        memory: Remembers which series were released after their initial zero.
+        process_metrics: Returns the metrics of the exporter process.
+        clock: Monotonic seconds.
 
     Attributes:
-        snapshots: The newest one of each namespace.
+        snapshots: The latest one of each namespace.
     """
 
-    def __init__(self, memory: Memory, own: Own = tuple, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        process_metrics: ProcessMetrics = tuple,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.snapshots: dict[str, Snapshot] = {}
         self._memory = memory
-        self._own = own
+        self._process_metrics = process_metrics
         self._renderer = Renderer(clock)
-        self._first: ZeroFirst[Series, Value] = ZeroFirst(clock)
+        self._initial: StartAtZero[Series, Value] = StartAtZero(clock)
         self._unmarked: set[Series] = set()
-        self._exposition: Exposition = self._renderer.render(collect([]))
+        self._exposition: Exposition = self._renderer.render(collect([], [build_info()]))
         self._rendering = asyncio.Lock()
         self._wanted = self._rendered = 0
 
     async def join(self, namespace: str) -> None:
-        """Learn what was let go of *namespace*, before its first snapshot.
+        """Load the released series of *namespace*, before its first snapshot.
 
         Raises:
-            LedgerError: That cannot be read.
+            LedgerError: They could not be read.
         """
-        self._first.know(map(_series, await self._memory.released(namespace)))
+        self._initial.know(map(_series, await self._memory.released(namespace)))
 
     async def leave(self, namespace: str) -> None:
-        """Show nothing of *namespace* any more."""
+        """Stop to expose *namespace*."""
         if self.snapshots.pop(namespace, None):
             await self.renew()
 
     async def put(self, snapshot: Snapshot) -> None:
-        """Publish *snapshot*; it is rendered here, once, and not by each scrape."""
+        """Publish *snapshot*. It is rendered here, once, and not by each scrape."""
         self.snapshots[snapshot.temporal_namespace] = snapshot
         await self.renew()
 
     async def renew(self) -> None:
-        """Render all snapshots; those that came while others were rendered are rendered together."""
+        """Render all snapshots; those that arrive during a rendering are rendered together."""
         self._wanted += 1
         wanted = self._wanted
         async with self._rendering:
@@ -80,21 +86,22 @@ class Board:
                 await self._render()
 
     async def _render(self) -> None:
-        # In threads: both take long where there are many series, and a scrape is not to wait for them.
-        families = await asyncio.to_thread(collect, tuple(self.snapshots.values()), tuple(self._own()))
+        # In threads: with many series both steps take long, and a scrape must not wait for them.
+        process = (build_info(), *self._process_metrics())
+        families = await asyncio.to_thread(collect, tuple(self.snapshots.values()), process)
         counters = _counters(families)
-        shown = dict(self._first.expose(counters))
-        self._unmarked |= self._first.released
-        shown.update({series: zero_of(counters[series]) for series in await self._held_back() if series in counters})
-        held = {series: value for series, value in shown.items() if value is not counters[series]}
-        generation = self._first.generation
-        families = zeroed(families, held) if held else families
+        shown = dict(self._initial.expose(counters))
+        self._unmarked |= self._initial.released
+        shown.update({series: zero_of(counters[series]) for series in await self._unstored() if series in counters})
+        initial = {series: value for series, value in shown.items() if value is not counters[series]}
+        generation = self._initial.generation
+        families = replace_values(families, initial) if initial else families
         self._exposition = await asyncio.to_thread(self._renderer.render, families, generation)
 
-    async def _held_back(self) -> set[Series]:
-        """Store what was let go; return what could not be stored and so must stay at 0.
+    async def _unstored(self) -> set[Series]:
+        """Store which series were released; return those that could not be stored, and so must stay at 0.
 
-        A series that began at 0 again after a restart would be counted twice.
+        A series that started at 0 again after a restart would be counted twice.
         """
         for namespace in {labels[0] for _, labels in self._unmarked}:
             own = {series for series in self._unmarked if series[1][0] == namespace}
@@ -106,17 +113,22 @@ class Board:
         return self._unmarked
 
     def answer(self, accept: str, accept_encoding: str) -> tuple[Answer, int]:
-        """Return what a scrape with these two headers gets, and the number to give to `served`."""
+        """Return the response to a scrape with these two headers, and the number to pass to `served`."""
         exposition = self._exposition
         return exposition.answer(accept, accept_encoding), exposition.generation
 
     def served(self, generation: int, scraper: str) -> None:
-        """Take note that *scraper* has had the exposition of that number to its end."""
-        self._first.served(generation, scraper)
+        """Record that *scraper* received the exposition of that number completely."""
+        self._initial.served(generation, scraper)
 
 
 def _counters(families: Iterable[FamilySeries]) -> Mapping[Series, Value]:
-    return {(family.name, labels): value for family, rows in families if family in COUNTERS for labels, value in rows}
+    return {
+        (family.name, labels): value
+        for family, rows in families
+        if family in names.DURABLE_FAMILIES
+        for labels, value in rows
+    }
 
 
 def _series(text: str) -> Series:

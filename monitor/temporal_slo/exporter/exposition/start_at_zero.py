@@ -26,7 +26,7 @@ class _Start(NamedTuple, Generic[V]):
     value: V | None
 
 
-class ZeroFirst(Generic[K, V]):
+class StartAtZero(Generic[K, V]):
     """Holds each new series at 0 until the scrapers have read that zero, and each older one where it stood.
 
     `increase()` takes the first sample of a series as its start: a counter that appears at 1 has not increased, and

@@ -1,11 +1,11 @@
-"""The mirror's audit of itself: the server's own count of closed runs beside ours, and what is missing read again."""
+"""Audits the ledger: compares the server's own count of closed runs with it, and ingests again what is missing."""
 
 import logging
 from typing import Final
 
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.mirror.gaps import merged
-from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.mirror.store import MirrorStore
 from temporal_slo.ledger import reads
 from temporal_slo.ledger.change import AUDIT, CLOSED, Change, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
@@ -13,14 +13,13 @@ from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.temporal.visibility import Visibility
 
 SLICE: Final = 30 * MINUTE
-"""Close times that are audited at once."""
+"""Range of close times that one audit compares."""
 
-SETTLED: Final = 30 * MINUTE
-"""How old a close must be to be audited: every sweep that could find it late has passed."""
+AUDITED_AFTER: Final = 30 * MINUTE
+"""How old a close must be to be audited: all sweeps that could find its row late have passed."""
 
-KNOWN: Final = 100 * MINUTE
-"""How old it may be: ids of runs are forgotten after two hours, and without them nothing can be read again."""
-
+AUDITED_BEFORE: Final = 100 * MINUTE
+"""How old a close may be: run ids are forgotten after two hours, and nothing can be read again without them."""
 
 RETRY: Final = 10 * MINUTE
 
@@ -28,32 +27,30 @@ log = logging.getLogger(__name__)
 
 
 class Auditor:
-    """Audits the mirror of one namespace.
+    """Audits one namespace.
 
-    Every minute is audited once, by a count over a slice of close times, which is the dearest request of all: on SQL
-    stores it scans the table. So there is one in half an hour.
+    Every minute of close times is audited once. The count is the most expensive request of all: on SQL stores it scans
+    the table. So there is one in half an hour.
 
     Args:
-        namespace: Whose runs.
-        mirror: Is audited.
-        ledger: Knows what it has counted.
-        visibility: Counts.
+        store: Is audited.
+        ledger: Counts what it has.
+        visibility: Counts what the server has.
     """
 
-    def __init__(self, namespace: str, mirror: Mirror, ledger: Ledger, visibility: Visibility) -> None:
-        self._namespace = namespace
-        self._mirror = mirror
+    def __init__(self, store: MirrorStore, ledger: Ledger, visibility: Visibility) -> None:
+        self._store = store
         self._ledger = ledger
         self._visibility = visibility
         self._not_before = 0
 
     async def audit(self, now: int) -> None:
-        """Audit the slice that is due, if one is; one that can't be is tried again later, and stops nothing.
+        """Audit the next slice if it is due. A failure is logged, and the slice is tried again later.
 
         Args:
-            now: Our clock, in microseconds of Unix time.
+            now: Local clock, in microseconds of Unix time.
         """
-        state = self._mirror.state
+        state = self._store.state
         if state.gaps or CLOSED not in state.positions or now < self._not_before:
             return
         since, until = self._slice(now)
@@ -63,22 +60,22 @@ class Auditor:
             await self._compare(since, until, now)
         except (TemporalRequestError, LedgerError) as error:
             self._not_before = now + RETRY
-            log.warning("%s: closed runs cannot be audited: %s", self._namespace, error)
+            log.warning("%s: audit of closed runs failed: %s", self._store.namespace, error)
 
     async def _compare(self, since: int, until: int, now: int) -> None:
         server = await self._visibility.count(since, until)
-        counted, known = await self._ledger.transact(reads.closed_counts, self._namespace, since, until)
+        counted, known = await self._ledger.transact(reads.closed_counts, self._store.namespace, since, until)
         change = Change(positions={AUDIT: Position(since, until)})
-        # Where ids are missing, counted runs would be taken for new ones.
+        # Where run ids are missing, runs that are counted already would count as new.
         if server > counted == known:
             change.gaps = merged([Gap(since, until - 1)])
-        await self._mirror.commit(change, now)
-        self._mirror.state.drift = server - counted
+        await self._store.commit(change, now)
+        self._store.audit_drift = server - counted
 
     def _slice(self, now: int) -> tuple[int, int]:
-        """Return the first close time that is due, and the one after the last, both whole minutes."""
-        positions = self._mirror.state.positions
+        """Return the first close time to audit and the one after the last, both whole minutes."""
+        positions = self._store.state.positions
         lowest = positions[CLOSED].lowest
         audited = positions[AUDIT].position if AUDIT in positions else lowest
-        since = -(-max(audited, lowest, now - KNOWN) // MINUTE) * MINUTE
-        return since, (now - SETTLED) // MINUTE * MINUTE
+        since = -(-max(audited, lowest, now - AUDITED_BEFORE) // MINUTE) * MINUTE
+        return since, (now - AUDITED_AFTER) // MINUTE * MINUTE

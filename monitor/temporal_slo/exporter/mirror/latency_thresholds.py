@@ -1,4 +1,4 @@
-"""Since when each latency threshold is measured: durations that were counted before cannot tell how many met it."""
+"""Since when each latency threshold is measured: durations counted before it was known cannot say how many met it."""
 
 import logging
 from collections.abc import Iterable
@@ -6,59 +6,67 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, delete, insert, select
 
 from temporal_slo.errors import LedgerError
+from temporal_slo.exporter.mirror.store import MirrorStore
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.change import CLOSED
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.state import State
 
 log = logging.getLogger(__name__)
 
 
-class Measured:
-    """Keeps, for one namespace, since when each threshold of its latency SLOs is measured.
+class LatencyThresholds:
+    """Records for one namespace since when each threshold of its latency SLOs is measured.
 
     Args:
-        namespace: Whose thresholds.
-        ledger: Remembers it.
-        state: Has the thresholds of now, and gets since when.
+        store: Has the rules, and gets since when.
+        ledger: Persists it.
     """
 
-    def __init__(self, namespace: str, ledger: Ledger, state: State) -> None:
-        self._namespace = namespace
+    def __init__(self, store: MirrorStore, ledger: Ledger) -> None:
+        self._store = store
         self._ledger = ledger
-        self._state = state
-        # What a new ledger counts has all edges from its first run on.
-        self._fresh = CLOSED not in state.positions
+        # A new ledger counts every run with all bucket bounds.
+        self._new_ledger = CLOSED not in store.state.positions
 
-    async def note(self, now: int) -> None:
-        """Note thresholds that are new, and forget those that are no more.
+    async def record(self, now: int) -> None:
+        """Record thresholds that are new, and drop those that no SLO has any more.
+
+        A failure is logged and tried again next time; until then `measured_since` is not exported for new ones.
 
         Args:
-            now: Our clock, in microseconds of Unix time.
-
-        What cannot be noted now is noted the next time; until then nothing tells since when it is measured.
+            now: Local clock, in microseconds of Unix time.
         """
-        wanted = set(self._state.latencies.values())
-        if CLOSED not in self._state.positions or wanted == self._state.measured.keys():
+        store, state = self._store, self._store.state
+        wanted = set(store.rules.latency_thresholds.values())
+        if CLOSED not in state.positions or wanted == state.measured_since.keys():
             return
-        since = self._state.positions[CLOSED].lowest if self._fresh else now
+        since = state.positions[CLOSED].lowest if self._new_ledger else now
         try:
-            self._state.measured = await self._ledger.transact(noted, self._namespace, wanted, since)
+            state.measured_since = await self._ledger.transact(record_thresholds, store.namespace, wanted, since)
         except LedgerError as error:
-            log.warning("%s: new latency thresholds cannot be noted: %s", self._namespace, error)
+            log.warning("%s: recording new latency thresholds failed: %s", store.namespace, error)
         else:
-            self._fresh = False
+            self._new_ledger = False
 
 
-def noted(connection: Connection, namespace: str, edges: Iterable[int], since: int) -> dict[int, int]:
-    """Store that *edges* are measured, those that are new from *since* on; return since when each is."""
-    table, wanted = schema.latency_thresholds, set(edges)
+def record_thresholds(connection: Connection, namespace: str, thresholds: Iterable[int], since: int) -> dict[int, int]:
+    """Store that *thresholds* are measured, new ones from *since*; return since when each one is.
+
+    Args:
+        connection: To the ledger, in a transaction.
+        namespace: Temporal namespace.
+        thresholds: Milliseconds; all others are dropped.
+        since: Close time in microseconds of Unix time.
+    """
+    table, wanted = schema.latency_thresholds, set(thresholds)
     rows = connection.execute(select(table.c.edge, table.c.since).where(table.c.namespace == namespace))
-    known: dict[int, int] = {edge: moment for edge, moment in rows if edge in wanted}
-    # One that is gone is forgotten: what is counted meanwhile has no edge there.
+    known: dict[int, int] = {threshold: moment for threshold, moment in rows if threshold in wanted}
+    # A dropped threshold has no bucket bound any more, so runs counted meanwhile do not say whether they met it.
     connection.execute(delete(table).where(table.c.namespace == namespace, table.c.edge.not_in(wanted)))
-    fresh = dict.fromkeys(wanted - known.keys(), since)
-    if fresh:
-        whose = {"namespace": namespace}
-        connection.execute(insert(table), [whose | {"edge": edge, "since": moment} for edge, moment in fresh.items()])
-    return known | fresh
+    new = dict.fromkeys(wanted - known.keys(), since)
+    if new:
+        keys = {"namespace": namespace}
+        connection.execute(
+            insert(table), [keys | {"edge": threshold, "since": moment} for threshold, moment in new.items()]
+        )
+    return known | new

@@ -1,67 +1,24 @@
-"""What the SLOs of a namespace require of the mirror."""
+"""What the SLOs of one namespace require of the mirror."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Self
 
 from temporal_slo.names.values import BAD, EXCLUDED, GOOD, NONE, UNKNOWN
-from temporal_slo.runs.counted import BUCKET_BOUNDS_MS, RunningKey
+from temporal_slo.runs.counted import BUCKET_BOUNDS_MS, Classification, Counted, RunningKey, bucket
+from temporal_slo.runs.run import Run
+from temporal_slo.spec.bound import BoundSlo, outcomes, workflow_types
 from temporal_slo.spec.events import broken
-from temporal_slo.spec.model import (
-    Latency,
-    Spec,
-    latency_thresholds,
-    overdue_slos,
-    slos_of,
-    spec_outcomes,
-    watched_types,
-)
-
-if TYPE_CHECKING:
-    from temporal_slo.ledger.state import State
-
-
-def go_by(specs: tuple[Spec, ...], namespace: str, state: "State") -> None:
-    """Have *state* go by the SLOs of *namespace*."""
-    state.edges = _edges(specs, namespace)
-    state.overdue = tuple(
-        OverdueRule(
-            slo.name, slo.workflow, slo.task_queue, overdue.max_age // timedelta(microseconds=1), overdue.tolerate
-        )
-        for slo, overdue in overdue_slos(specs, namespace)
-    )
-    state.latencies = {
-        slo.name: round(slo.sli.threshold.total_seconds() * 1000)
-        for slo in slos_of(specs, namespace)
-        if isinstance(slo.sli, Latency)
-    }
-    state.promises = tuple(
-        Promise(slo.name, slo.workflow, slo.task_queue, is_broken)
-        for slo in slos_of(specs, namespace)
-        if (is_broken := broken(slo.sli))
-    )
-    state.watched = dict(_watched(specs, namespace))
-
-
-def _watched(specs: tuple[Spec, ...], namespace: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    outcomes = spec_outcomes(specs, namespace)
-    for kind in watched_types(specs, namespace):
-        yield kind, (GOOD, BAD, EXCLUDED, UNKNOWN) if kind in outcomes else (NONE,)
-
-
-def _edges(specs: tuple[Spec, ...], namespace: str) -> tuple[int, ...]:
-    """Return the edges of the duration buckets in milliseconds: one at every latency threshold of the spec."""
-    return tuple(
-        sorted({*BUCKET_BOUNDS_MS, *(round(seconds * 1000) for seconds in latency_thresholds(specs, namespace))})
-    )
+from temporal_slo.spec.model import Latency, Overdue
 
 
 class OverdueRule(NamedTuple):
-    """When an open run is overdue.
+    """When an open run is overdue for an SLO.
 
     Attributes:
-        task_queue: None for any.
-        max_age: Microseconds since it was due to execute.
+        task_queue: Only runs of this task queue; None for any.
+        max_age: Microseconds since the run was due to execute.
         tolerate: Overdue runs that a good minute may have.
     """
 
@@ -71,20 +28,89 @@ class OverdueRule(NamedTuple):
     max_age: int
     tolerate: int = 0
 
-    def fits(self, key: RunningKey) -> bool:
-        """Return whether runs of *key* are meant."""
+    def applies_to(self, key: RunningKey) -> bool:
+        """Return whether runs of *key* are events of the SLO."""
         return key.workflow_type in self.workflow_types and self.task_queue in {None, key.task_queue}
 
 
-class Promise(NamedTuple):
-    """An SLO whose events are closed runs.
+class ClosedRunRule(NamedTuple):
+    """When a closed run is a bad event of an SLO.
 
     Attributes:
-        task_queue: None for any.
-        broken: Tells by status, outcome and duration in microseconds whether a run spent its budget.
+        task_queue: Only runs of this task queue; None for any.
+        is_bad: Takes status, outcome and duration in microseconds.
     """
 
     slo: str
     workflow_types: tuple[str, ...]
     task_queue: str | None
-    broken: Callable[[str, str, int], bool]
+    is_bad: Callable[[str, str, int], bool]
+
+    def is_bad_event(self, run: Run, classification: Classification) -> bool:
+        """Return whether *run* is a bad event of the SLO."""
+        return (
+            run.workflow_type in self.workflow_types
+            and self.task_queue in {None, run.task_queue}
+            and self.is_bad(classification.status, classification.outcome, run.duration)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SloRules:
+    """The rules of one namespace. A reload replaces them as a whole.
+
+    Attributes:
+        bucket_bounds: Upper bounds of the duration buckets, in milliseconds, ascending; one at each latency threshold.
+        overdue: When open runs are overdue.
+        closed_runs: When closed runs are bad events.
+        latency_thresholds: Threshold of each latency SLO, in milliseconds.
+        expected_outcomes: Outcomes that a completed run may have, by workflow type of the specs.
+    """
+
+    bucket_bounds: tuple[int, ...] = BUCKET_BOUNDS_MS
+    overdue: tuple[OverdueRule, ...] = ()
+    closed_runs: tuple[ClosedRunRule, ...] = ()
+    latency_thresholds: Mapping[str, int] = field(default_factory=dict)
+    expected_outcomes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, slos: Sequence[BoundSlo]) -> Self:
+        """Return the rules of the SLOs of one namespace."""
+        read, thresholds = outcomes(slos), dict(_latency_thresholds(slos))
+        return cls(
+            bucket_bounds=tuple(sorted({*BUCKET_BOUNDS_MS, *thresholds.values()})),
+            overdue=tuple(_overdue_rules(slos)),
+            closed_runs=tuple(
+                ClosedRunRule(slo.name, slo.workflow_types, slo.task_queue, is_bad)
+                for slo in slos
+                if (is_bad := broken(slo.sli))
+            ),
+            latency_thresholds=thresholds,
+            expected_outcomes={
+                workflow_type: (GOOD, BAD, EXCLUDED, UNKNOWN) if workflow_type in read else (NONE,)
+                for workflow_type in workflow_types(slos)
+            },
+        )
+
+    def counted(self, run: Run, classification: Classification) -> Counted:
+        """Return *run* with its bucket and the SLOs whose error budget it consumes."""
+        bad_for = tuple(rule.slo for rule in self.closed_runs if rule.is_bad_event(run, classification))
+        return Counted(run, classification, bucket(run.duration, self.bucket_bounds), bad_for)
+
+    def is_overdue_at_close(self, run: Run) -> bool:
+        """Return whether a closed run was overdue for any SLO when it closed."""
+        key, age = RunningKey(run.workflow_type, run.task_queue), run.close_time - run.due_time
+        return any(age > rule.max_age and rule.applies_to(key) for rule in self.overdue)
+
+
+def _latency_thresholds(slos: Sequence[BoundSlo]) -> Iterator[tuple[str, int]]:
+    for slo in slos:
+        if isinstance(slo.sli, Latency):
+            yield slo.name, round(slo.sli.threshold.total_seconds() * 1000)
+
+
+def _overdue_rules(slos: Sequence[BoundSlo]) -> Iterator[OverdueRule]:
+    for slo in slos:
+        if isinstance(slo.sli, Overdue):
+            max_age = slo.sli.max_age // timedelta(microseconds=1)
+            yield OverdueRule(slo.name, slo.workflow_types, slo.task_queue, max_age, slo.sli.tolerate)

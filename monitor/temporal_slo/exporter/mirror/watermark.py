@@ -1,4 +1,4 @@
-"""How far down a list that is ordered newest first was read."""
+"""Watermark: how far a list that is ordered newest first is read."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,49 +7,50 @@ from temporal_slo.ledger.change import Position
 from temporal_slo.runs.microseconds import SECOND
 
 FUTURE: Final = 5 * SECOND
-"""How far a row's time may lie ahead of our clock before it no longer moves the edge."""
+"""How far a row's time may be ahead of the local clock and still move the watermark."""
 
 REACH: Final = 3600 * SECOND
-"""How far below its edge a list is ever read again; run ids are known for twice as long."""
+"""How far below the watermark a list is read again at most. Run ids are remembered for twice as long."""
 
 
-class Edge:
-    """The edge below which a list was covered.
+class Watermark:
+    """The time up to which a list is read.
 
-    All positions are times of the server; our own clock only tells how long ago the edge was reached, so that a
-    skewed clock hides nothing.
+    Positions are times of the server. The local clock only measures how long ago the watermark moved, so clock skew
+    hides no row.
 
     Args:
-        position: What is known of it.
-        now: Our clock. A restored edge counts as reached only now, so that its rows have their whole grace once more.
+        position: The position from the ledger.
+        now: Local clock, in microseconds of Unix time. A restored watermark counts as moved now, so its rows get the
+            whole grace period again.
     """
 
     def __init__(self, position: Position, now: int) -> None:
         self.position = position
-        self._reached = now
+        self._moved = now
 
     def floor(self, last: int, grace: int) -> int:
-        """Return the oldest time at which a row may still be new to us.
+        """Return the oldest time at which a row may have become visible since *last*.
 
         Args:
-            last: Our clock at the last complete read that reached as far down as this one is to.
-            grace: How late a row may become visible. One that was not visible at *last* is younger by that much.
+            last: Local clock at the last complete read that reached equally far down.
+            grace: How late a row may become visible.
         """
-        # Bounded: with a clock that was set back by hours it would reach below what is known of rows.
-        still_late = min(max(grace - (last - self._reached), 0), REACH)
+        # Bounded: after the clock was set back by hours, the read would go below the run ids that are remembered.
+        still_late = min(max(grace - (last - self._moved), 0), REACH)
         return max(self.position.position - still_late, self.position.lowest)
 
-    def ahead(self, moments: Iterable[int], now: int) -> Position | None:
-        """Return where the newest of *moments* moves the edge, or None if it does not.
+    def ahead(self, times: Iterable[int], now: int) -> Position | None:
+        """Return the position to which the newest of *times* moves the watermark; None if it does not move.
 
-        A row from the future does not move it, else one skewed clock would hide all that happens until then.
+        A row from the future does not move it: one skewed clock would hide all rows until that time.
         """
-        newest = max((moment for moment in moments if moment <= now + FUTURE), default=0)
+        newest = max((time for time in times if time <= now + FUTURE), default=0)
         if newest <= self.position.position:
             return None
         return self.position._replace(position=newest)
 
     def move(self, position: Position | None, now: int) -> None:
-        """Move to *position*, as `ahead` gave it, of a read that began at *now*; None is no move."""
+        """Move to *position*, as returned by `ahead`, of a read that started at *now*; None does not move it."""
         if position:
-            self.position, self._reached = position, now
+            self.position, self._moved = position, now

@@ -1,12 +1,15 @@
-"""The source of calendar periods: no range of PromQL is a month, so the ledger tells what each was so far."""
+"""Data source of calendar-month periods: no range vector is a month, so the ledger counts the month so far."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from temporal_slo import names
+from temporal_slo.exporter.sources.source import Source
 from temporal_slo.ledger import slo_events
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.names.samples import Sample
@@ -15,43 +18,52 @@ from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.model import Calendar
 
 
-def month(now: int, timezone: str) -> int:
-    """Return when the month began that *now* is in, as *timezone* has it; microseconds of Unix time."""
-    here = datetime.fromtimestamp(now / SECOND, ZoneInfo(timezone))
-    return int(here.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()) * SECOND
+def month_start(now: int, timezone: str) -> int:
+    """Return when the month of *now* began in *timezone*; both times are microseconds of Unix time."""
+    local = datetime.fromtimestamp(now / SECOND, ZoneInfo(timezone))
+    return int(local.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()) * SECOND
 
 
-class CalendarPeriods:
-    """Tells the events of the period so far, for each SLO whose period goes by the calendar.
+class CalendarPeriods(Source):
+    """Counts the events of the month so far, for each SLO whose period is a calendar month.
 
     Args:
-        ledger: Has them.
-        slos: Of one Temporal namespace. May be replaced: what is read next goes by it.
+        ledger: Has the events.
+        slos: Of one Temporal namespace.
     """
 
-    name = "calendar"
+    name: Final = "calendar"
 
     def __init__(self, ledger: Ledger, slos: Sequence[BoundSlo]) -> None:
         self._ledger = ledger
-        self.slos = slos
+        self._slos = slos
+
+    def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
+        """Use *slos* from the next read on."""
+        self._slos = slos
 
     async def read(self, now: int) -> Iterable[Sample]:
-        """See base class."""
+        """Return good and bad events of each SLO; none for an SLO without data.
+
+        Args:
+            now: Local clock, in microseconds of Unix time.
+
+        Raises:
+            LedgerError: The ledger could not be read.
+        """
         samples: list[Sample] = []
-        for slo in self.slos:
+        for slo in self._slos:
             if isinstance(slo.period, Calendar):
-                begin = month(now, slo.period.timezone)
+                begin = month_start(now, slo.period.timezone)
                 # One at a time: a month of a busy namespace takes a while, and polls wait for the ledger.
-                samples += await self._ledger.transact(self._samples, slo, begin, now)
+                samples += await self._ledger.transact(partial(_samples, slo, begin, now))
         return samples
 
-    def _samples(self, connection: Connection, slo: BoundSlo, begin: int, now: int) -> list[Sample]:
-        # An hour more: close times are the server's, whose clock may be ahead of ours.
-        found = slo_events.events(connection, slo, begin, now + HOUR)
-        if found is None:
-            return []
-        labels = {names.SLO: slo.name}
-        return [
-            Sample(names.PERIOD_GOOD_EVENTS, labels, found.good),
-            Sample(names.PERIOD_BAD_EVENTS, labels, found.bad),
-        ]
+
+def _samples(slo: BoundSlo, begin: int, now: int, connection: Connection) -> list[Sample]:
+    # One hour more: close times are the server's, whose clock may be ahead of the local one.
+    events = slo_events.events(connection, slo, begin, now + HOUR)
+    if events is None:
+        return []
+    labels = {names.SLO: slo.name}
+    return [Sample(names.PERIOD_GOOD_EVENTS, labels, events.good), Sample(names.PERIOD_BAD_EVENTS, labels, events.bad)]

@@ -7,6 +7,8 @@ from math import inf
 from typing import Final, NamedTuple
 
 from temporal_slo import names
+from temporal_slo.exporter.mirror.slo_rules import SloRules
+from temporal_slo.exporter.sources.source import Source
 from temporal_slo.ledger.state import State
 from temporal_slo.names.bounded import BoundedValues
 from temporal_slo.names.samples import Sample
@@ -36,7 +38,7 @@ class Retrying(NamedTuple):
     activity_type: str
 
 
-class RetryStorms:
+class RetryStorms(Source):
     """Looks for activities of open runs that were tried too often.
 
     No list tells of attempts: each run must be asked for, one request each. So a reading looks at a few runs only,
@@ -48,7 +50,8 @@ class RetryStorms:
 
     Args:
         requests: Answers.
-        state: What the mirror knows.
+        state: Has the open runs.
+        rules: Returns the rules of this moment.
         workflow_ids: Returns the workflow ids of open runs, by run id: memory does not hold them.
         attempts: Failed attempts that an activity may have.
         sample: Runs that a reading looks at, at most.
@@ -61,6 +64,7 @@ class RetryStorms:
         self,
         requests: PendingActivityRequests,
         state: State,
+        rules: Callable[[], SloRules],
         workflow_ids: WorkflowIds,
         *,
         attempts: int = ATTEMPTS,
@@ -69,6 +73,7 @@ class RetryStorms:
     ) -> None:
         self._requests = requests
         self._state = state
+        self._rules = rules
         self._workflow_ids = workflow_ids
         self._attempts = attempts
         self._sample = sample
@@ -114,6 +119,7 @@ class RetryStorms:
 
     def _chosen(self, now: int) -> Iterator[str]:
         """Yield the ids of overdue runs and of the oldest others."""
+        rules = self._rules()
         # One walk, and little in it: there may be very many open runs, and everything else waits for it.
         ages: dict[RunningKey, float] = {}
         overdue: list[tuple[int, str]] = []
@@ -121,7 +127,7 @@ class RetryStorms:
         for run_id, (key, due, _) in self._state.open.items():
             age = ages.get(key)
             if age is None:
-                age = ages[key] = _max_age(self._state, key)
+                age = ages[key] = _max_age(rules, key)
             if due <= now:
                 (overdue if now - due > age else others).append((due, run_id))
         self._candidates = len(overdue) + len(others)
@@ -161,6 +167,6 @@ class RetryStorms:
         return Retrying(bounded, self._activity_types(bounded, activity_type))
 
 
-def _max_age(state: State, key: RunningKey) -> float:
+def _max_age(rules: SloRules, key: RunningKey) -> float:
     """Return after which time runs of *key* are overdue, in microseconds; infinite if never."""
-    return min((rule.max_age for rule in state.overdue if rule.fits(key)), default=inf)
+    return min((rule.max_age for rule in rules.overdue if rule.applies_to(key)), default=inf)

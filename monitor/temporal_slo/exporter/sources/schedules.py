@@ -8,6 +8,7 @@ from typing import Final
 
 from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
+from temporal_slo.exporter.sources.source import Source
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription, ScheduleRequests
@@ -40,7 +41,7 @@ class _Known:
     asked: int = 0
 
 
-class Schedules:
+class Schedules(Source):
     """Reads the schedules of a namespace.
 
     A reading costs one visibility request for each thousand schedules there are. What is not in these rows, the counts,

@@ -1,32 +1,34 @@
-"""Sources beside the mirror: each is read on its own, at its own interval, and fails alone."""
+"""Data sources other than visibility: each is read by itself, at its own interval, and fails by itself."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.names.samples import Sample
+from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.spec.bound import BoundSlo
 
 log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """Something else that a namespace can tell."""
+    """A data source of one namespace."""
 
     @property
     def name(self) -> str:
-        """As the label `source` and the switch have it."""
+        """Value of the label `source`, and name in the option `--sources`."""
         ...
 
     async def read(self, now: int) -> Iterable[Sample]:
-        """Return all samples there are, without the label `temporal_namespace`.
+        """Return all samples, without the label `temporal_namespace`.
 
         Args:
-            now: Our clock, in microseconds of Unix time.
+            now: Local clock, in microseconds of Unix time.
 
         Raises:
             TemporalRequestError: A request failed.
@@ -34,36 +36,57 @@ class Source(Protocol):
         """
         ...
 
+    def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
+        """Use *slos* from the next read on; most sources need none."""
+        del slos
+
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """The clocks of a watch, for tests to replace: Unix time, time that passes, and how to wait, all in seconds."""
+    """Clocks of a source runner, for tests to replace: Unix time, a monotonic clock, and sleep, all in seconds."""
 
     now: Callable[[], float] = time.time
-    passing: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 CLOCKS = Clocks()
 
 
-class Watch:
-    """Reads a source for ever.
+@dataclass(frozen=True, slots=True)
+class SourceResult:
+    """What the reads of a data source gave.
+
+    Attributes:
+        samples: Of the last successful read, without the label `temporal_namespace`.
+        last_success: When that ended, Unix time in seconds; None if never.
+        error: Why the last read failed; None if it succeeded.
+        duration: Seconds that the last read took.
+    """
+
+    samples: tuple[Sample, ...] = ()
+    last_success: float | None = None
+    error: str | None = None
+    duration: float = 0.0
+
+
+class SourceRunner:
+    """Reads a data source at its interval.
 
     Args:
         namespace: Temporal namespace, for the log.
-        source: What is read.
-        interval: Time from the end of one reading to the beginning of the next.
-        clocks: What it knows of time.
+        source: The data source.
+        interval: Time from the end of one read to the start of the next.
+        clocks: Clocks and sleep.
 
     Attributes:
-        reading: What the last readings brought; None before the first.
+        result: What the reads so far gave; None before the first.
     """
 
     def __init__(self, namespace: str, source: Source, interval: timedelta, clocks: Clocks = CLOCKS) -> None:
         self.name = source.name
         self.source = source
-        self.reading: Reading | None = None
+        self.result: SourceResult | None = None
         self._namespace = namespace
         self._interval = interval.total_seconds()
         self._clocks = clocks
@@ -75,39 +98,20 @@ class Watch:
             await self._clocks.sleep(self._interval)
 
     async def read(self) -> None:
-        """Read once; where that fails the last good samples stay."""
-        before, began = self.reading or Reading(), self._clocks.passing()
-        samples, last_success, trouble = before.samples, before.last_success, None
+        """Read once; after a failure the samples of the last successful read stay."""
+        before, began = self.result or SourceResult(), self._clocks.monotonic()
+        samples, last_success, failure = before.samples, before.last_success, None
         try:
-            samples = tuple(await self.source.read(int(self._clocks.now() * 1_000_000)))
+            samples = tuple(await self.source.read(int(self._clocks.now() * SECOND)))
             last_success = self._clocks.now()
         except (TemporalRequestError, LedgerError) as error:
-            trouble = str(error)
-        self.reading = Reading(samples, last_success, trouble, self._clocks.passing() - began)
-        self._tell_change(before.trouble)
+            failure = str(error)
+        self.result = SourceResult(samples, last_success, failure, self._clocks.monotonic() - began)
+        if failure != before.error:
+            self._log(failure)
 
-    def _tell_change(self, before: str | None) -> None:
-        trouble = self.reading.trouble if self.reading else None
-        if trouble == before:
-            return
-        if trouble:
-            log.warning("%s: %s cannot be read, the last good figures stay: %s", self._namespace, self.name, trouble)
+    def _log(self, failure: str | None) -> None:
+        if failure:
+            log.warning("%s: reading %s failed, keeping the last values: %s", self._namespace, self.name, failure)
         else:
-            log.info("%s: %s can be read again", self._namespace, self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a source beside the mirror told.
-
-    Attributes:
-        samples: Of the last time that it was read whole, without the label `temporal_namespace`.
-        last_success: When that was, Unix time in seconds; None if never.
-        trouble: Why it could not be read the last time; None if it could.
-        duration: Seconds that the last reading took.
-    """
-
-    samples: tuple[Sample, ...] = ()
-    last_success: float | None = None
-    trouble: str | None = None
-    duration: float = 0.0
+            log.info("%s: reading %s succeeded again", self._namespace, self.name)

@@ -6,6 +6,7 @@ from typing import Final
 
 from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
+from temporal_slo.exporter.sources.source import Source
 from temporal_slo.names.samples import Sample
 from temporal_slo.temporal.task_problems import CATEGORIES, Problem, TaskProblemRequests
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX
@@ -17,7 +18,7 @@ PROBLEMS_MAX: Final = 500
 OTHER: Final = "other"
 
 
-class TaskProblems:
+class TaskProblems(Source):
     """Reads which runs are stuck now.
 
     The server marks a run after five workflow tasks in a row that failed or timed out, and takes the mark away with

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from temporal_slo import names
+from temporal_slo.exporter.sources.source import Source
 from temporal_slo.ledger.state import State
 from temporal_slo.names.samples import Sample
+from temporal_slo.spec.bound import BoundSlo, task_queues
 from temporal_slo.temporal.task_queues import TASK_TYPES, WORKFLOW, TaskQueueInfo, TaskQueueRequests
 
 QUEUES_MAX: Final = 100
@@ -19,7 +21,7 @@ PARTITION_PREFIX: Final = "/_sys/"
 """How the server names partitions, which it describes with their queue and not alone."""
 
 
-class TaskQueues:
+class TaskQueues(Source):
     """Reads the task queues that the mirror knows, that the spec names, and that workers report.
 
     Temporal has no list of task queues. Those of workflows stand in the rows of visibility. One that serves nothing
@@ -32,9 +34,6 @@ class TaskQueues:
         state: What the mirror knows.
         spec: Task queues of the spec: they come first.
         limit: How many are watched at most.
-
-    Attributes:
-        spec: Task queues of the spec, which may be replaced by those of another.
     """
 
     name: Final = "task_queues"
@@ -44,13 +43,17 @@ class TaskQueues:
     ) -> None:
         self._requests = requests
         self._state = state
-        self.spec = tuple(spec)
+        self._spec = tuple(spec)
         self._limit = limit
         self._totals: Counter[str] = Counter()
         self._moved: dict[str, int] = {}
         # Remembered, for a queue that lost all its workers is the one to see.
         self._served: dict[str, None] = {}
         self._used: set[tuple[str, str]] = set()
+
+    def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
+        """SourceRunner the task queues of *slos* first from the next read on."""
+        self._spec = task_queues(slos)
 
     async def read(self, now: int) -> Iterable[Sample]:
         """Return the figures of every watched task queue.
@@ -95,7 +98,7 @@ class TaskQueues:
         running = Counter(run.key.task_queue for run in self._state.open.values())
         found = _usable((*totals, *running))
         ranked = sorted(found, key=lambda queue: (-running[queue], -self._moved.get(queue, 0), queue))
-        return list(dict.fromkeys((*self.spec, *ranked)))
+        return list(dict.fromkeys((*self._spec, *ranked)))
 
 
 def _usable(queues: Iterable[str]) -> set[str]:

@@ -1,0 +1,81 @@
+"""What is known of one namespace, in memory and in the ledger; a change moves both."""
+
+from collections.abc import Sequence
+
+from temporal_slo.exporter.mirror.exemplars import Exemplars
+from temporal_slo.exporter.mirror.slo_rules import SloRules
+from temporal_slo.ledger import reads
+from temporal_slo.ledger.change import Change
+from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.state import State
+from temporal_slo.runs.counted import Classification, Counted
+from temporal_slo.runs.run import Run
+
+
+class MirrorStore:
+    """The facts, the rules and the exemplars of one namespace.
+
+    Args:
+        namespace: Temporal namespace.
+        ledger: Persists the facts.
+        state: The facts, as the ledger has them.
+        rules: What the SLOs require; a reload replaces them as a whole.
+        exemplars: Collects exemplars.
+
+    Attributes:
+        audit_drift: Closed runs that the server counted beyond the ledger in the last audited slice; None before.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        ledger: Ledger,
+        state: State,
+        *,
+        rules: SloRules | None = None,
+        exemplars: Exemplars | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self.state = state
+        self.rules = SloRules() if rules is None else rules
+        self.exemplars = Exemplars() if exemplars is None else exemplars
+        self.audit_drift: int | None = None
+        self._ledger = ledger
+
+    async def recover(self) -> None:
+        """Find out whether a change whose commit was not acknowledged is in the ledger.
+
+        Raises:
+            LedgerError: That is not known yet.
+            UsageError: Another exporter has counted in the ledger.
+        """
+        await self._ledger.recover(self.namespace)
+
+    async def unseen(self, run_ids: Sequence[str]) -> set[str]:
+        """Return which of *run_ids* belong to no closed run that is counted or pending.
+
+        Raises:
+            LedgerError: The ledger could not be read.
+        """
+        return await self._ledger.transact(reads.unseen, self.namespace, run_ids) if run_ids else set()
+
+    def counted(self, run: Run, classification: Classification) -> Counted:
+        """Return *run* as the rules of this moment count it."""
+        return self.rules.counted(run, classification)
+
+    async def commit(self, change: Change, now: int) -> None:
+        """Write *change* to the ledger, then apply it in memory.
+
+        Args:
+            change: An empty one is not written.
+            now: Current time in microseconds of Unix time.
+
+        Raises:
+            LedgerError: It could not be written; nothing is applied.
+        """
+        if change != Change():
+            await self._ledger.commit(self.namespace, change, now, written=self._apply)
+
+    def _apply(self, change: Change) -> None:
+        self.state.apply(change)
+        self.exemplars.add(change.counted)
