@@ -60,7 +60,7 @@ def _rate_limits() -> Panel:
 def _rate_limiter_wait() -> Panel:
     return timeseries(
         "Rate-limiter wait",
-        "Share of time that requests wait for the rate limiter. Near 100 % the rate limit is the bottleneck.",
+        "Time that requests wait for the rate limiter, per time, summed over requests. High: the limit is the bottleneck.",
         Query(rate(names.EXPORTER_RATE_LIMIT_WAIT, NAMESPACE, names.LIMITER), label_legend(NAMESPACE, names.LIMITER)),
         unit="percentunit",
     )

@@ -142,11 +142,11 @@ def _table(config: DashboardConfig) -> Panel:
         for letter, window in zip("FGHIJKLMN", windows, strict=False)
     ]
     columns = (
-        Column("A", "State", thresholds=STATE_THRESHOLDS, mappings=STATE_MAPPINGS, width=140),
+        Column("A", "State", thresholds=STATE_THRESHOLDS, mappings=STATE_MAPPINGS, width=130),
         Column(names.SLO, "SLO", data_links=(detail,)),
         Column("B", "Objective", "percentunit", 3, width=95),
-        Column("C", "SLI over the period", "percentunit", 3, width=140),
-        Column("D", "Budget remaining", "percentunit", 1, BUDGET_THRESHOLDS, width=130),
+        Column("C", "Period SLI", "percentunit", 3, width=100),
+        Column("D", "Budget remaining", "percentunit", 1, BUDGET_THRESHOLDS, width=150),
         *burn_rate_columns,
         Column(names.SLI_LABEL, "SLI type", width=110),
         Column(names.SERVICE, "Service", width=110),
