@@ -60,7 +60,7 @@ def _rate_limits() -> Panel:
 def _rate_limiter_wait() -> Panel:
     return timeseries(
         "Rate-limiter wait",
-        "Waiting time per second, summed over concurrent requests. Persistently high: the rate limit is the bottleneck.",
+        "Waiting time per second, summed over concurrent requests. If persistently high, the limit is the bottleneck.",
         Query(rate(names.EXPORTER_RATE_LIMIT_WAIT, NAMESPACE, names.LIMITER), label_legend(NAMESPACE, names.LIMITER)),
         unit="percentunit",
     )
