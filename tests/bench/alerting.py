@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from temporal_slo.generate.burn_alerts import HALF, plenty
+from temporal_slo.generate.burn_alerts import EXTRAPOLATION_ERROR, conclusive_failures
 from temporal_slo.spec.burn import EVALUATION_INTERVAL, burn_rate_threshold
 from temporal_slo.spec.model import LowTraffic, Period, Tier
 
@@ -114,11 +114,11 @@ class Rules:
         everywhere = np.ones(len(errors), dtype=bool)
         if self.guard.mode == "none":
             return everywhere
-        some = errors >= self.guard.min_failures - float(HALF)
+        some = errors >= self.guard.min_failures - float(EXTRAPOLATION_ERROR)
         if self.guard.mode == "min_failures":
             return some
-        enough = plenty(burn_rate_threshold(tier, self.period))
-        many = errors >= enough - float(HALF) if enough else ~everywhere
+        enough = conclusive_failures(burn_rate_threshold(tier, self.period))
+        many = errors >= enough - float(EXTRAPOLATION_ERROR) if enough else ~everywhere
         z = round(NormalDist().inv_cdf(float(self.guard.confidence)), 4)
         with np.errstate(divide="ignore", invalid="ignore"):
             surely = errors * (1 - 1 / (9 * errors) - z / (3 * np.sqrt(errors))) ** 3

@@ -80,7 +80,7 @@ def test_same_folder(tmp_path: Path) -> None:
     """Alerts and dashboards cannot share a folder, since each has a README."""
     code, output = run("generate", str(SLOS), "--out", str(tmp_path), "--dashboards", str(tmp_path))
     assert code == 2
-    assert "--dashboards: is the folder of the alerts" in output
+    assert "--dashboards: is the same folder as --out" in output
     assert not any(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Rules in the real evaluator: series go in, and what alerts comes out."""
+"""Evaluates rules with promtool: series in, firing alerts out."""
 
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +18,8 @@ MINUTE = 60
 
 
 @dataclass(frozen=True)
-class Told:
-    """How many alerts of a name (and severity, if one is given) fire at a minute."""
+class Expected:
+    """How many alerts of a name (and severity, if given) fire at a minute."""
 
     minute: int
     alert: str
@@ -32,21 +32,21 @@ def evaluate(
     folder: Path,
     spec: str,
     series: Mapping[str, str],
-    told: Sequence[Told],
+    expected: Sequence[Expected],
     *,
     but: tuple[str, ...] = (),
     every: str = "1m",
 ) -> str:
-    """Evaluate the rules of *spec*; return what is not as *told*, as promtool puts it, or nothing.
+    """Evaluate the rules of *spec*; return promtool's report of what differs from *expected*, or nothing.
 
     Args:
         promtool: The program.
-        folder: Gets the files.
+        folder: Folder for the files.
         spec: Text of a spec.
         series: Values at each evaluation, in promtool's notation, by series.
-        told: What is to fire.
-        but: How the names of rule files begin that are not evaluated.
-        every: The time between two evaluations.
+        expected: Alerts that fire.
+        but: Prefixes of rule files that are not evaluated.
+        every: Evaluation interval.
     """
     (folder / "spec.yaml").write_text(spec)
     rendered = render(load([folder / "spec.yaml"]), LINKS)
@@ -61,7 +61,7 @@ def evaluate(
             {
                 "interval": every,
                 "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "promql_expr_test": [_expected(one) for one in told],
+                "promql_expr_test": [_query_test(one) for one in expected],
             }
         ],
     }
@@ -73,14 +73,14 @@ def evaluate(
 
 
 def groups(rules: Iterable[str]) -> list[str]:
-    """The groups of some rule files, in their order: promtool's own order is another each time."""
+    """The groups of rule files, in order: promtool's own order is random."""
     return [group["name"] for text in rules for group in yaml.safe_load(text)["groups"]]
 
 
-def _expected(told: Told) -> dict[str, Any]:
-    labels = f'alertname=~"{told.alert}", alertstate="firing", severity=~"{told.severity}"'
+def _query_test(alert: Expected) -> dict[str, Any]:
+    labels = f'alertname=~"{alert.alert}", alertstate="firing", severity=~"{alert.severity}"'
     return {
         "expr": f"count(ALERTS{{{labels}}}) or vector(0)",
-        "eval_time": f"{told.minute}m",
-        "exp_samples": [{"labels": "{}", "value": told.count}],
+        "eval_time": f"{alert.minute}m",
+        "exp_samples": [{"labels": "{}", "value": alert.count}],
     }

@@ -1,4 +1,4 @@
-"""Files that are made from specs: whole, the same each time, and never half there."""
+"""Generated files: complete, deterministic, written atomically."""
 
 import re
 import subprocess
@@ -31,22 +31,24 @@ def spec(tmp_path: Path) -> Path:
 
 
 def test_committed() -> None:
-    """What is committed is what the reference specs make."""
-    said: list[str] = []
+    """The committed files are those generated from the reference specs."""
+    lines: list[str] = []
     slos, out, receivers = [str(ROOT / "deploy" / "slos")], ROOT / "alerts", str(ROOT / "deploy" / "receivers.yaml")
-    well = generate(slos, out, links(None, None, None), said.append, check=True, operator=False, receivers=receivers)
-    assert well, said
+    up_to_date = generate(
+        slos, out, links(None, None, None), lines.append, check=True, operator=False, receivers=receivers
+    )
+    assert up_to_date, lines
 
 
 def test_committed_alertmanager(programs: dict[str, Path]) -> None:
-    """The committed configuration is one that Alertmanager takes."""
+    """Alertmanager accepts the committed configuration."""
     command = [str(programs["amtool"]), "check-config", str(ROOT / "alerts" / "alertmanager.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_drift(spec: Path, tmp_path: Path) -> None:
-    """What is missing, stale, or made by no spec any more is told, mended, and told no longer."""
+    """Missing, stale and orphaned files are reported, then written or pruned, then no longer reported."""
     out = tmp_path / "alerts"
     files = render(load([spec]), LINKS)
     assert write(out, files).missing == sorted(files)
@@ -64,12 +66,12 @@ def test_drift(spec: Path, tmp_path: Path) -> None:
 
 
 def test_same_each_time(spec: Path) -> None:
-    """The files are a function of the spec."""
+    """The same specs generate the same files."""
     assert render(load([spec]), LINKS) == render(load([spec]), LINKS)
 
 
 def test_bad_spec_leaves_files(spec: Path, tmp_path: Path) -> None:
-    """A spec that is broken changes nothing."""
+    """An invalid spec changes no file."""
     out = tmp_path / "alerts"
     before = dict(render(load([spec]), LINKS))
     write(out, before)
@@ -80,7 +82,7 @@ def test_bad_spec_leaves_files(spec: Path, tmp_path: Path) -> None:
 
 
 def test_disk_is_full(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that cannot be written leaves the one that was there whole, and nothing beside it."""
+    """A failed write leaves the existing file complete, and no temporary file."""
     out = tmp_path / "alerts"
     write(out, {"shop.rules.yaml": "before"})
 
@@ -95,13 +97,13 @@ def test_disk_is_full(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_nothing() -> None:
-    """Without a spec there is nothing to make, which is a mistake."""
-    with pytest.raises(UsageError, match="names no spec"):
+    """Without a spec, generating is an error."""
+    with pytest.raises(UsageError, match="contains no spec"):
         render(LoadedSpecs(), LINKS)
 
 
 def test_operator(spec: Path) -> None:
-    """For the Prometheus operator the same groups are in objects of its kind."""
+    """For the Prometheus operator the same groups are in PrometheusRule objects."""
     plain, objects = (render(load([spec]), LINKS, operator=operator) for operator in (False, True))
     for name, text in plain.items():
         if name.endswith(".yaml"):
@@ -111,7 +113,7 @@ def test_operator(spec: Path) -> None:
 
 @pytest.mark.usefixtures("spec")
 def test_several_namespaces(programs: dict[str, Path], tmp_path: Path) -> None:
-    """A service may have the same SLO in several namespaces, whatever these are called; Prometheus takes the files."""
+    """A service may have the same SLO in several namespaces, whatever their names; Prometheus accepts the files."""
     for number, namespace in enumerate(("Shop/Prod {{ x }}", "shop.prod--x", "../shop")):
         (tmp_path / f"more{number}.yaml").write_text(SPEC.replace("shop-prod", f'"{namespace}"'))
     files = render(load([tmp_path]), LINKS)
@@ -123,7 +125,7 @@ def test_several_namespaces(programs: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_no_noise(spec: Path) -> None:
-    """Numbers have the digits that they need."""
+    """Numbers are exact and have no superfluous digits."""
     text = render(load([spec]), LINKS)["shop.rules.yaml"]
     assert " > 0.0144" in text
     assert "0000000" not in text
@@ -131,28 +133,28 @@ def test_no_noise(spec: Path) -> None:
 
 
 def test_braces_stay(spec: Path) -> None:
-    """A description is no template."""
+    """Braces in a description are not a template."""
     spec.write_text(SPEC.replace("- name: rides", "- name: rides\n  description: Of {{ all }}."))
     text = render(load([spec]), LINKS)["shop.rules.yaml"]
     assert 'Of {{ "{{" }} all }}.' in text
 
 
 def test_many(tmp_path: Path) -> None:
-    """500 SLOs are made in five seconds."""
+    """500 SLOs are generated in five seconds."""
     one = SPEC[SPEC.index("- name") :]
     path = tmp_path / "many.yaml"
     # Outcomes are of a workflow type: each SLO has a type of its own.
     slos = (one.replace("rides", f"r{n}").replace("[Ride, Walk]", f"Ride{n}") for n in range(500))
     path.write_text(SPEC[: SPEC.index("- name")] + "".join(slos))
-    began = time.process_time()
+    start = time.process_time()
     files = render(load([path]), LINKS)
-    took = time.process_time() - began
+    took = time.process_time() - start
     print(f"500 SLOs, {sum(map(len, files.values())):,} bytes, in {took:.1f} s")
     assert took <= 5
 
 
 def test_expressions_parse(spec: Path) -> None:
-    """A second parser of PromQL takes every expression, too."""
+    """A second PromQL parser accepts every expression, too."""
     spec.write_text(SPEC + LATENCY + OVERDUE)
     texts = [text for name, text in render(load([spec]), LINKS).items() if name.endswith(".yaml")]
     groups = [group for text in texts for group in yaml.safe_load(text)["groups"]]
@@ -163,7 +165,7 @@ def test_expressions_parse(spec: Path) -> None:
 
 
 def test_groups_differ(tmp_path: Path) -> None:
-    """Groups of different SLOs have different names, as Prometheus wants it, however their parts join."""
+    """Group names are unique, as Prometheus requires, whatever the names of SLO and namespace."""
     one = SPEC.replace("name: rides", "name: eu-rides")
     (tmp_path / "one.yaml").write_text(one)
     (tmp_path / "other.yaml").write_text(
@@ -175,7 +177,7 @@ def test_groups_differ(tmp_path: Path) -> None:
 
 
 def test_period_is_a_window(tmp_path: Path) -> None:
-    """A period as long as a window of a tier is recorded once."""
+    """The ratio is recorded once if the period equals a window."""
     (tmp_path / "spec.yaml").write_text(SPEC.replace("period: 30d", "period: 3d"))
     for group in yaml.safe_load(render(load([tmp_path]), LINKS)["shop.rules.yaml"])["groups"]:
         found = [rule["record"] for rule in group["rules"] if "record" in rule]

@@ -1,4 +1,4 @@
-"""Alerts on budgets, as Prometheus evaluates them: when they fire, when they stay quiet, when they end."""
+"""Error budget alerts, as Prometheus evaluates them: when they fire, stay silent, and resolve."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from temporal_slo import names
 
-from .promtool import Told, evaluate
+from .promtool import Expected, evaluate
 
 SPEC = """\
 version: temporal-slo/v1
@@ -41,26 +41,26 @@ def closed(status: str, outcome: str = "none", instance: str = "a", kind: str = 
 
 
 GOOD, BAD, FAILED = closed("completed", "good"), closed("completed", "bad"), closed("failed")
-QUIET = [Told(minute, BURNS, 0) for minute in (61, 97, 131, 239)]
+QUIET = [Expected(minute, BURNS, 0) for minute in (61, 97, 131, 239)]
 
-# 100 runs a minute for two hours; then as it says.
-CASES: dict[str, tuple[str, dict[str, str], list[Told]]] = {
+# 100 runs a minute for two hours, then as named.
+CASES: dict[str, tuple[str, dict[str, str], list[Expected]]] = {
     "outage": (
         SPEC,
         {GOOD: "0+100x120 12000x120", FAILED: "0x120 0+100x120"},
-        [Told(120, BURNS, 0), Told(124, BURNS, 2, "page"), Told(130, BURNS, 4)],
+        [Expected(120, BURNS, 0), Expected(124, BURNS, 2, "page"), Expected(130, BURNS, 4)],
     ),
     "outage that is over": (
         SPEC,
         {GOOD: "0+100x120 12000x30 12000+100x600", FAILED: "0x120 0+100x30 3000x600"},
-        [Told(149, BURNS, 2, "page"), Told(157, BURNS, 1, "page"), Told(190, BURNS, 0, "page")],
+        [Expected(149, BURNS, 2, "page"), Expected(157, BURNS, 1, "page"), Expected(190, BURNS, 0, "page")],
     ),
     "bad outcomes, which look completed": (
         SPEC,
         {GOOD: "0+100x120 12000x120", BAD: "0x120 0+100x120"},
-        [Told(124, BURNS, 2, "page")],
+        [Expected(124, BURNS, 2, "page")],
     ),
-    "cancelled and retried runs are no events": (
+    "cancelled and retried runs are not events": (
         SPEC,
         {GOOD: "0+100x240", closed("canceled"): "0+900x240", closed("retried"): "0+700x240"},
         QUIET,
@@ -68,7 +68,7 @@ CASES: dict[str, tuple[str, dict[str, str], list[Told]]] = {
     "exactly the budget": (
         SPEC,
         {GOOD: "0+999x240", FAILED: "0+1x240"},
-        [*QUIET, Told(61, EXHAUSTED, 0), Told(239, EXHAUSTED, 0)],
+        [*QUIET, Expected(61, EXHAUSTED, 0), Expected(239, EXHAUSTED, 0)],
     ),
     "idle": (SPEC, {GOOD: "17x240", FAILED: "3x240"}, QUIET),
     "first failure ever": (SPEC, {GOOD: "0+1x240", FAILED: "_x90 0x2 1x150"}, QUIET),
@@ -80,10 +80,10 @@ CASES: dict[str, tuple[str, dict[str, str], list[Told]]] = {
     "a few failures in few events do alert": (
         SPEC,
         {GOOD: "0x120 0+1x120", FAILED: "0x120 0+1x120"},
-        [Told(119, BURNS, 0), Told(129, BURNS, 2, "page")],
+        [Expected(119, BURNS, 0), Expected(129, BURNS, 2, "page")],
     ),
-    "counters begin anew": (SPEC, {GOOD: "0+100x120 0+100x120", FAILED: "40x120 0x120"}, QUIET),
-    "exporter away for a while": (SPEC, {GOOD: "0+100x90 _x10 10000+100x140", FAILED: "3x90 _x10 3x140"}, QUIET),
+    "counter resets": (SPEC, {GOOD: "0+100x120 0+100x120", FAILED: "40x120 0x120"}, QUIET),
+    "exporter down for a while": (SPEC, {GOOD: "0+100x90 _x10 10000+100x140", FAILED: "3x90 _x10 3x140"}, QUIET),
     "three replicas, one lags": (
         SPEC,
         {
@@ -104,7 +104,7 @@ CASES: dict[str, tuple[str, dict[str, str], list[Told]]] = {
             closed("failed", "none", "a"): "0x120 0+100x120",
             closed("failed", "none", "b"): "0x120 0+100x120",
         },
-        [Told(120, BURNS, 0), Told(124, BURNS, 2, "page")],
+        [Expected(120, BURNS, 0), Expected(124, BURNS, 2, "page")],
     ),
     "no data": (SPEC, {}, QUIET),
     "late runs": (
@@ -117,7 +117,7 @@ CASES: dict[str, tuple[str, dict[str, str], list[Told]]] = {
                 'count{temporal_namespace="shop-prod", workflow_type="Ride"': "0+100x240",
             }.items()
         },
-        [Told(120, BURNS, 0), Told(134, BURNS, 2, "page")],
+        [Expected(120, BURNS, 0), Expected(134, BURNS, 2, "page")],
     ),
     "overdue minutes": (
         HEAD + OVERDUE,
@@ -125,69 +125,69 @@ CASES: dict[str, tuple[str, dict[str, str], list[Told]]] = {
             f'{names.OBSERVED_MINUTES.sample}{{temporal_namespace="shop-prod", slo="stuck"}}': "0+1x240",
             f'{names.OVERDUE_MINUTES.sample}{{temporal_namespace="shop-prod", slo="stuck"}}': "0x120 0+1x120",
         },
-        [Told(119, BURNS, 0), Told(124, BURNS, 2, "page")],
+        [Expected(119, BURNS, 0), Expected(124, BURNS, 2, "page")],
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_burn(case: str, programs: dict[str, Path], tmp_path: Path) -> None:
-    """As the case says."""
-    spec, series, told = CASES[case]
-    assert evaluate(programs["promtool"], tmp_path, spec, series, told) == ""
+    """The expected alerts fire at the expected minutes."""
+    spec, series, expected = CASES[case]
+    assert evaluate(programs["promtool"], tmp_path, spec, series, expected) == ""
 
 
 def test_tiers_change(programs: dict[str, Path], tmp_path: Path) -> None:
-    """A tier may be switched off, or wait; tickets may be off altogether."""
+    """A tier can be disabled or delayed; all tickets can be disabled."""
     alerting = "{ticket: false, tiers: {page-quick: {enabled: false}, page-slow: {for: 11m}}}"
     spec = SPEC.replace("{low_traffic: {mode: confidence}}", alerting)
     series = {GOOD: "0+100x120 12000x120", FAILED: "0x120 0+100x120"}
-    told = [Told(130, BURNS, 0), Told(140, BURNS, 1), Told(140, BURNS, 1, "page")]
-    assert evaluate(programs["promtool"], tmp_path, spec, series, told) == ""
+    expected = [Expected(130, BURNS, 0), Expected(140, BURNS, 1), Expected(140, BURNS, 1, "page")]
+    assert evaluate(programs["promtool"], tmp_path, spec, series, expected) == ""
 
 
 def test_without_a_guard(programs: dict[str, Path], tmp_path: Path) -> None:
-    """Without a guard one failure of ten an hour does wake somebody: the guard is what keeps it quiet."""
+    """Without the low-traffic guard one failure of ten an hour pages: the guard prevents it."""
     spec = SPEC.replace("confidence", "none")
     _, series, _ = CASES["one failure in ten an hour"]
-    assert evaluate(programs["promtool"], tmp_path, spec, series, [Told(61, BURNS, 2, "page")]) == ""
+    assert evaluate(programs["promtool"], tmp_path, spec, series, [Expected(61, BURNS, 2, "page")]) == ""
 
 
 def test_exhausted(programs: dict[str, Path], tmp_path: Path) -> None:
-    """A budget that is spent is told, and one that is not isn't; nor one of which there is some again."""
+    """The alert fires while the error budget is exhausted, not before, and resolves when some of it is back."""
     spec = SPEC.replace(
         "period: 30d", "period: 3d\nwindows: [{name: w, severity: page, long: 1h, short: 5m, budget: 5}]"
     )
     series = {GOOD: "0+1000x300 310000+10000x300", FAILED: "0+1x150 150+3x150 600x300"}
-    told = [Told(120, EXHAUSTED, 0), Told(299, EXHAUSTED, 1, "ticket"), Told(480, EXHAUSTED, 0)]
-    assert evaluate(programs["promtool"], tmp_path, spec, series, told) == ""
+    expected = [Expected(120, EXHAUSTED, 0), Expected(299, EXHAUSTED, 1, "ticket"), Expected(480, EXHAUSTED, 0)]
+    assert evaluate(programs["promtool"], tmp_path, spec, series, expected) == ""
 
 
 MONTH = SPEC.replace("period: 30d", "period: {calendar: month, timezone: Africa/Accra}")
 
 
 def so_far(good: str, bad: str, instance: str = "a") -> dict[str, str]:
-    """What an exporter tells of the month so far."""
+    """The exporter's counts of the month so far."""
     values = {names.PERIOD_GOOD_EVENTS: good, names.PERIOD_BAD_EVENTS: bad}
     labels = f'temporal_namespace="shop-prod", slo="rides", instance="{instance}"'
     return {f"{family.sample}{{{labels}}}": value for family, value in values.items()}
 
 
-MONTHS: dict[str, tuple[dict[str, str], list[Told]]] = {
-    "nothing yet": (so_far("0x240", "0x240"), [Told(61, EXHAUSTED, 0), Told(239, EXHAUSTED, 0)]),
-    "no data": ({}, [Told(61, EXHAUSTED, 0), Told(239, EXHAUSTED, 0)]),
+MONTHS: dict[str, tuple[dict[str, str], list[Expected]]] = {
+    "nothing yet": (so_far("0x240", "0x240"), [Expected(61, EXHAUSTED, 0), Expected(239, EXHAUSTED, 0)]),
+    "no data": ({}, [Expected(61, EXHAUSTED, 0), Expected(239, EXHAUSTED, 0)]),
     "one replica lags": (
         so_far("3001x240", "2x240") | so_far("1000x240", "2x240", "b"),
-        [Told(61, EXHAUSTED, 0), Told(239, EXHAUSTED, 0)],
+        [Expected(61, EXHAUSTED, 0), Expected(239, EXHAUSTED, 0)],
     ),
 }
 
 
 @pytest.mark.parametrize("case", MONTHS)
 def test_month(case: str, programs: dict[str, Path], tmp_path: Path) -> None:
-    """The budget of a calendar month is the ledger's: spent, kept, begun anew."""
-    series, told = MONTHS[case]
-    assert evaluate(programs["promtool"], tmp_path, MONTH, series, told) == ""
+    """The error budget of a calendar month follows from the ledger's counts of the month."""
+    series, expected = MONTHS[case]
+    assert evaluate(programs["promtool"], tmp_path, MONTH, series, expected) == ""
 
 
 HOUR = 60
@@ -199,13 +199,13 @@ SPENT = [(1, 0), (23, 0), (480, 0), (520, 1), (740, 1)]
 
 @pytest.mark.parametrize(("zone", "after"), [("Africa/Accra", (744, 760)), ("Africa/Maputo", (742, 745))])
 def test_month_turns(zone: str, after: tuple[int, ...], programs: dict[str, Path], tmp_path: Path) -> None:
-    """The budget is spent once the month's would be, and not by the first bad event of it, wherever midnight is."""
+    """The first bad event of a month does not exhaust its error budget, in any time zone."""
     spec = MONTH.replace("Africa/Accra", zone)
-    told = [Told(hour * HOUR, EXHAUSTED, count) for hour, count in (*SPENT, *((hour, 0) for hour in after))]
-    assert evaluate(programs["promtool"], tmp_path, spec, JANUARY, told, every="1h") == ""
+    expected = [Expected(hour * HOUR, EXHAUSTED, count) for hour, count in (*SPENT, *((hour, 0) for hour in after))]
+    assert evaluate(programs["promtool"], tmp_path, spec, JANUARY, expected, every="1h") == ""
 
 
 def test_month_burns(programs: dict[str, Path], tmp_path: Path) -> None:
-    """The tiers of a calendar month are those of 30 days."""
-    _, series, told = CASES["outage"]
-    assert evaluate(programs["promtool"], tmp_path, MONTH, series, told) == ""
+    """A calendar month has the tiers of 30 days."""
+    _, series, expected = CASES["outage"]
+    assert evaluate(programs["promtool"], tmp_path, MONTH, series, expected) == ""

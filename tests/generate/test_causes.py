@@ -1,4 +1,4 @@
-"""Alerts on causes, as Prometheus evaluates them, and their runbooks."""
+"""Cause alerts, as Prometheus evaluates them, and their runbooks."""
 
 import re
 import subprocess
@@ -18,12 +18,12 @@ from temporal_slo.names import Family, server
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Causes
 
-from .promtool import LINKS, Told, evaluate
+from .promtool import LINKS, Expected, evaluate
 from .test_burn import SPEC
 
 
 def one(family: Family, **labels: str) -> str:
-    """A series of the namespace that is watched."""
+    """A series of the monitored namespace."""
     own = {} if family.labels == () else {"temporal_namespace": "shop-prod"}
     pairs = ", ".join(f'{name}="{value}"' for name, value in (own | labels).items())
     return f"{family.sample}{{{pairs}}}" if pairs else family.sample
@@ -35,12 +35,12 @@ def of_server(metric: server.ServerMetric, suffix: str = "", **labels: str) -> s
     return f"{metric.name}{suffix}{{{pairs}}}"
 
 
-def slow(metric: server.ServerMetric, quick: str, later: str, **labels: str) -> dict[str, str]:
-    """A histogram of three hundred a minute, which all end by the edge *quick*, and in the second hour by *later*."""
-    well, ill = {**labels, "le": quick}, {**labels, "le": later}
+def slow(metric: server.ServerMetric, fast: str, slower: str, **labels: str) -> dict[str, str]:
+    """A histogram of 300 observations a minute: within the bound *fast*, in the second hour within *slower*."""
+    healthy, faulty = {**labels, "le": fast}, {**labels, "le": slower}
     return {
-        of_server(metric, "_bucket", **well): "0+300x60 18000x60 18000+300x120",
-        of_server(metric, "_bucket", **ill): "0+300x240",
+        of_server(metric, "_bucket", **healthy): "0+300x60 18000x60 18000+300x120",
+        of_server(metric, "_bucket", **faulty): "0+300x240",
         of_server(metric, "_bucket", **labels, le="+Inf"): "0+300x240",
     }
 
@@ -49,7 +49,7 @@ FRONTEND = {"service_name": "frontend", "namespace": "shop_prod"}
 QUEUE = {"task_queue": "q", "task_type": "workflow"}
 RIDE = {"workflow_type": "Ride"}
 
-# What makes each alert fire from minute 60 on, and end by minute 180; before minute 60 all is well.
+# Series that fire each alert from minute 60 on, and resolve it by minute 180; before minute 60 there is no fault.
 FIRES: dict[str, dict[str, str]] = {
     "TemporalSloExporterDown": {one(names.EXPORTER_UP): "1x60 _x60 1x120"},
     "TemporalSloNamespaceUnreachable": {one(names.EXPORTER_UP): "1x60 0x60 1x120"},
@@ -93,31 +93,34 @@ FIRES: dict[str, dict[str, str]] = {
 }
 
 
-def test_every_cause_is_tried() -> None:
-    """Each alert has a case here, a runbook, and a heading in the page; and no runbook is of no alert."""
+def test_every_cause_is_tested() -> None:
+    """Each alert has a case here, a runbook, and a heading on the page; each runbook has an alert."""
     causes = [cause.name for cause in (*CAUSES, *SERVER_CAUSES)]
     assert sorted(FIRES) == sorted(causes)
     assert sorted(RUNBOOKS) == sorted([*causes, names.ALERT_BURN, names.ALERT_EXHAUSTED])
     assert all(f"\n## {name}\n" in page() for name in RUNBOOKS)
 
 
-AGAIN_AND_AGAIN = {
-    "seen now and then": "1x60 " + "0 _ _ _ " * 15 + "1x60",
-    "seen seldom": "1x60 " + "0 _ _ _ _ _ _ _ _ _ " * 6 + "1x60",
+CRASH_LOOPS = {
+    "scraped often": "1x60 " + "0 _ _ _ " * 15 + "1x60",
+    "scraped rarely": "1x60 " + "0 _ _ _ _ _ _ _ _ _ " * 6 + "1x60",
 }
 
 
-@pytest.mark.parametrize("case", AGAIN_AND_AGAIN)
-def test_begins_again_and_again(case: str, programs: dict[str, Path], tmp_path: Path) -> None:
-    """An exporter that ends before its first poll does, and is started again, is told of all the same."""
+@pytest.mark.parametrize("case", CRASH_LOOPS)
+def test_crash_loop(case: str, programs: dict[str, Path], tmp_path: Path) -> None:
+    """An exporter that crashes before its first poll completes, again and again, fires an alert."""
     blind = "TemporalSlo(ExporterDown|NamespaceUnreachable)"
-    told = [Told(60, blind, 0, "page"), *(Told(minute, blind, 1, "page") for minute in range(80, 115, 5))]
-    series = {one(names.EXPORTER_UP): AGAIN_AND_AGAIN[case]}
-    assert evaluate(programs["promtool"], tmp_path, SPEC, series, [*told, Told(160, blind, 0)], but=("shop.",)) == ""
+    expected = [Expected(60, blind, 0, "page"), *(Expected(minute, blind, 1, "page") for minute in range(80, 115, 5))]
+    series = {one(names.EXPORTER_UP): CRASH_LOOPS[case]}
+    assert (
+        evaluate(programs["promtool"], tmp_path, SPEC, series, [*expected, Expected(160, blind, 0)], but=("shop.",))
+        == ""
+    )
 
 
 def test_tolerated(programs: dict[str, Path], tmp_path: Path) -> None:
-    """As many overdue runs as an SLO tolerates are told by no alert; they are those of all its types."""
+    """As many overdue runs as an SLO tolerates, over all its workflow types, fire no alert."""
     overdue = "{name: stuck, workflow: [Ride, Walk], objective: 99, sli: {overdue: {max_age: 15m, tolerate: 2}}}"
     series = {
         one(names.WORKFLOWS_OVERDUE, **RIDE, slo="stuck"): "1x60 2x60 1x60",
@@ -125,19 +128,19 @@ def test_tolerated(programs: dict[str, Path], tmp_path: Path) -> None:
         one(names.WORKFLOWS_OVERDUE, **RIDE, slo="other"): "1x180",
     }
     name = "TemporalSloRunsOverdue"
-    told = [Told(59, name, 1), Told(119, name, 3), Told(179, name, 1)]
+    expected = [Expected(59, name, 1), Expected(119, name, 3), Expected(179, name, 1)]
     spec = f"{SPEC}- {overdue}\n"
-    assert evaluate(programs["promtool"], tmp_path, spec, series, told, but=("shop.",)) == ""
+    assert evaluate(programs["promtool"], tmp_path, spec, series, expected, but=("shop.",)) == ""
 
 
 def test_no_data(programs: dict[str, Path], tmp_path: Path) -> None:
-    """Without any series only the absence of the exporter is told."""
-    told = [Told(119, name, int(name == "TemporalSloExporterDown")) for name in sorted(FIRES)]
-    assert evaluate(programs["promtool"], tmp_path, SPEC, {}, told) == ""
+    """Without any series only TemporalSloExporterDown fires."""
+    expected = [Expected(119, name, int(name == "TemporalSloExporterDown")) for name in sorted(FIRES)]
+    assert evaluate(programs["promtool"], tmp_path, SPEC, {}, expected) == ""
 
 
 def test_strictest() -> None:
-    """Of several specs that tell of a namespace each threshold is the lowest."""
+    """With several specs of a namespace each threshold is the lowest."""
     one = Causes.model_validate({"backlog_age": "3m", "audit_drift": "7", "server": {"visibility_lag": "30s"}})
     other = Causes.model_validate({"uncovered": "2m", "server": {"frontend_error_percent": "0.3"}})
     server_causes = {"visibility_lag": "30s", "frontend_error_percent": "0.3"}
@@ -146,7 +149,7 @@ def test_strictest() -> None:
 
 
 def test_untrusted_type(programs: dict[str, Path], tmp_path: Path) -> None:
-    """A workflow type is quoted twice in the link to its runs: for visibility, and for the URL."""
+    """The link to the runs quotes the workflow type twice: for visibility, then for the URL."""
     (tmp_path / "spec.yaml").write_text(SPEC)
     write(tmp_path, render(load([tmp_path / "spec.yaml"]), LINKS))
     series = one(names.WORKFLOWS_OVERDUE, workflow_type="O'Ride & {{ x }}", slo="stuck")

@@ -1,4 +1,4 @@
-"""docs/alerts.md tells the defaults that the code has, and its examples are good."""
+"""docs/alerts.md states the defaults of the code, and its examples are valid."""
 
 import re
 from decimal import Decimal
@@ -20,13 +20,13 @@ DOCS = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
 
 
 def table(columns: int) -> list[list[str]]:
-    """The rows of the table with so many columns, without its head."""
+    """The rows of the table with this number of columns, without its header."""
     rows = [line.strip("| ").split(" | ") for line in DOCS.splitlines() if line.startswith("| ")]
     return [row for row in rows if len(row) == columns][1:]
 
 
 def test_tiers(tmp_path: Path) -> None:
-    """The tiers are the default ones, with their factors for the example's period."""
+    """The tiers are the defaults, with their burn rates for the example's period."""
     (spec,) = load([example(tmp_path)])
     assert table(5) == [
         [
@@ -41,11 +41,11 @@ def test_tiers(tmp_path: Path) -> None:
 
 
 def test_causes() -> None:
-    """Each threshold is there with its default, beside alerts that there are."""
+    """Each threshold has its default, and alerts that exist."""
     defaults = {key: getattr(Causes(), key) for key in Causes.model_fields if key != "server"}
     defaults |= {f"server.{key}": getattr(ServerCauses(), key) for key in ServerCauses.model_fields}
-    told = {key.strip("`"): default for key, default, _ in table(3)}
-    assert told == {
+    documented = {key.strip("`"): default for key, default, _ in table(3)}
+    assert documented == {
         key: str(value) if isinstance(value, int | Decimal) else format_duration(value)
         for key, value in defaults.items()
     }
@@ -53,13 +53,13 @@ def test_causes() -> None:
     assert {name for row in table(3) for name in re.findall(r"`(\w+)`", row[2])} <= alerts
 
 
-def test_alerts_are_all_there() -> None:
-    """Each alert that may ring is named, those without a threshold beside the table."""
+def test_every_alert() -> None:
+    """Each alert is named, in the table or below it."""
     assert set(RUNBOOKS) <= set(re.findall(r"`(TemporalSlo\w+)`", DOCS))
 
 
 def test_receivers() -> None:
-    """The example of receivers is taken, and has every kind."""
+    """The receivers example is valid, and has every integration."""
     (text,) = (block for block in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL) if "receivers/v1" in block)
     receivers = Receivers.model_validate(yaml.safe_load(text))
     kinds = {kind for one in (*receivers.page, *receivers.ticket) for kind in one.model_fields_set}
@@ -67,7 +67,7 @@ def test_receivers() -> None:
 
 
 def example(folder: Path) -> Path:
-    """The example of a spec, in a file."""
+    """The example spec, in a file."""
     path = folder / "spec.yaml"
     path.write_text(re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)[0])
     return path

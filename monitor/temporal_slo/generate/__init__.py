@@ -1,1 +1,1 @@
-"""What is made from specs: recording rules and alerts."""
+"""Generates recording rules, alerts, Alertmanager's configuration and dashboards from SLO specs."""

@@ -24,48 +24,50 @@ WEB: Final = "http://localhost:8233"
 
 PROFILES: Final = {"whole": WHOLE, "plain": PLAIN}
 
-UNFIT: Final = re.compile(r"""[\s{}'"`<>\\]""")
-"""What stands in no URL, and may mean something else in a template, a file of rules or a shell."""
+FORBIDDEN: Final = re.compile(r"""[\s{}'"`<>\\]""")
+"""Characters that are invalid in URLs and special in templates, rule files or shells."""
 
-UNKNOWN: Final = "is made by none of these specs"
+ORPHANED: Final = "is orphaned: none of these specs generates it"
 
 Print = Callable[[str], None]
 
 
 def links(runbooks: str | None, grafana: str | None, web: str | None, status: str | None = None) -> Links:
-    """Return the links of alerts; what is not given is on this machine, but for runbooks and the status page.
+    """Return the base URLs for links in alerts.
+
+    Defaults: Grafana and Web UI on localhost, runbooks by relative path, no status page.
 
     Raises:
-        UsageError: One of them leads nowhere, or holds a password, which everybody could read in the alerts.
+        UsageError: A URL is invalid, or contains credentials, which alerts would disclose.
     """
     for option, url in {"--runbooks": runbooks, "--grafana": grafana, "--web": web, "--status": status}.items():
         if url:
-            _leads(option, url)
-    here = (url.rstrip("/") for url in (runbooks or RUNBOOKS, grafana or GRAFANA, web or WEB))
-    return Links(*here, *((status.rstrip("/"),) if status else ()))
+            _check_url(option, url)
+    base_urls = (url.rstrip("/") for url in (runbooks or RUNBOOKS, grafana or GRAFANA, web or WEB))
+    return Links(*base_urls, *((status.rstrip("/"),) if status else ()))
 
 
-def _leads(option: str, url: str) -> None:
+def _check_url(option: str, url: str) -> None:
     example = f"write for example {'https://wiki.example.com/slo' if option == '--runbooks' else 'https://example.com'}"
-    # A wrong one is not quoted: what looks like no password may be one.
-    if not url.isprintable() or UNFIT.search(url):
-        raise UsageError(option, "holds a blank, quote, brace, backslash or what cannot be printed", example)
+    # Errors never quote the URL: any part of it may be a password.
+    if not url.isprintable() or FORBIDDEN.search(url):
+        raise UsageError(option, "contains a space, quote, brace, backslash or unprintable character", example)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise UsageError(option, "is not a URL", example) from None
     if "@" in parts.netloc:
-        raise UsageError(option, "holds a user or a password, which alerts would show to everybody", example)
+        raise UsageError(option, "contains a user or password, which alerts would disclose", example)
     if option == "--runbooks" and not parts.scheme and not parts.netloc:
-        # The runbooks may stand beside the rules in a repository.
+        # A path: the runbooks may be in the same repository as the rules.
         return
     if parts.scheme not in {"http", "https"} or not host:
-        raise UsageError(option, "is not a URL with http:// or https:// and a host", example)
+        raise UsageError(option, "is not an http:// or https:// URL with a host", example)
 
 
 def profile(names: str, namespace_label: str) -> Profile:
-    """Return how workers name their metrics, from the words of the command line."""
+    """Return the SDK metric names for the options `--sdk-names` and `--namespace-label`."""
     return replace(PROFILES[names], namespace=namespace_label)
 
 
@@ -82,84 +84,81 @@ def generate(
     dashboards: Path | None = None,
     profile: Profile = WHOLE,
 ) -> bool:
-    """Make the files of the specs in *paths*, or compare them; return whether all is as it should be.
+    """Write the files generated from the specs in *paths*, or compare them; return whether they are up to date.
 
     Args:
-        paths: Files or folders.
-        out: Where rules and alerts belong.
-        links: Where alerts and dashboards lead.
+        paths: Files or folders of specs.
+        out: Output folder of rules and alerts.
+        links: Base URLs for links in alerts and dashboards.
         show: Prints a line.
-        check: Change nothing.
-        operator: Make objects of Kubernetes.
-        prune: Remove files that specs made once and make no more; they are only told of otherwise.
-        receivers: A file that says who is told: then Alertmanager's configuration is among the files.
-        dashboards: Where dashboards belong; none are made without it.
-        profile: How workers' own metrics are named.
+        check: Compare only, write nothing.
+        operator: Generate Kubernetes objects.
+        prune: Remove orphaned files instead of only reporting them.
+        receivers: Receivers file; also generates Alertmanager's configuration.
+        dashboards: Output folder of dashboards; None generates none.
+        profile: Names of the SDK metrics that workers expose.
 
     Raises:
-        UsageError: A spec is bad, there is none, a folder cannot be written, or holds files of somebody else.
+        UsageError: A spec is invalid or missing, or a folder is not writable or contains files not generated.
     """
     specs = _specs(paths)
-    files = dict(render(specs, links, operator=operator))
+    rules = dict(render(specs, links, operator=operator))
     if receivers:
-        files[ALERTMANAGER] = MARK + alertmanager.render(receivers_file.load(Path(receivers)), specs.slos)
-    folders: dict[Path, Files] = {out: files}
+        rules[ALERTMANAGER] = MARK + alertmanager.render(receivers_file.load(Path(receivers)), specs.slos)
+    folders: dict[Path, Files] = {out: rules}
     if dashboards:
         if dashboards.resolve() == out.resolve():
-            raise UsageError("--dashboards", "is the folder of the alerts", "give it a folder of its own")
+            raise UsageError("--dashboards", "is the same folder as --out", "choose another folder")
         folders[dashboards] = dashboard_files.files(specs.slos, links, profile, operator=operator)
     for option, folder in {"--out": out, "--dashboards": dashboards}.items():
-        _is_apart(option, folder, paths)
-    # All is made by now: a fault leaves what was there.
+        _refuse_spec_folder(option, folder, paths)
+    # Everything is rendered: an error above leaves the folders unchanged.
     if check:
-        # Each folder gets its turn, whatever is wrong in the first.
-        well = [_compare(folder, made, show) for folder, made in folders.items()]
-        return all(well)
-    for folder, made in folders.items():
-        _is_free(folder, made)
-    for (folder, made), found in zip(folders.items(), write_all(folders, prune=prune), strict=True):
-        _tell(found, show, ("written", "written anew", "removed" if prune else f"{UNKNOWN}; --prune removes it"))
-        show(_summary(folder, made))
+        # A list, not a generator: report every folder, even if the first differs.
+        up_to_date = [_compare(folder, files, show) for folder, files in folders.items()]
+        return all(up_to_date)
+    for folder, files in folders.items():
+        _refuse_foreign(folder, files)
+    for (folder, files), before in zip(folders.items(), write_all(folders, prune=prune), strict=True):
+        _report(before, show, ("created", "updated", "removed" if prune else f"{ORPHANED}; --prune removes it"))
+        show(f"{folder}: {len(files)} files up to date")
     return True
 
 
 def _specs(paths: Sequence[str]) -> LoadedSpecs:
-    found = read([Path(path) for path in paths])
-    if found.problems:
-        raise SpecError(found.problems)
-    for line in found.warnings:
-        # Standard output is for what was made.
+    result = read([Path(path) for path in paths])
+    if result.problems:
+        raise SpecError(result.problems)
+    for line in result.warnings:
+        # Standard output lists the generated files only.
         sys.stderr.write(f"{line}\n")
-    return found.specs
+    return result.specs
 
 
-def _is_apart(option: str, folder: Path | None, paths: Sequence[str]) -> None:
-    """Refuse a folder of specs: whoever reads them next, an exporter for one, would take what is made for specs."""
+def _refuse_spec_folder(option: str, folder: Path | None, paths: Sequence[str]) -> None:
+    """Refuse an output folder that contains specs: exporters would read the generated files as specs."""
     for path in map(Path, paths):
-        own = path if path.is_dir() else path.parent
-        if folder and folder.resolve() == own.resolve():
-            raise UsageError(option, "is a folder of specs, which would be read with what is made", "give it another")
+        specs = path if path.is_dir() else path.parent
+        if folder and folder.resolve() == specs.resolve():
+            what = "is a folder of specs, whose readers would read the generated files as specs"
+            raise UsageError(option, what, "choose another folder")
 
 
-def _is_free(folder: Path, files: Files) -> None:
+def _refuse_foreign(folder: Path, files: Files) -> None:
     first, *more = foreign(folder, files) or [""]
     if first:
-        others = f", and {len(more)} more" if more else ""
-        what = f"was not made by temporal-slo generate{others}, and would be overwritten"
-        raise UsageError(f"{folder / first}", what, "move it away, or give another folder by --out or --dashboards")
+        others = f" (and {len(more)} more)" if more else ""
+        what = f"was not generated by temporal-slo{others} and would be overwritten"
+        raise UsageError(f"{folder / first}", what, "move it away, or choose another folder with --out or --dashboards")
 
 
 def _compare(folder: Path, files: Files, show: Print) -> bool:
-    found = drift(folder, files)
-    _tell(found, show, ("is missing", "is stale", UNKNOWN))
-    return not any(found)
+    differences = drift(folder, files)
+    _report(differences, show, ("is missing", "is stale", ORPHANED))
+    return not any(differences)
 
 
-def _tell(found: Drift, show: Print, words: tuple[str, str, str]) -> None:
-    for names, word in zip(found, words, strict=True):
+def _report(differences: Drift, show: Print, messages: tuple[str, str, str]) -> None:
+    for names, message in zip(differences, messages, strict=True):
         for name in names:
-            show(f"{name}: {word}")
-
-
-def _summary(out: Path, files: Files) -> str:
-    return f"{len(files)} files in {out} are as the specs have them"
+            show(f"{name}: {message}")

@@ -1,8 +1,9 @@
-"""Recording rules: what an SLO's events and errors were, and what they mean for its budget."""
+"""Recording rules of an SLO: event and error rates per window, error ratios, burn rates, error budget."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from temporal_slo import names
@@ -21,7 +22,7 @@ DAY: Final = timedelta(days=1)
 
 
 def groups(slo: BoundSlo) -> list[Group]:
-    """Return the groups of recording rules of *slo*."""
+    """Return the recording rule groups of *slo*."""
     name = group_name(slo)
     return [
         {"name": f"{name}/sli", "interval": INTERVAL, "rules": [*_sli_rules(slo)]},
@@ -30,12 +31,12 @@ def groups(slo: BoundSlo) -> list[Group]:
 
 
 def group_name(slo: BoundSlo) -> str:
-    """Return what the names of the groups of *slo* begin with: parts that no other SLO has, however they are put."""
+    """Return the prefix of the group names of *slo*; slashes separate its parts, which keeps it unique."""
     return f"temporal-slo/{slo.service}/{slo.temporal_namespace}/{slo.name}"
 
 
 def labels(slo: BoundSlo) -> dict[str, str]:
-    """Return what all series and alerts of *slo* are labelled with."""
+    """Return the labels of all recorded series and alerts of *slo*."""
     return {
         names.SLO: slo.name,
         names.SERVICE: slo.service,
@@ -44,27 +45,28 @@ def labels(slo: BoundSlo) -> dict[str, str]:
 
 
 def recorded(slo: BoundSlo, series: str) -> str:
-    """Return the selector of a recorded series of *slo*."""
+    """Return the selector of the recorded series *series* of *slo*."""
     return selector(series, *(one_of(label, (value,)) for label, value in labels(slo).items()))
 
 
+@lru_cache
 def over(series: str, window: timedelta) -> str:
-    """Return the name of *series* for one window."""
+    """Return the name of the recorded series *series* over *window*."""
     return f"{series}{duration_text(window)}"
 
 
 def period_ratio(period: Period) -> str:
-    """Return the name of the series that holds the ratio of the whole period."""
+    """Return the name of the recorded error ratio of the compliance period."""
     return names.MONTH_ERROR_RATIO if isinstance(period, Calendar) else over(names.ERROR_RATIO, period)
 
 
 def windows(slo: BoundSlo) -> list[timedelta]:
-    """Return every window that rates are recorded for, ascending."""
+    """Return all windows for which rates are recorded, ascending."""
     return sorted({BASE_WINDOW, *(window for tier in slo.tiers for window in (tier.long, tier.short))})
 
 
 def number(value: Decimal) -> str:
-    """Return *value* as PromQL has it, with the digits that it has and no others."""
+    """Return *value* as a PromQL number, exact and without an exponent."""
     return f"{normalized(value):f}"
 
 
@@ -73,25 +75,25 @@ def _sli_rules(slo: BoundSlo) -> Iterator[Rule]:
         rates = sli_rates(slo, window)
         events = recorded(slo, over(names.EVENTS_RATE, window))
         yield _rule(slo, over(names.EVENTS_RATE, window), rates.events)
-        # What the rule before has just recorded; its labels are of no metric, and go.
+        # From the series recorded by the rule before; sum() drops its labels.
         yield _rule(slo, over(names.ERRORS_RATE, window), rates.errors(f"sum({events})"))
-        # A window as long as the period has its ratio below.
+        # The ratio over the period is recorded below.
         if window != slo.period:
-            yield _rule(slo, over(names.ERROR_RATIO, window), _ratio(slo, window))
+            yield _rule(slo, over(names.ERROR_RATIO, window), _window_ratio(slo, window))
     if isinstance(slo.period, Calendar):
-        yield _rule(slo, names.MONTH_ERROR_RATIO, _month(slo))
+        yield _rule(slo, names.MONTH_ERROR_RATIO, _month_ratio(slo))
     else:
-        yield _rule(slo, over(names.ERROR_RATIO, slo.period), _period(slo, slo.period))
+        yield _rule(slo, over(names.ERROR_RATIO, slo.period), _rolling_ratio(slo, slo.period))
 
 
-def _ratio(slo: BoundSlo, window: timedelta) -> str:
-    # Nothing for an idle window, and not 0 / 0, which would poison every sum over it.
+def _window_ratio(slo: BoundSlo, window: timedelta) -> str:
+    # No result for an idle window: 0 / 0 is NaN, and so is every sum over it.
     errors, events = (recorded(slo, over(rate, window)) for rate in (names.ERRORS_RATE, names.EVENTS_RATE))
     return f"{errors} / ({events} > 0)"
 
 
-def _period(slo: BoundSlo, period: timedelta) -> str:
-    """Return the ratio over the period, each event weighing the same: sums of rates, not a mean of ratios."""
+def _rolling_ratio(slo: BoundSlo, period: timedelta) -> str:
+    """Return the error ratio over a rolling period, weighted by events: sums of rates, not a mean of ratios."""
     sums = [
         f"sum_over_time({recorded(slo, over(rate, BASE_WINDOW))}[{duration_text(period)}])"
         for rate in (names.ERRORS_RATE, names.EVENTS_RATE)
@@ -99,8 +101,8 @@ def _period(slo: BoundSlo, period: timedelta) -> str:
     return f"{sums[0]} / ({sums[1]} > 0)"
 
 
-def _month(slo: BoundSlo) -> str:
-    """Return the ratio of the calendar month, which no range of PromQL is: the exporter tells what it was so far."""
+def _month_ratio(slo: BoundSlo) -> str:
+    """Return the error ratio of the calendar month so far, from the exporter's counts: PromQL has no such range."""
     good, bad = (
         f"sum(max without ({REPLICA_LABELS}) ({selected}))"
         for selected in (
@@ -116,17 +118,17 @@ def _budget_rules(slo: BoundSlo) -> Iterator[Rule]:
     yield _rule(slo, names.OBJECTIVE, f"vector({number(1 - slo.error_budget)})")
     yield _rule(slo, names.ERROR_BUDGET, f"vector({budget})")
     yield _rule(slo, names.PERIOD_DAYS, f"vector({number(Decimal(period_length(slo.period) / DAY))})")
-    current = recorded(slo, over(names.ERROR_RATIO, BASE_WINDOW))
-    yield _rule(slo, names.CURRENT_BURN, f"{current} / {budget}")
-    whole = recorded(slo, period_ratio(slo.period))
-    yield _rule(slo, names.PERIOD_BURN, f"{whole} / {budget}")
+    current_ratio = recorded(slo, over(names.ERROR_RATIO, BASE_WINDOW))
+    yield _rule(slo, names.CURRENT_BURN, f"{current_ratio} / {budget}")
+    of_period = recorded(slo, period_ratio(slo.period))
+    yield _rule(slo, names.PERIOD_BURN, f"{of_period} / {budget}")
     yield _rule(slo, names.BUDGET_REMAINING, f"1 - {recorded(slo, names.PERIOD_BURN)}")
-    about = {
+    info_labels = {
         names.OWNER: slo.owner,
         names.OBJECTIVE_LABEL: number(slo.objective),
         names.SLI_LABEL: slo.sli.kind,
     }
-    yield _rule(slo, names.SLO_INFO, "vector(1)", about)
+    yield _rule(slo, names.SLO_INFO, "vector(1)", info_labels)
 
 
 def _rule(slo: BoundSlo, record: str, expression: str, more: dict[str, str] | None = None) -> Rule:
