@@ -89,15 +89,13 @@ def _burn_summary(slo: BoundSlo, tier: Tier) -> str:
 
 
 def _burn_description(slo: BoundSlo, tier: Tier) -> str:
+    short, long = duration_text(tier.short), duration_text(tier.long)
     ratio = recorded(slo, over(names.ERROR_RATIO, tier.short))
     return (
-        f"{_about(slo)} The objective is {number(slo.objective)} % over "
-        f"{_period(slo.period)}."
-        + _queried(
-            ratio, f" Over {duration_text(tier.short)}, {{{{ .Value | humanizePercentage }}}} of events were bad."
-        )
-        + f" Alert threshold: burn rate {number(burn_rate_threshold(tier, slo.period))}x over both windows, which consumes "
-        f"{number(tier.budget)} % of the error budget in {duration_text(tier.long)}."
+        f"{_about(slo)} The objective is {number(slo.objective)} % over {_period(slo.period)}."
+        + _queried(ratio, f" Over {short}, {{{{ .Value | humanizePercentage }}}} of events were bad.")
+        + f" Alert threshold: burn rate {number(burn_rate_threshold(tier, slo.period))}x over both windows, "
+        f"which consumes {number(tier.budget)} % of the error budget in {long}."
         + _queried(_remaining(slo), " Error budget remaining: {{ .Value | humanizePercentage }}.")
     )
 
