@@ -13,8 +13,8 @@ from temporal_slo.spec.load import load
 from .promtool import LINKS, groups
 from .test_burn import BURNS, EXHAUSTED, FAILED, GOOD, MONTH, SPEC, so_far
 
-# 10 million good runs, then little traffic; from minute 1120 on every run fails.
-LONG_AGO = {GOOD: "0+10000x1000 10000000+100x120 10012000x60", FAILED: "0x1120 0+100x60"}
+# 10 million good runs, then little traffic; from minute 220 on every run fails.
+LOW_TRAFFIC = {GOOD: "0+100000x100 10000000+100x120 10012000x60", FAILED: "0x220 0+100x60"}
 # All traffic fails from minute 120 on.
 OUTAGE = {GOOD: "0+100x120 12000x120", FAILED: "0x120 0+100x120"}
 
@@ -48,7 +48,7 @@ def annotations(name: str, promtool: Path, folder: Path, spec: str, firing: Firi
 
 def test_burn_rate(programs: dict[str, Path], tmp_path: Path) -> None:
     """The summary has the burn rate of both windows, and when the error budget is empty at this rate."""
-    found = annotations("summary", programs["promtool"], tmp_path, SPEC, (BURNS, LONG_AGO, 1130))
+    found = annotations("summary", programs["promtool"], tmp_path, SPEC, (BURNS, LOW_TRAFFIC, 230))
     assert found == ["rides (shop): burn rate 1000.0x over 5m, 150.0x over 1h, error budget empty in 40m 10s"]
 
 
@@ -75,7 +75,7 @@ def test_unknown_budget(programs: dict[str, Path], tmp_path: Path) -> None:
 
 def test_description(programs: dict[str, Path], tmp_path: Path) -> None:
     """The description has the error ratio, the threshold of the tier, and the error budget remaining."""
-    (text,) = annotations("description", programs["promtool"], tmp_path, SPEC, (BURNS, LONG_AGO, 1130))
+    (text,) = annotations("description", programs["promtool"], tmp_path, SPEC, (BURNS, LOW_TRAFFIC, 230))
     assert text.startswith("SLO rides. The objective is 99.9 % over 30d. Over 5m, 100% of events were bad. Alert ")
     assert text.endswith(
         ": burn rate 14.4x over both windows, which consumes 2 % of the error budget in 1h. "
