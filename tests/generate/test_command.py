@@ -168,4 +168,4 @@ def test_warnings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec.write_text(SPEC.replace("slos:", "causes: {exporter_stale: 10s}\nslos:"))
     code, out, _ = run("slos")
     warnings = capsys.readouterr().err
-    assert (code, "warning: causes.exporter_stale: of 10s" in warnings, "warning" in out) == (0, True, False)
+    assert (code, "warning: causes.exporter_stale: 10s is too short" in warnings, "warning" in out) == (0, True, False)
