@@ -66,7 +66,7 @@ class Links:
 
 
 def visibility_query(slo: BoundSlo) -> str:
-    """Return the visibility query for the bad events of *slo*; it may find more where visibility cannot tell."""
+    """Return the visibility query for the bad events of *slo*; it matches good runs, too, if an outcome decides."""
     types = ", ".join(map(_quoted, slo.workflow_types))
     conditions = [f"WorkflowType IN ({types})"]
     if slo.task_queue:
