@@ -24,7 +24,7 @@ from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, TracingInterce
 from temporalio.worker import Worker
 
 from temporal_slo.interceptor import Objective, SLOPlugin, _activity, _host, _workflow, prometheus_runtime
-from temporal_slo.interceptor._run import Run
+from temporal_slo.interceptor._run import WorkflowRun
 from temporal_slo.interceptor._watched import WatchedRun
 from temporal_slo.servers.process import LOOPBACK, free_port, until
 from temporal_slo.servers.temporal import TemporalServer
@@ -42,11 +42,11 @@ CONFIGS: Final = (CONTROL, CONTROL_AGAIN, OURS, TRACING, OTEL)
 HOOKS: Final[Sequence[tuple[type, str]]] = (
     (WatchedRun, "before"),
     (WatchedRun, "after"),
-    (Run, "returned"),
-    (_host.Host, "watched"),
+    (WorkflowRun, "returned"),
+    (_host.Host, "watched_run"),
     (_workflow.WorkflowInbound, "init"),
-    (_activity.ActivityInbound, "_started"),
-    (_activity.ActivityInbound, "_ended"),
+    (_activity.ActivityInbound, "_count_start"),
+    (_activity.ActivityInbound, "_count_end"),
 )
 """All of ours that runs for a workflow with activities."""
 

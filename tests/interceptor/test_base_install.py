@@ -17,6 +17,6 @@ def test_runs_with_nothing_but_the_sdk(temporal_address: str, plain: Client, que
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "counted 1 completed good",
-        "OutcomeExpression: needs the package jmespath; pip install 'temporal-slo[spec]'",
-        "spec: needs the package pydantic; pip install 'temporal-slo[spec]'",
+        "OutcomeExpression: requires the package jmespath; pip install 'temporal-slo[spec]'",
+        "spec: requires the package pydantic; pip install 'temporal-slo[spec]'",
     ]

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.converter import CompositePayloadConverter, JSONPlainPayloadConverter, PayloadConverter
 
-from temporal_slo.interceptor._chain import CHAIN_START, hand_on
+from temporal_slo.interceptor._chain import CHAIN_START, pass_on_start
 
 BEGAN = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ def handed_on(monkeypatch: pytest.MonkeyPatch, converter: PayloadConverter) -> A
     monkeypatch.setattr(workflow, "payload_converter", lambda: converter)
     given = SimpleNamespace(headers={}, memo=None)
     try:
-        hand_on(BEGAN, cast("workflow.Info", SimpleNamespace(raw_memo={})), cast("Any", given))
+        pass_on_start(BEGAN, cast("workflow.Info", SimpleNamespace(raw_memo={})), cast("Any", given))
     except Exception:  # noqa: BLE001 the hook counts it
         given.refused = True
     return given

@@ -10,7 +10,7 @@ from temporalio.worker import ExecuteWorkflowInput, WorkflowInboundInterceptor
 from temporal_slo import names
 from temporal_slo.interceptor import SLOInterceptor, SLOPlugin, _activity, _host, _run, _watched, _workflow
 from temporal_slo.interceptor._recorder import Recorder
-from temporal_slo.interceptor._run import InterceptedRun, Run
+from temporal_slo.interceptor._run import InterceptedRun, WorkflowRun
 from temporal_slo.interceptor._watched import WatchedRun
 
 from . import cases
@@ -22,14 +22,14 @@ USED = [cases.Judged, cases.CardFails, cases.Continues, cases.SignalFails]
 
 PLUGIN_FAULTS: list[tuple[object, str, set[str]]] = [
     (WatchedRun, "__init__", {"start"}),
-    (_run, "began", {"start"}),
+    (_run, "chain_start", {"start"}),
     (WatchedRun, "_evicted", {"activation"}),
     (WatchedRun, "_resolved", {"completion"}),
     (WatchedRun, "_end_of", {"completion"}),
     (_watched, "failure_type", {"completion"}),
-    (Run, "ended", {"count"}),
-    (_run, "checked", {"outcome"}),
-    (_workflow, "hand_on", {"continue_as_new"}),
+    (WorkflowRun, "count_end", {"count"}),
+    (_watched, "call_outcome_function", {"outcome"}),
+    (_workflow, "pass_on_start", {"continue_as_new"}),
     (_activity, "_labels", {"activity_start", "activity_end"}),
     (Recorder, "info", {"configure"}),
     (Recorder, "observe", {"activity_start", "count"}),
@@ -38,9 +38,9 @@ PLUGIN_FAULTS: list[tuple[object, str, set[str]]] = [
 ]
 INTERCEPTOR_FAULTS: list[tuple[object, str, set[str]]] = [
     (InterceptedRun, "__init__", {"start"}),
-    (InterceptedRun, "_silent", {"end"}),
+    (InterceptedRun, "_is_ignored", {"end"}),
     (InterceptedRun, "_end", {"end"}),
-    (_workflow, "hand_on", {"continue_as_new"}),
+    (_workflow, "pass_on_start", {"continue_as_new"}),
     (_host.Host, "recorder", set()),
 ]
 

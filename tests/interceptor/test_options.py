@@ -14,7 +14,7 @@ from temporal_slo import names
 from temporal_slo.errors import UsageError
 from temporal_slo.interceptor import Objective, OutcomeExpression, SLOInterceptor, SLOPlugin, prometheus_runtime
 from temporal_slo.interceptor._recorder import Recorder
-from temporal_slo.interceptor._rules import rules
+from temporal_slo.interceptor._rules import make_rules
 
 from .metrics import Metrics
 
@@ -40,39 +40,42 @@ async def asynchronous(result: object) -> str:
 
 
 WRONG: list[tuple[Callable[[], object], str]] = [
-    (lambda: objective(threshold=timedelta()), "Objective fast threshold: .* is not a duration above 0; write"),
-    (lambda: objective(threshold=timedelta(seconds=-1)), "is not a duration above 0"),
-    (lambda: objective(threshold=90), "90 is not a duration above 0"),
+    (lambda: objective(threshold=timedelta()), "Objective fast threshold: .* is not a positive timedelta; write"),
+    (lambda: objective(threshold=timedelta(seconds=-1)), "is not a positive timedelta"),
+    (lambda: objective(threshold=90), "90 is not a positive timedelta"),
     (lambda: objective(slo=""), "Objective slo: is ''; write"),
     (lambda: objective(workflow=3), "Objective workflow: is 3; write"),
-    (lambda: plugin(objectives=[objective(), objective()]), "objectives: name 'fast' twice for BookRide; keep one"),
-    (lambda: plugin(objectives=["fast"]), "objectives: holds a str; write Objective"),
-    (lambda: plugin(objectives=3), "objectives: is a int; give a list"),
-    (lambda: plugin(outcomes=[1]), "outcomes: is a list; give a dict"),
+    (
+        lambda: plugin(objectives=[objective(), objective()]),
+        "'fast' is listed twice for BookRide; keep one",
+    ),
+    (lambda: plugin(objectives=["fast"]), "objectives: contains a str; write Objective"),
+    (lambda: plugin(objectives=3), "objectives: is a int; pass a list"),
+    (lambda: plugin(outcomes=[1]), "outcomes: is a list; pass a dict"),
     (lambda: plugin(outcomes={"": len}), "outcomes '': is not the name of a workflow type; write"),
-    (lambda: plugin(outcomes={"BookRide": "status"}), "outcomes 'BookRide': is a str; give an OutcomeExpression"),
-    (lambda: plugin(outcomes={"BookRide": asynchronous}), "outcomes 'BookRide': is an async function, .*; write"),
-    (lambda: plugin(labels={"user label-1": "x"}), "labels 'user label-1': is not a label name; use letters"),
-    (lambda: plugin(labels={"__name__": "x"}), "is not a label name"),
-    (lambda: plugin(labels={"status": "x"}), "labels 'status': is taken; use another name"),
-    (lambda: plugin(labels={"namespace": "x"}), "labels 'namespace': is taken"),
-    (lambda: plugin(labels={"team": 3}), "labels 'team': has no text as its value; write"),
-    (lambda: plugin(max_label_values=0), "max_label_values: 0 is not a whole number above 0; give"),
+    (lambda: plugin(outcomes={"BookRide": "status"}), "outcomes 'BookRide': is a str; pass an OutcomeExpression"),
+    (lambda: plugin(outcomes={"BookRide": asynchronous}), "outcomes 'BookRide': is an async function, .*; define"),
+    (lambda: plugin(labels={"user label-1": "x"}), "labels 'user label-1': is not a valid label name; use letters"),
+    (lambda: plugin(labels={"__name__": "x"}), "is not a valid label name"),
+    (lambda: plugin(labels={"status": "x"}), "labels 'status': is a reserved label name; use another name"),
+    (lambda: plugin(labels={"namespace": "x"}), "labels 'namespace': is a reserved label name"),
+    (lambda: plugin(labels={"team": 3}), "labels 'team': has no string value; write"),
+    (lambda: plugin(max_label_values=0), "max_label_values: 0 is not a positive integer; pass"),
     (lambda: plugin(max_label_values=True), "max_label_values: True is not"),
-    (lambda: plugin(slos=["fast"]), "slos: 'fast' is not a list of SLOs of the spec; it has none"),
-    (lambda: plugin(spec=SPEC, slos=["fast"]), "it has booking-latency, booking-not-stuck, booking-success"),
-    (lambda: plugin(spec=SPEC, slos="booking-latency"), "slos: 'booking-latency' is not a list"),
+    (lambda: plugin(slos=["fast"]), "slos: no spec has an SLO 'fast'; pass spec"),
+    (lambda: plugin(spec=SPEC, slos=["fast"]), "'fast'; use booking-latency, booking-not-stuck, booking-success"),
+    (lambda: plugin(spec=SPEC, slos="booking-latency"), "slos: 'booking-latency' is a string; pass a list"),
     (lambda: plugin(spec="no/such/place"), "no/such/place: does not exist; correct the path"),
     (lambda: plugin(spec=3), "spec: is not a path"),
-    (lambda: SLOInterceptor(labels={"le": "x"}), "labels 'le': is taken"),
-    (lambda: OutcomeExpression(expression="status", good=[]), "names neither good nor bad values; add"),
+    (lambda: SLOInterceptor(labels={"le": "x"}), "labels 'le': is a reserved"),
+    (lambda: OutcomeExpression(expression="status", good=[]), "has neither good nor bad values; add"),
     (
         lambda: OutcomeExpression(expression="a", good=["A"], bad=["A"]),
-        "puts 'A' into two of .*; keep it",
+        "lists 'A' more than once in .*; keep it once",
     ),
-    (lambda: SLOInterceptor(runtime=cast("Any", "x")), "runtime: is a str; give the runtime of the client"),
+    (lambda: SLOInterceptor(runtime=cast("Any", "x")), "runtime: is a str; pass the runtime of the client"),
     (lambda: OutcomeExpression(expression="a[", good=["OK"]), "'a\\[' is not a JMESPath expression; write"),
-    (lambda: OutcomeExpression(expression="a", good="OK"), "OutcomeExpression good: is not a list of texts; write"),
+    (lambda: OutcomeExpression(expression="a", good="OK"), "OutcomeExpression good: is not a list of strings; write"),
     (lambda: prometheus_runtime(bind_address="9000"), "bind_address: '9000' is not host:port; write"),
 ]
 
@@ -103,9 +106,9 @@ def test_arguments_replace_what_the_spec_says() -> None:
     where = ("volteryde-dev", "BookRideWorkflow", "queue")
     given = objective(slo="booking-latency", workflow="BookRideWorkflow", threshold=timedelta(seconds=3))
     elsewhere = objective(slo="booking-latency", workflow="Another", threshold=timedelta(seconds=3))
-    (own,) = rules([elsewhere], {}, SPEC, None).of(*where).objectives
+    (own,) = make_rules([elsewhere], {}, SPEC, None).rule(*where).objectives
     assert (own.slo, own.workflow) == (given.slo, given.workflow), "the spec has no such SLO: this test is blind"
-    assert rules([given], {}, SPEC, None).of(*where).objectives == (given,)
+    assert make_rules([given], {}, SPEC, None).rule(*where).objectives == (given,)
 
 
 def test_values_are_bounded(metrics: Metrics, queue: str) -> None:
@@ -125,9 +128,9 @@ def test_values_are_bounded(metrics: Metrics, queue: str) -> None:
 
 def test_named_types_are_kept(metrics: Metrics, queue: str) -> None:
     """What an SLO names is kept above the limit, whatever came first; failure types may not use such a name."""
-    named = rules([objective(workflow="Named")], {"Judged": str}, SPEC, None).named
+    named = make_rules([objective(workflow="Named")], {"Judged": str}, SPEC, None).known_types
     assert {"Named", "Judged", "BookRideWorkflow"} <= named
-    recorder = Recorder(metrics.runtime.metric_meter, "ns", {}, 1, named=named)
+    recorder = Recorder(metrics.runtime.metric_meter, "ns", {}, 1, known_types=named)
     for type_ in ("A", "B", "Named", "Judged", "A"):
         recorder.count(names.WORKFLOW_TASK_FAILURES, type_, queue, "E")
     recorder.count(names.WORKFLOW_TASK_FAILURES, "A", queue, "Named")

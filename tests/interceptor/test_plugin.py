@@ -130,7 +130,7 @@ async def test_unknown_protocol_falls_back(
     connect: Connect, metrics: Metrics, queue: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With an SDK that speaks another protocol ends are counted replay-safe; a log line and a metric say so."""
-    monkeypatch.setattr(_protocol, "ENDING", 11)
+    monkeypatch.setattr(_protocol, "EXECUTION_ENDING", 11)
     client = await connect(SLOPlugin())
     async with case_worker(client, queue, workflows=USED):
         await drive_all(Drive(client, queue))
@@ -138,7 +138,7 @@ async def test_unknown_protocol_falls_back(
     (info,) = metrics.counts(names.WORKER_INFO, queue)
     assert info[:2] == ("replay_safe", "protocol")
     (said,) = [record.message for record in caplog.records if "replay-safe" in record.message]
-    assert said.startswith(f"workflow ends on {queue} are counted replay-safe, not exactly (protocol):")
+    assert said.startswith(f"workflow ends on task queue {queue} are counted replay-safe, not exactly (protocol):")
 
 
 class Replaces(SimplePlugin):

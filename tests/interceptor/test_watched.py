@@ -15,9 +15,9 @@ from temporalio.worker import WorkflowInstance
 
 from temporal_slo import names
 from temporal_slo.interceptor import _watched
-from temporal_slo.interceptor._chain import began
+from temporal_slo.interceptor._chain import chain_start
 from temporal_slo.interceptor._host import Host, Options
-from temporal_slo.interceptor._protocol import ENDING, FATAL, LANG_FAIL, NONDETERMINISM
+from temporal_slo.interceptor._protocol import EXECUTION_ENDING, FATAL, LANG_FAIL, NONDETERMINISM
 from temporal_slo.interceptor._runner import _watch
 from temporal_slo.interceptor._watched import WatchedRun
 
@@ -57,7 +57,7 @@ class Said:
             "workflow.Info",
             type("Info", (), {**facts, **none, "attempt": 1, "headers": {}, "workflow_start_time": now}),
         )
-        run = self._host.watched(info, two_phase=True)
+        run = self._host.watched_run(info, two_phase=True)
         assert run
         self.run = run
         return run
@@ -97,7 +97,7 @@ class Said:
 
     def settle(self) -> None:
         """Let all that is held be counted."""
-        self._host.held.settle(over=self._queue)
+        self._host.deferred.flush(stopped_queue=self._queue)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_end_waits_for_the_server(said: Said, metrics: Metrics, queue: str) -> N
     said.task(3, ends=True)
     said.settle()
     assert ends(metrics, queue) == {}
-    said.evict(ENDING)
+    said.evict(EXECUTION_ENDING)
     said.settle()
     assert ends(metrics, queue) == ENDED
 
@@ -164,9 +164,9 @@ def test_beginning_of_a_run(changes: dict[str, object], expected: int) -> None:
     start = datetime(2026, 1, 2, tzinfo=UTC)
     facts: dict[str, object] = {"attempt": 1, "cron_schedule": None, "headers": {}, "workflow_start_time": start}
     info = cast("workflow.Info", type("Info", (), {**facts, "start_time": start + timedelta(seconds=5), **changes}))
-    assert began(info) == start + timedelta(seconds=expected)
-    assert began(info, timedelta(seconds=3)) == start + timedelta(seconds=max(expected, 3))
-    assert began(info, timedelta(seconds=9)) == info.start_time, "nothing begins after its first task"
+    assert chain_start(info) == start + timedelta(seconds=expected)
+    assert chain_start(info, timedelta(seconds=3)) == start + timedelta(seconds=max(expected, 3))
+    assert chain_start(info, timedelta(seconds=9)) == info.start_time, "nothing begins after its first task"
 
 
 def test_full_cache_holds_an_end(said: Said, metrics: Metrics, queue: str) -> None:
@@ -187,7 +187,7 @@ def test_held_end_is_dropped_by_a_live_task(said: Said, metrics: Metrics, queue:
     said.task(4, ends=True)
     said.settle()
     assert ends(metrics, queue) == {}
-    said.evict(ENDING)
+    said.evict(EXECUTION_ENDING)
     assert ends(metrics, queue) == ENDED
 
 
@@ -227,7 +227,7 @@ def test_first_command_that_ends_a_run_is_its_end(host: Host, metrics: Metrics, 
     completion.successful.commands.add().complete_workflow_execution.SetInParent()
     said.run.before(activation)
     said.run.after(activation, completion)
-    said.evict(ENDING)
+    said.evict(EXECUTION_ENDING)
     assert ends(metrics, queue) == {("canceled", "none", "none"): 1}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_slo.interceptor._rules import rules
+from temporal_slo.interceptor._rules import make_rules
 from temporal_slo.spec.events import broken
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Latency, Overdue, SliKinds, Spec, Success, WorkerSli
@@ -32,6 +32,6 @@ def test_only_runs_are_broken(shop: Spec) -> None:
 
 def test_workers_time_only_latencies() -> None:
     """The worker library times runs against latency thresholds, not against thresholds of waits."""
-    found = rules([], {}, GOOD / "everything.yaml", None)
+    found = make_rules([], {}, GOOD / "everything.yaml", None)
     assert [scoped.objective.slo for scoped in found.objectives] == ["orders-quick"]
-    assert found.of("shop-test", "Order", "orders").objectives
+    assert found.rule("shop-test", "Order", "orders").objectives

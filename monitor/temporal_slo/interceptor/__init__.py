@@ -1,4 +1,4 @@
-"""What workers import: SLO metrics of workflows and activities, through the SDK's own metrics.
+"""Worker library: SLO metrics of workflows and activities, exposed through the SDK's own metrics.
 
 One line counts everything: `Client.connect(…, plugins=[SLOPlugin()])`.
 """

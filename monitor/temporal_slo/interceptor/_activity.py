@@ -1,4 +1,4 @@
-"""The interceptor of activities: one call is one attempt."""
+"""The activity interceptor; one call is one activity attempt."""
 
 import asyncio
 from typing import Any
@@ -10,16 +10,16 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from temporal_slo import names
 from temporal_slo.interceptor._failures import error_type
 from temporal_slo.interceptor._host import Host
-from temporal_slo.interceptor._recorder import Recorder, harmless
+from temporal_slo.interceptor._recorder import Recorder, never_raises
 from temporal_slo.names.values import CANCELED, COMPLETED, FAILED, NONE, PENDING, TIMED_OUT
 
 
 class ActivityInbound(ActivityInboundInterceptor):
-    """Counts the attempt that it is called for.
+    """Counts one activity attempt.
 
     Args:
-        next: What it delegates to.
-        host: Knows where it is counted.
+        next: The next interceptor in the chain.
+        host: Provides the recorder of the attempt's namespace.
     """
 
     def __init__(self, next: ActivityInboundInterceptor, host: Host) -> None:  # noqa: A002 the SDK's name
@@ -30,46 +30,46 @@ class ActivityInbound(ActivityInboundInterceptor):
 
     @property
     def recorder(self) -> Recorder:
-        """Where the attempt is counted."""
+        """Recorder of the attempt's namespace."""
         if self._recorder is None:
             info = activity.info()
-            # Older SDKs know only the namespace of the workflow.
+            # Older SDKs have only the namespace of the workflow.
             namespace = getattr(info, "namespace", None) or info.workflow_namespace or NONE
             self._recorder = self._host.recorder(namespace)
         return self._recorder
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401 the SDK's
         """See base class."""
-        self._started()
+        self._count_start()
         try:
             result = await self.next.execute_activity(input)
         except BaseException as error:
-            self._ended(error)
+            self._count_end(error)
             raise
-        self._ended(None)
+        self._count_end(None)
         return result
 
-    @harmless("activity_start")
-    def _started(self) -> None:
+    @never_raises("activity_start")
+    def _count_start(self) -> None:
         info = activity.info()
         self._labels = _labels(info)
-        # A later attempt has waited for its back-off too, and a local one for nothing.
+        # The wait of a retry includes its back-off; a local activity is never scheduled on a task queue.
         if info.attempt == 1 and not info.is_local:
             waited = info.started_time - info.current_attempt_scheduled_time
             self.recorder.observe(names.ACTIVITY_SCHEDULE_TO_START, waited, *self._labels)
 
-    @harmless("activity_end")
-    def _ended(self, error: BaseException | None) -> None:
+    @never_raises("activity_end")
+    def _count_end(self, error: BaseException | None) -> None:
         labels = self._labels or _labels(activity.info())
-        self.recorder.count(names.ACTIVITY_ATTEMPTS, *labels, *_ending(error))
+        self.recorder.count(names.ACTIVITY_ATTEMPTS, *labels, *_outcome(error))
 
 
 def _labels(info: activity.Info) -> tuple[str, str, str]:
     return info.workflow_type or NONE, info.task_queue, info.activity_type
 
 
-def _ending(error: BaseException | None) -> tuple[str, str]:
-    """Return the outcome and the failure type of an attempt, as the SDK will report it."""
+def _outcome(error: BaseException | None) -> tuple[str, str]:
+    """Return the outcome and the failure type of an attempt, as the SDK reports them to the server."""
     if error is None:
         return COMPLETED, NONE
     if type(error).__name__ == "_CompleteAsyncError":
@@ -80,7 +80,7 @@ def _ending(error: BaseException | None) -> tuple[str, str]:
 
 
 def _canceled(error: BaseException, details: activity.ActivityCancellationDetails | None) -> tuple[str, str]:
-    # Raised by the activity itself, without having been asked to: a failure like any other.
+    # Without a cancellation request the activity raised the error itself, which is an ordinary failure.
     if details is None:
         return FAILED, error_type(error)
     if details.paused or getattr(details, "reset", False):

@@ -1,4 +1,7 @@
-"""When a workflow began, over all runs that it continued as: handed on by header and memo, which no history notices."""
+"""Start time of a continue-as-new chain, passed from run to run in a header and in the memo.
+
+Neither changes the commands of a workflow, so histories with and without them replay alike.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,44 +13,44 @@ from temporalio.common import RawValue
 from temporalio.worker import ContinueAsNewInput
 
 CHAIN_START: Final = "temporal_slo_chain_start"
-"""The header, and the memo, that tells a run when the first run of its chain began."""
+"""Name of the header and of the memo field that hold the start time of the chain's first run."""
 
 
-def began(info: workflow.Info, delay: timedelta = timedelta()) -> datetime:
-    """Return when the workflow began that the run of *info* belongs to.
+def chain_start(info: workflow.Info, delay: timedelta = timedelta()) -> datetime:
+    """Return the start time of the workflow that a run belongs to, across continue-as-new.
 
     Args:
-        info: Of the run.
-        delay: After which it was to begin.
+        info: The run's info.
+        delay: Start delay of the run.
     """
-    # A run by schedule, or after a failed attempt, waited on purpose; only its first task tells until when.
+    # A cron run or a retry waits on purpose before its first task, whose time is the only one that shows for how long.
     own = info.start_time if info.cron_schedule or info.attempt > 1 else info.workflow_start_time
     if delay and own != info.start_time:
-        # The API says that a signal ends the delay: never later than the first task.
+        # A signal ends the delay early: the start is never later than the first task.
         own = min(own + delay, info.start_time)
-    handed_on = info.headers.get(CHAIN_START)
-    # The runs of a cron schedule copy each other's headers, but each is on its own.
-    if handed_on is None or info.cron_schedule:
+    inherited = info.headers.get(CHAIN_START)
+    # The runs of a cron schedule copy each other's headers, but each is measured separately.
+    if inherited is None or info.cron_schedule:
         return own
-    return min(own, datetime.fromisoformat(json.loads(handed_on.data)).astimezone(UTC))
+    return min(own, datetime.fromisoformat(json.loads(inherited.data)).astimezone(UTC))
 
 
-def hand_on(began: datetime, info: workflow.Info, input: ContinueAsNewInput) -> None:  # noqa: A002 the SDK's name
-    """Tell the next run when the workflow began.
+def pass_on_start(start: datetime, info: workflow.Info, input: ContinueAsNewInput) -> None:  # noqa: A002 the SDK's name
+    """Pass the start time of the workflow to the next run.
 
     Args:
-        began: When.
-        info: Of the run that continues as new.
-        input: What it continues with; changed.
+        start: Start time of the chain's first run.
+        info: Info of the run that continues as new.
+        input: Input of the next run; its headers and memo are changed.
     """
-    # Made by hand, for a converter of the user may refuse a text.
-    payload = Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(began.isoformat()).encode())
+    # Encoded by hand: a user's converter may refuse plain text.
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(start.isoformat()).encode())
     input.headers = {**input.headers, CHAIN_START: payload}
-    # A memo that is given replaces the one there is, which would else be carried over.
+    # A memo in the input replaces the current memo, which would otherwise be carried over.
     memo = input.memo or {key: RawValue(value) for key, value in info.raw_memo.items()}
     memo = {**memo, CHAIN_START: RawValue(payload)}
-    # Asked now: a converter that cannot write it would fail the workflow task later, and one that cannot read it the
-    # next run, as soon as that looks at its memo.
+    # Tried here, where an error is counted. Later, a converter that cannot encode the memo would fail this workflow
+    # task, and one that cannot decode it would fail the next run when that reads its memo.
     converter = workflow.payload_converter()
     converter.to_payloads(list(memo.values()))
     converter.from_payload(payload)

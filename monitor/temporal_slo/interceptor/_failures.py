@@ -1,4 +1,4 @@
-"""What a failure is called: by the type of its innermost cause, never by its message."""
+"""Failure types of Python exceptions: the type of the innermost cause, never the message."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _RENAMED: Final = {"CancelledError": "CanceledError"}
 
 
 def error_type(error: BaseException) -> str:
-    """Return what `failure_type` will call *error* once the SDK has made a failure of it."""
+    """Return the `failure_type` of the failure that the SDK makes of *error*."""
     while cause := _cause(error):
         error = cause
     if isinstance(error, ApplicationError):
@@ -24,7 +24,7 @@ def error_type(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    # The SDK's converter takes what was being handled for the cause, but only of the SDK's own errors.
+    # For the SDK's own errors only, the SDK's converter also uses the implicit context as the cause.
     if isinstance(error, FailureError) and not error.__suppress_context__:
         return error.__cause__ or error.__context__
     return error.__cause__

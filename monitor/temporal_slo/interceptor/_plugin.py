@@ -1,4 +1,4 @@
-"""The one line in a worker: the plugin, and the interceptor for those who want no more."""
+"""The plugin, and the interceptor for workers that need it alone."""
 
 import asyncio
 import logging
@@ -25,23 +25,33 @@ from temporal_slo import names
 from temporal_slo.errors import UsageError
 from temporal_slo.interceptor import _protocol
 from temporal_slo.interceptor._activity import ActivityInbound
-from temporal_slo.interceptor._host import VALUES_MAX, Host, Options
+from temporal_slo.interceptor._host import DEFAULT_MAX_LABEL_VALUES, Host, Options
 from temporal_slo.interceptor._outcomes import OutcomeExpression, OutcomeFunction
 from temporal_slo.interceptor._rules import Objective, SpecPath
-from temporal_slo.interceptor._runner import is_watching, passing_through, watching
+from temporal_slo.interceptor._runner import is_watching, watching_runner, with_passthrough
 from temporal_slo.interceptor._runtime import counter_suffix
 from temporal_slo.interceptor._workflow import RUN, WorkflowInbound
 from temporal_slo.names.values import EXACT, NO, NONE, REPLAY_SAFE, UNKNOWN
 
 C = TypeVar("C", WorkerConfig, ReplayerConfig)
 
-SETTLE_INTERVAL: Final = 1.0
+FLUSH_INTERVAL: Final = 1.0
+"""Seconds between flushes of deferred counts."""
+
+PROTOCOL: Final = "protocol"
+"""Reason: this library does not know the SDK's internal protocol."""
+NO_CACHE: Final = "no_cache"
+"""Reason: without a workflow cache every task is followed by an eviction, which says nothing about the task."""
+UNSAFE_EVICTION: Final = "unsafe_eviction"
+"""Reason: with unsafe eviction, instances do not get evictions."""
+RUNNER: Final = "runner"
+"""Reason: a later plugin has replaced the workflow runner."""
 
 log = logging.getLogger("temporal_slo.interceptor")
 
 
 class _Interceptor(client.Interceptor, worker.Interceptor):
-    """Hooks itself in once, however often it is given."""
+    """Adds its hooks to a worker once, however often it is given."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -62,28 +72,28 @@ class _Interceptor(client.Interceptor, worker.Interceptor):
         """See base class."""
         if RUN in input.unsafe_extern_functions:
             return None
-        input.unsafe_extern_functions[RUN] = self.host.intercepted
+        input.unsafe_extern_functions[RUN] = self.host.intercepted_run
         return WorkflowInbound
 
 
 class SLOInterceptor(_Interceptor):
-    """The interceptor alone: activities, and workflow ends by the replay-safe path; `SLOPlugin` counts them exactly.
+    """The interceptor alone: counts activity attempts, and workflow ends replay-safe. `SLOPlugin` counts them exactly.
 
     A final workflow task that is executed again is counted again, failures in converters are not seen, and
-    `temporal_slo_activity_ends` stays empty.
+    `temporal_slo_activity_ends` has no series.
 
     Args:
-        runtime: Whose metrics it adds to: that of the client. The default runtime if it is None.
+        runtime: The client's runtime, whose metrics it adds to; None for the default runtime.
         objectives: As for `SLOPlugin`, like all that follow.
-        outcomes: See there. A function gets what the sandbox returned, whose classes are not yours: compare plain
-            values.
+        outcomes: See there. A function gets the object that the workflow returned in the sandbox, whose classes are
+            not those of your module: compare plain values.
         spec: See there.
         slos: See there.
         labels: See there.
         max_label_values: See there.
 
     Raises:
-        UsageError: Something of it is not what it must be.
+        UsageError: An argument or a spec is invalid.
     """
 
     def __init__(
@@ -95,10 +105,10 @@ class SLOInterceptor(_Interceptor):
         spec: SpecPath | None = None,
         slos: Sequence[str] | None = None,
         labels: Mapping[str, str] | None = None,
-        max_label_values: int = VALUES_MAX,
+        max_label_values: int = DEFAULT_MAX_LABEL_VALUES,
     ) -> None:
         if not isinstance(runtime, Runtime | None):
-            raise UsageError("runtime", f"is a {type(runtime).__name__}", "give the runtime of the client")
+            raise UsageError("runtime", f"is a {type(runtime).__name__}", "pass the runtime of the client")
         options = Options(
             objectives=objectives,
             outcomes={} if outcomes is None else outcomes,
@@ -117,28 +127,30 @@ class SLOInterceptor(_Interceptor):
 
 
 class SLOPlugin(SimplePlugin):
-    """Counts how workflows and activities end, for client, worker and replayer.
+    """Counts how workflows and activities end. A plugin for clients, workers and replayers.
 
-    Give it to the client, `Client.connect(…, plugins=[SLOPlugin()])`, or to workers; given to both it counts once.
-    A replay counts nothing, and neither does a workflow task whose end the server has not accepted: an end is counted
-    when the server has it. Time-outs and terminations never reach a worker, and what it cannot import or decode never
-    reaches the plugin. What is counted after the last scrape of a process is lost with it. It sends no command, so it
-    may be added to and removed from workers while workflows are running.
+    Pass it to the client, `Client.connect(…, plugins=[SLOPlugin()])`, or to workers; with both it counts once.
+    An end is counted when the server has accepted it: replays count nothing, and neither do workflow tasks whose
+    end the server has not accepted. Not seen: timeouts and terminations, which never reach a worker, and tasks that
+    the worker cannot decode. Counts recorded after the last scrape of a process are lost. The plugin issues no
+    commands and adds nothing to workflow histories: add or remove it while workflows are running.
 
     Args:
-        objectives: Latencies that are promised; in place of the spec's of the same SLO and workflow.
-        outcomes: How the business outcome of completed runs is read, by workflow type: by an expression, or a
-            function of the result that only looks at it: no clock, no I/O. It gets what a client would, by the type
-            that the workflow's `run` says it returns. If it says none, or the SDK's protocol is unknown, it gets
-            what the sandbox returned, whose classes are not yours: compare plain values.
-        spec: Spec files or folders with latency objectives and outcomes. Needs the `spec` extra.
-        slos: The SLOs of the spec that count here; None for all.
-        labels: Constant labels for every metric.
-        max_label_values: Distinct values of a label that each metric may have; further ones become `other`. The types
-            of workflows and activities that a worker has, or a spec or an argument names, are always kept.
+        objectives: Latency objectives; each replaces the spec's objective of the same SLO and workflow.
+        outcomes: How to read the business outcome of completed runs, by workflow type: an expression, or a function
+            of the result that only looks at it, without clock or I/O. The function gets what a client would get,
+            decoded to the return type of the workflow's `run`. Without a return type, or if the SDK's protocol is
+            unknown, it gets the object that the workflow returned in the sandbox, whose classes are not those of
+            your module: compare plain values.
+        spec: Spec files or folders with latency objectives and outcomes. Requires the `spec` extra.
+        slos: Names of the SLOs of the spec to count; None for all.
+        labels: Constant labels of every metric.
+        max_label_values: Maximum number of distinct values per label and metric; further values become `other`.
+            Exempt are the workflow and activity types that the worker has registered, or that a spec or an argument
+            names.
 
     Raises:
-        UsageError: Something of it is not what it must be.
+        UsageError: An argument or a spec is invalid.
     """
 
     def __init__(
@@ -149,7 +161,7 @@ class SLOPlugin(SimplePlugin):
         spec: SpecPath | None = None,
         slos: Sequence[str] | None = None,
         labels: Mapping[str, str] | None = None,
-        max_label_values: int = VALUES_MAX,
+        max_label_values: int = DEFAULT_MAX_LABEL_VALUES,
     ) -> None:
         super().__init__("temporal_slo.SLOPlugin")
         self._options = Options(
@@ -173,31 +185,31 @@ class SLOPlugin(SimplePlugin):
         )
         if runtime.metric_meter is MetricMeter.noop:
             log.warning(
-                "the runtime has no telemetry, so that no metric is kept; pass runtime=prometheus_runtime(…) to the"
-                " client"
+                "the client's runtime has no telemetry, no metrics are recorded; pass runtime=prometheus_runtime(…) to"
+                " the client"
             )
-        reason = _obstacle(config)
+        reason = _inexact_reason(config)
         converter = config["client"].data_converter.payload_converter
-        return _configured(config, host, converter, watch=reason != "protocol", two_phase=reason == NONE)
+        return _configured(config, host, converter, watch=reason != PROTOCOL, two_phase=reason == NONE)
 
     async def run_worker(self, worker: worker.Worker, next: Callable[[worker.Worker], Awaitable[None]]) -> None:  # noqa: A002
         """See base class."""
-        # Not before: a later plugin may have changed what this one has configured.
+        # Only now: a later plugin may have changed what this one configured.
         for host in self._hosts.values():
-            _announce(host, worker)
-        settling = asyncio.ensure_future(self._settle())
+            _report_worker(host, worker)
+        flushing = asyncio.ensure_future(self._flush_periodically())
         try:
             await super().run_worker(worker, next)
         finally:
-            settling.cancel()
+            flushing.cancel()
             for host in self._hosts.values():
-                host.held.settle(over=worker.task_queue)
+                host.deferred.flush(stopped_queue=worker.task_queue)
 
-    async def _settle(self) -> None:
+    async def _flush_periodically(self) -> None:
         while True:
-            await asyncio.sleep(SETTLE_INTERVAL)
+            await asyncio.sleep(FLUSH_INTERVAL)
             for host in self._hosts.values():
-                host.held.settle()
+                host.deferred.flush()
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """See base class."""
@@ -206,74 +218,72 @@ class SLOPlugin(SimplePlugin):
             return config
         host = Host(self._options, lambda: MetricMeter.noop)
         converter = (config.get("data_converter") or DataConverter.default).payload_converter
-        return _configured(config, host, converter, watch=_protocol.is_known(), two_phase=True)
+        return _configured(config, host, converter, watch=_protocol.is_supported(), two_phase=True)
 
 
 def _is_configured(config: WorkerConfig | ReplayerConfig) -> bool:
     return any(type(interceptor) is _Interceptor for interceptor in config.get("interceptors") or ())
 
 
-def _obstacle(config: WorkerConfig) -> str:
-    """Return why ends cannot be counted exactly, or none."""
-    if not _protocol.is_known():
-        return "protocol"
-    # Every task is followed by an eviction then, which tells nothing of the task.
+def _inexact_reason(config: WorkerConfig) -> str:
+    """Return the reason why ends cannot be counted exactly, or none."""
+    if not _protocol.is_supported():
+        return PROTOCOL
     if not config.get("max_cached_workflows", 1):
-        return "no_cache"
-    # Instances are not told of evictions then.
-    return "unsafe_eviction" if config.get("disable_safe_workflow_eviction") else NONE
+        return NO_CACHE
+    return UNSAFE_EVICTION if config.get("disable_safe_workflow_eviction") else NONE
 
 
-def _announce(host: Host, worker: worker.Worker) -> None:
+def _report_worker(host: Host, worker: worker.Worker) -> None:
     namespace, task_queue = worker.client.namespace, worker.task_queue
     try:
         config = worker.config(active_config=True)
         if not any(type(i) is _Interceptor and i.host is host for i in config.get("interceptors") or ()):
             return
         runners = config["workflow_runner"], config["unsandboxed_workflow_runner"]
-        reason = _obstacle(config)
+        reason = _inexact_reason(config)
         if reason == NONE and not all(map(is_watching, runners)):
-            reason = "runner"
+            reason = RUNNER
         if reason != NONE:
             log.warning(
-                "workflow ends on %s are counted replay-safe, not exactly (%s): a final task that is executed again"
-                " counts again",
+                "workflow ends on task queue %s are counted replay-safe, not exactly (%s): a final workflow task that"
+                " is executed again is counted again",
                 task_queue,
                 reason,
             )
-        host.named.update(_registered(config))
+        host.known_types.update(_registered(config))
         recorder = host.recorder(namespace)
         recorder.info(names.WORKER_INFO, task_queue, EXACT if reason == NONE else REPLAY_SAFE, reason, _version())
-        # A series that begins at 1 has not increased.
-        for type_ in host.options.rules.types(namespace):
-            for objective in host.options.rules.of(namespace, type_, task_queue).objectives:
+        # Prometheus sees no increase in a series whose first sample is 1.
+        for type_ in host.options.rules.workflow_types(namespace):
+            for objective in host.options.rules.rule(namespace, type_, task_queue).objectives:
                 for family in (names.WORKFLOW_OBJECTIVE, names.WORKFLOW_WITHIN_OBJECTIVE):
                     recorder.count(family, type_, task_queue, NO, objective.slo, by=0)
-    except Exception as error:  # noqa: BLE001 a worker must start all the same
-        host.failed("configure", namespace, error)
+    except Exception as error:  # noqa: BLE001 the worker must start whatever fails here
+        host.record_error("configure", namespace, error)
 
 
 def _registered(config: WorkerConfig) -> set[str]:
-    """Return the types of workflows and activities that a worker has; a dynamic one has no name."""
+    """Return the workflow and activity types that a worker has registered; dynamic ones have no name."""
     found = [getattr(cls, "__temporal_workflow_definition", None) for cls in config.get("workflows") or ()]
     found += [getattr(function, "__temporal_activity_definition", None) for function in config.get("activities") or ()]
     return {definition.name for definition in found if definition and definition.name}
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 half of all that this library loads
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 would double the import time of this library
 
     try:
         return version("temporal-slo")
     except PackageNotFoundError:
-        # Vendored, or in a zip: the code is there without its metadata.
+        # Vendored, or in a zip: the package has no metadata.
         return UNKNOWN
 
 
 def _configured(config: C, host: Host, converter: PayloadConverter, *, watch: bool, two_phase: bool) -> C:
     def wrapped(runner: WorkflowRunner) -> WorkflowRunner:
-        through = passing_through(runner)
-        return watching(through, host, converter, two_phase=two_phase) if watch else through
+        passed_through = with_passthrough(runner)
+        return watching_runner(passed_through, host, converter, two_phase=two_phase) if watch else passed_through
 
     given: Sequence[worker.Interceptor] = config.get("interceptors", ())
     config["interceptors"] = [*given, _Interceptor(host)]

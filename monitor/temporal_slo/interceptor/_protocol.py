@@ -1,4 +1,4 @@
-"""The SDK's protocol between core and Python, as far as exact counting reads it; it is not a public API."""
+"""The part of the SDK's internal protocol between core and Python that exact counting reads. It is not a public API."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,40 +16,40 @@ from temporalio.worker import WorkflowInstance
 
 from temporal_slo.names.values import CANCELED, COMPLETED, CONTINUED_AS_NEW, FAILED
 
-ENDS: Final = {
+CLOSE_COMMANDS: Final = {
     "complete_workflow_execution": COMPLETED,
     "fail_workflow_execution": FAILED,
     "cancel_workflow_execution": CANCELED,
     "continue_as_new_workflow_execution": CONTINUED_AS_NEW,
 }
-"""The commands that end a run, and the status that it then has."""
+"""Commands that close a run, with the status that the run then has."""
 
-SCHEDULES: Final = ("schedule_activity", "schedule_local_activity")
+SCHEDULE_COMMANDS: Final = ("schedule_activity", "schedule_local_activity")
 
-NEEDED: Final[Mapping[type[Message], tuple[str, ...]]] = {
+REQUIRED_FIELDS: Final[Mapping[type[Message], tuple[str, ...]]] = {
     WorkflowActivation: ("jobs", "is_replaying", "history_length", "timestamp"),
     WorkflowActivationJob: ("initialize_workflow", "query_workflow", "remove_from_cache", "resolve_activity"),
     InitializeWorkflow: ("cron_schedule_to_schedule_interval",),
-    WorkflowCommand: (*ENDS, *SCHEDULES),
+    WorkflowCommand: (*CLOSE_COMMANDS, *SCHEDULE_COMMANDS),
     WorkflowActivationCompletion: ("successful", "failed"),
     RemoveFromCache: ("reason",),
 }
-"""The fields that are read, by message."""
+"""Fields that exact counting reads, by message."""
 
-ENDING: Final = 10
-"""Why a run is evicted: its end was sent, and the server has accepted it."""
+EXECUTION_ENDING: Final = 10
+"""Eviction reason: the server has accepted the command that closes the run."""
 NONDETERMINISM: Final = 3
 LANG_FAIL: Final = 4
 FATAL: Final = 8
 REJECTED: Final = frozenset({2, NONDETERMINISM, LANG_FAIL, 6, 7, FATAL, 9})
-"""Why a run is evicted whose last task the server has not accepted, or may not have."""
+"""Eviction reasons of a run whose last task the server has not accepted, or may not have accepted."""
 
 
-def is_known() -> bool:
-    """Return whether this SDK speaks the protocol that is read here."""
+def is_supported() -> bool:
+    """Return whether the installed SDK has the protocol that exact counting reads."""
     reasons = RemoveFromCache.EvictionReason.items()
     return (
-        ("WORKFLOW_EXECUTION_ENDING", ENDING) in reasons
+        ("WORKFLOW_EXECUTION_ENDING", EXECUTION_ENDING) in reasons
         and hasattr(WorkflowInstance, "activate")
-        and all(field in message.DESCRIPTOR.fields_by_name for message, fields in NEEDED.items() for field in fields)
+        and all(set(fields) <= set(message.DESCRIPTOR.fields_by_name) for message, fields in REQUIRED_FIELDS.items())
     )

@@ -1,4 +1,4 @@
-"""Adds to the SDK's metrics: instruments made once, values bounded, errors counted and never raised."""
+"""Records to the SDK's metrics: cached instruments, bounded label values; errors are counted and never raised."""
 
 import contextlib
 import functools
@@ -19,24 +19,24 @@ S = TypeVar("S", bound="HasRecorder")
 
 log = logging.getLogger("temporal_slo.interceptor")
 
-BOUNDED: Final = frozenset({names.WORKFLOW_TYPE, names.TASK_QUEUE, names.ACTIVITY_TYPE, names.FAILURE_TYPE})
+BOUNDED_LABELS: Final = frozenset({names.WORKFLOW_TYPE, names.TASK_QUEUE, names.ACTIVITY_TYPE, names.FAILURE_TYPE})
 """Labels whose values come from user code."""
 
-NAMED: Final = frozenset({names.WORKFLOW_TYPE, names.ACTIVITY_TYPE})
-"""Labels whose values may be known beforehand, from the worker's own registrations, arguments and specs."""
+TYPE_LABELS: Final = frozenset({names.WORKFLOW_TYPE, names.ACTIVITY_TYPE})
+"""Labels that known types are values of."""
 
 
 class Recorder:
-    """What is recorded in one Temporal namespace.
+    """Records the metrics of one Temporal namespace.
 
     Args:
-        meter: Of the runtime, not of a workflow: that one would add labels of its own, and count a task again that
-            is executed again.
+        meter: The runtime's meter. A workflow's meter would add labels of its own, and would count a workflow task
+            again that is executed again.
         namespace: The Temporal namespace.
-        labels: Added to every metric; valid.
-        limit: Distinct values of a label that each metric may have.
-        suffix: What the names of counters lack.
-        named: Types of workflows and activities that are kept whatever the limit.
+        labels: Validated labels to add to every metric.
+        limit: Maximum number of distinct values per label and metric.
+        suffix: Suffix to append to counter names.
+        known_types: Workflow and activity types that are exempt from the limit.
     """
 
     def __init__(
@@ -47,91 +47,95 @@ class Recorder:
         limit: int,
         *,
         suffix: str = "",
-        named: Collection[str] = (),
+        known_types: Collection[str] = (),
     ) -> None:
         self._suffix = suffix
         self._meter = meter
         self._constant = {**labels, names.NAMESPACE: namespace}
-        self._bounded = BoundedValues(limit, always=[NONE], empty=NONE, on_replaced=self._replaced)
-        self._named = named
+        self._bounded = BoundedValues(limit, always=[NONE], empty=NONE, on_replaced=self._count_replacement)
+        self._known_types = known_types
         self._counters: dict[tuple[str, ...], MetricCounter] = {}
         self._histograms: dict[tuple[str, ...], MetricHistogramTimedelta] = {}
         self._logged: set[str] = set()
 
     def count(self, family: Family, *values: str, by: int = 1) -> None:
-        """Add to a counter.
+        """Increase a counter.
 
         Args:
-            family: Whose counter.
-            values: Of its labels after the namespace, in their order.
-            by: How much; 0 makes the series exist.
+            family: The counter's family.
+            values: Label values without the namespace, in the order of the family's labels.
+            by: Increment; 0 creates the series.
         """
         key = (family.name, *values)
         counter = self._counters.get(key)
         if counter is None:
-            final = self._final(family, values)
+            bounded = self._bound(family, values)
             plain = self._meter.create_counter(family.name + self._suffix, family.help)
-            counter = plain.with_additional_attributes(self._attributes(family, final))
-            # A value that was replaced is bounded again next time, to be counted again.
-            if final == values:
+            counter = plain.with_additional_attributes(self._attributes(family, bounded))
+            # Replaced values are not cached, so that each replacement is counted.
+            if bounded == values:
                 self._counters[key] = counter
         counter.add(by)
 
     def observe(self, family: Family, duration: timedelta, *values: str) -> None:
-        """Add a duration to a histogram; a clock that went back makes it 0."""
+        """Add an observation to a histogram; a negative duration, after a clock was set back, counts as 0."""
         key = (family.name, *values)
         histogram = self._histograms.get(key)
         if histogram is None:
-            final = self._final(family, values)
-            # The SDK appends the unit itself, if it is told to.
+            bounded = self._bound(family, values)
+            # The SDK appends the unit if the runtime is configured to.
             name = family.name.removesuffix("_seconds")
             plain = self._meter.create_histogram_timedelta(name, family.help, "duration")
-            histogram = plain.with_additional_attributes(self._attributes(family, final))
-            if final == values:
+            histogram = plain.with_additional_attributes(self._attributes(family, bounded))
+            if bounded == values:
                 self._histograms[key] = histogram
         histogram.record(max(duration, timedelta()))
 
     def info(self, family: Family, *values: str) -> None:
-        """Set a gauge of facts to 1."""
+        """Set an info gauge to 1."""
         self._meter.create_gauge(family.name, family.help).set(1, self._attributes(family, values))
 
     def error(self, hook: str, error: Exception) -> None:
-        """Count an error of ours, and say it once for each hook; never raises."""
-        # If this fails too, nothing is left to tell it to, and user code must not feel it.
+        """Count an error of this library and log it once per hook; never raises."""
+        # If this fails too, nothing is left to report it to, and user code must not be affected.
         with contextlib.suppress(Exception):
             if hook not in self._logged:
                 self._logged.add(hook)
-                # Its name alone: the message may hold what a customer wrote.
-                log.warning("%s in %s; no workflow or activity is affected; said once", type(error).__name__, hook)
+                # The name of its type alone: the message may hold customer data.
+                log.warning(
+                    "%s in %s; workflows and activities are not affected; further errors of this hook are only counted",
+                    type(error).__name__,
+                    hook,
+                )
             self.count(names.WORKER_ERRORS, hook)
 
-    def _final(self, family: Family, values: tuple[str, ...]) -> tuple[str, ...]:
+    def _bound(self, family: Family, values: tuple[str, ...]) -> tuple[str, ...]:
         pairs = zip(family.labels[1:], values, strict=True)
-        return tuple(self._value(family, label, value) for label, value in pairs)
+        return tuple(self._bound_value(family, label, value) for label, value in pairs)
 
-    def _value(self, family: Family, label: str, value: str) -> str:
-        if label not in BOUNDED:
+    def _bound_value(self, family: Family, label: str, value: str) -> str:
+        if label not in BOUNDED_LABELS:
             return value
-        if label in NAMED and value in self._named:
+        if label in TYPE_LABELS and value in self._known_types:
             return printable(value) or NONE
         return self._bounded((family.name, label), value)
 
     def _attributes(self, family: Family, values: tuple[str, ...]) -> dict[str, str]:
         return {**self._constant, **dict(zip(family.labels[1:], values, strict=True))}
 
-    def _replaced(self, key: tuple[str, str]) -> None:
+    def _count_replacement(self, key: tuple[str, str]) -> None:
         self.count(names.WORKER_VALUES_OVER_LIMIT, key[1])
 
 
 class HasRecorder(Protocol):
-    """Whose errors are counted."""
+    """An object whose methods may be decorated with `never_raises`."""
 
     @property
     def recorder(self) -> Recorder:
-        """Where."""
+        """Recorder that counts the errors."""
 
 
-def harmless(hook: str) -> Callable[[Callable[Concatenate[S, P], None]], Callable[Concatenate[S, P], None]]:
+def never_raises(hook: str) -> Callable[[Callable[Concatenate[S, P], None]], Callable[Concatenate[S, P], None]]:
     """Make a method count its errors under *hook* instead of raising them."""
 
     def decorate(method: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
@@ -139,8 +143,8 @@ def harmless(hook: str) -> Callable[[Callable[Concatenate[S, P], None]], Callabl
         def call(self: S, *args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 method(self, *args, **kwargs)
-            except Exception as error:  # noqa: BLE001 whatever it is, it must not reach user code
-                with contextlib.suppress(Exception):  # where it is counted may be what failed
+            except Exception as error:  # noqa: BLE001 no error of this library may reach user code
+                with contextlib.suppress(Exception):  # getting the recorder may be what failed
                     self.recorder.error(hook, error)
 
         return cast("Callable[Concatenate[S, P], None]", call)

@@ -1,4 +1,4 @@
-"""What is promised of each workflow type, from arguments or from a spec, checked when it is given."""
+"""Outcome rules and latency objectives of each workflow type, from arguments and specs, validated when given."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 from temporal_slo.errors import UsageError
 from temporal_slo.interceptor._labels import is_text
 from temporal_slo.interceptor._outcomes import (
-    INSTALL,
+    INSTALL_SPEC_EXTRA,
     OutcomeExpression,
     OutcomeFunction,
     PayloadReader,
-    expression_reader,
+    payload_reader,
 )
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ SpecPath = str | Path | Sequence[str | Path]
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A latency that is promised.
+    """A latency objective.
 
     Attributes:
-        slo: Name of the SLO: the value of the label `slo`.
-        workflow: The workflow type.
-        threshold: A workflow that completes within it has kept the promise.
+        slo: Name of the SLO, the value of the label `slo`.
+        workflow: Workflow type.
+        threshold: A workflow that completes within this time meets the objective.
 
     Raises:
-        UsageError: A name is empty, or the threshold is not a duration above 0.
+        UsageError: A name is empty, or the threshold is not a positive timedelta.
     """
 
     slo: str
@@ -46,7 +46,7 @@ class Objective:
             if not is_text(value):
                 raise UsageError(f"Objective {name}", f"is {value!r}", f'write for example {name}="BookRide"')
         if not _is_positive(self.threshold):
-            what = f"{self.threshold!r} is not a duration above 0"
+            what = f"{self.threshold!r} is not a positive timedelta"
             raise UsageError(f"Objective {self.slo} threshold", what, "write for example timedelta(seconds=90)")
 
 
@@ -56,7 +56,7 @@ def _is_positive(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """What is promised of the runs of a workflow type on a task queue."""
+    """Outcome rule and objectives of the runs of a workflow type on a task queue."""
 
     read: PayloadReader | None = None
     function: OutcomeFunction | None = None
@@ -64,7 +64,7 @@ class Rule:
 
     @property
     def has_outcome(self) -> bool:
-        """Whether its completed runs have a business outcome."""
+        """Whether completed runs have a business outcome."""
         return self.read is not None or self.function is not None
 
 
@@ -72,8 +72,8 @@ NO_RULE: Final = Rule()
 
 
 @dataclass(frozen=True)
-class _Scoped:
-    """An objective of a spec: only of this namespace, and of this task queue if it names one."""
+class _ScopedObjective:
+    """An objective that a spec limits to a namespace, and to a task queue if the SLO names one."""
 
     objective: Objective
     namespace: str | None = None
@@ -89,95 +89,96 @@ class _Scoped:
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of every workflow type, by where it runs.
+    """Rules of all workflow types.
 
     Attributes:
-        objectives: Latencies.
-        outcomes: How outcomes are read, by namespace, or None for all, and type.
-        named: Types of workflows and activities that an argument or any SLO names.
+        objectives: Latency objectives.
+        outcomes: Outcome rules by namespace, None for every namespace, and workflow type.
+        known_types: Workflow and activity types that an argument or any SLO names.
     """
 
-    objectives: tuple[_Scoped, ...] = ()
+    objectives: tuple[_ScopedObjective, ...] = ()
     outcomes: Mapping[tuple[str | None, str], Rule] = field(default_factory=dict)
-    named: frozenset[str] = frozenset()
+    known_types: frozenset[str] = frozenset()
 
-    def of(self, namespace: str, workflow_type: str, task_queue: str) -> Rule:
-        """Return what is promised of the runs of a workflow type."""
+    def rule(self, namespace: str, workflow_type: str, task_queue: str) -> Rule:
+        """Return the rule for runs of a workflow type on a task queue."""
         outcome = self.outcomes.get((None, workflow_type)) or self.outcomes.get((namespace, workflow_type)) or NO_RULE
         found = tuple(s.objective for s in self.objectives if s.covers(namespace, workflow_type, task_queue))
         return Rule(outcome.read, outcome.function, found) if found else outcome
 
-    def types(self, namespace: str) -> set[str]:
-        """Return the workflow types that anything is promised of in *namespace*."""
-        named = {type_ for scope, type_ in self.outcomes if scope in (None, namespace)}
-        return named | {s.objective.workflow for s in self.objectives if s.namespace in (None, namespace)}
+    def workflow_types(self, namespace: str) -> set[str]:
+        """Return the workflow types with an outcome rule or an objective in *namespace*."""
+        types = {type_ for scope, type_ in self.outcomes if scope in (None, namespace)}
+        return types | {s.objective.workflow for s in self.objectives if s.namespace in (None, namespace)}
 
 
-def rules(
+def make_rules(
     objectives: Iterable[Objective],
     outcomes: Mapping[str, OutcomeFunction | OutcomeExpression],
     spec: SpecPath | None,
     slos: Sequence[str] | None,
 ) -> Rules:
-    """Return the rules that are given; what is given for a type replaces what the spec says of it.
+    """Return the rules of arguments and specs; an argument replaces what a spec has for the same SLO or type.
 
     Raises:
-        UsageError: Something of it is not what it must be.
+        UsageError: An argument or a spec is invalid.
     """
-    listed = _objectives(objectives)
+    given = _objectives(objectives)
     loaded = load_slos(spec)
-    chosen = _chosen(loaded, slos)
-    scoped = [_Scoped(objective) for objective in listed]
-    # Both would count in one series, and mix their thresholds.
-    taken = {(objective.slo, objective.workflow) for objective in listed}
-    of_specs = [s for slo in chosen for s in _latency(slo)]
-    scoped += [s for s in of_specs if (s.objective.slo, s.objective.workflow) not in taken]
-    read: dict[tuple[str | None, str], Rule] = {}
-    for slo in chosen:
+    selected = _selected(loaded, slos)
+    scoped = [_ScopedObjective(objective) for objective in given]
+    # Two thresholds of one SLO would be counted in one series.
+    replaced = {(objective.slo, objective.workflow) for objective in given}
+    of_specs = [s for slo in selected for s in _latency_objectives(slo)]
+    scoped += [s for s in of_specs if (s.objective.slo, s.objective.workflow) not in replaced]
+    spec_outcomes: dict[tuple[str | None, str], Rule] = {}
+    for slo in selected:
         if slo.outcome:
-            given = OutcomeExpression(
+            expression = OutcomeExpression(
                 expression=slo.outcome.from_, good=slo.outcome.good, bad=slo.outcome.bad, excluded=slo.outcome.excluded
             )
-            read |= {(slo.temporal_namespace, type_): Rule(expression_reader(given)) for type_ in slo.workflow_types}
-    given_outcomes = {(None, type_): _outcome(type_, given) for type_, given in outcomes.items()}
-    named = {*outcomes, *(objective.workflow for objective in listed)}
+            rule = Rule(payload_reader(expression))
+            spec_outcomes |= {(slo.temporal_namespace, type_): rule for type_ in slo.workflow_types}
+    given_outcomes = {(None, type_): _outcome_rule(type_, outcome) for type_, outcome in outcomes.items()}
+    known_types = {*outcomes, *(objective.workflow for objective in given)}
     for slo in loaded:
-        named |= {*slo.workflow_types, *(getattr(slo.sli, "activities", None) or ())}
-    return Rules(tuple(scoped), read | given_outcomes, frozenset(named))
+        known_types |= {*slo.workflow_types, *(getattr(slo.sli, "activities", None) or ())}
+    return Rules(tuple(scoped), spec_outcomes | given_outcomes, frozenset(known_types))
 
 
 def _objectives(objectives: Iterable[Objective]) -> list[Objective]:
     listed = list(objectives)
     for objective in listed:
         if not isinstance(objective, Objective):
-            what = f"holds a {type(objective).__name__}"
+            what = f"contains a {type(objective).__name__}"
             raise UsageError("objectives", what, "write Objective(slo=…, workflow=…, threshold=…)")
     keys = [(objective.slo, objective.workflow) for objective in listed]
     for key in keys:
         if keys.count(key) > 1:
-            raise UsageError("objectives", f"name {key[0]!r} twice for {key[1]}", "keep one of them")
+            raise UsageError("objectives", f"{key[0]!r} is listed twice for {key[1]}", "keep one of them")
     return listed
 
 
-def _outcome(workflow_type: str, given: object) -> Rule:
+def _outcome_rule(workflow_type: str, outcome: object) -> Rule:
     where = f"outcomes {workflow_type!r}"
     if not is_text(workflow_type):
         raise UsageError(where, "is not the name of a workflow type", 'write for example "BookRideWorkflow"')
-    if isinstance(given, OutcomeExpression):
-        return Rule(expression_reader(given))
-    if not callable(given):
-        what = f"is a {type(given).__name__}"
-        raise UsageError(where, what, "give an OutcomeExpression, or a function of the result")
-    if inspect.iscoroutinefunction(given):
-        raise UsageError(where, "is an async function, which nothing awaits", "write it with def alone")
-    return Rule(function=given)
+    if isinstance(outcome, OutcomeExpression):
+        return Rule(payload_reader(outcome))
+    if not callable(outcome):
+        what = f"is a {type(outcome).__name__}"
+        raise UsageError(where, what, "pass an OutcomeExpression or a function of the result")
+    if inspect.iscoroutinefunction(outcome):
+        raise UsageError(where, "is an async function, which is never awaited", "define it with def")
+    return Rule(function=outcome)
 
 
 def load_slos(spec: SpecPath | None) -> "tuple[BoundSlo, ...]":
     """Return the SLOs in files and folders.
 
     Raises:
-        UsageError: One cannot be read, or the `spec` extra is not installed.
+        UsageError: A spec is invalid or cannot be read, or the `spec` extra is not installed.
     """
     if spec is None:
         return ()
@@ -185,31 +186,35 @@ def load_slos(spec: SpecPath | None) -> "tuple[BoundSlo, ...]":
     if not all(isinstance(path, str | Path) for path in paths):
         raise UsageError("spec", "is not a path", 'write for example "deploy/slos"')
     try:
-        from temporal_slo.spec.load import load  # noqa: PLC0415 needs the spec extra, which most workers lack
+        from temporal_slo.spec.load import load  # noqa: PLC0415 requires the spec extra, which most workers lack
     except ModuleNotFoundError as error:
-        raise UsageError("spec", f"needs the package {error.name}", INSTALL) from error
+        raise UsageError("spec", f"requires the package {error.name}", INSTALL_SPEC_EXTRA) from error
     return load([Path(path) for path in paths]).slos
 
 
-def _chosen(every: "Sequence[BoundSlo]", slos: Sequence[str] | None) -> "Sequence[BoundSlo]":
+def _selected(loaded: "Sequence[BoundSlo]", slos: Sequence[str] | None) -> "Sequence[BoundSlo]":
     if slos is None:
-        return every
-    known = sorted({slo.name for slo in every})
-    for name in [slos] if isinstance(slos, str) else slos:
-        if name not in known or isinstance(slos, str):
-            listed = ", ".join(known) or "none, for there is no spec"
-            raise UsageError("slos", f"{name!r} is not a list of SLOs of the spec", f"it has {listed}")
-    return [slo for slo in every if slo.name in slos]
+        return loaded
+    if isinstance(slos, str):
+        raise UsageError("slos", f"{slos!r} is a string", f"pass a list, for example [{slos!r}]")
+    known = sorted({slo.name for slo in loaded})
+    for name in slos:
+        if name not in known:
+            remedy = f"use {', '.join(known)}" if known else "pass spec, too"
+            raise UsageError("slos", f"no spec has an SLO {name!r}", remedy)
+    return [slo for slo in loaded if slo.name in slos]
 
 
-def _latency(slo: "BoundSlo") -> list[_Scoped]:
-    from temporal_slo.spec.slis import Latency  # noqa: PLC0415 needs the spec extra, which is there if there is a spec
+def _latency_objectives(slo: "BoundSlo") -> list[_ScopedObjective]:
+    from temporal_slo.spec.slis import Latency  # noqa: PLC0415 the spec extra is installed if there is a spec
 
-    # Not whatever has a threshold: waits for a worker have one too.
+    # Not every SLI with a threshold: a schedule-to-start SLI has one too.
     if not isinstance(slo.sli, Latency):
         return []
     threshold = slo.sli.threshold
     return [
-        _Scoped(Objective(slo=slo.name, workflow=type_, threshold=threshold), slo.temporal_namespace, slo.task_queue)
+        _ScopedObjective(
+            Objective(slo=slo.name, workflow=type_, threshold=threshold), slo.temporal_namespace, slo.task_queue
+        )
         for type_ in slo.workflow_types
     ]

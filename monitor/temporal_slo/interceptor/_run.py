@@ -1,4 +1,4 @@
-"""One workflow run in this worker, from its instance's creation to its eviction: what happened, and what counts."""
+"""One workflow run in this worker, from the creation of its instance to its eviction, and how its end is counted."""
 
 import asyncio
 import time
@@ -12,10 +12,10 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 from temporal_slo import names
-from temporal_slo.interceptor._chain import began
+from temporal_slo.interceptor._chain import chain_start
 from temporal_slo.interceptor._failures import error_type
-from temporal_slo.interceptor._outcomes import OutcomeFunction, checked
-from temporal_slo.interceptor._recorder import Recorder, harmless
+from temporal_slo.interceptor._outcomes import call_outcome_function
+from temporal_slo.interceptor._recorder import Recorder, never_raises
 from temporal_slo.interceptor._rules import Rules
 from temporal_slo.names.values import (
     BAD,
@@ -32,144 +32,143 @@ from temporal_slo.names.values import (
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-COUNTING: Final = frozenset({COMPLETED, FAILED})
-"""What an objective counts, but for these outcomes:"""
-NO_EVENT: Final = frozenset({EXCLUDED, UNKNOWN})
+COUNTED_STATUSES: Final = frozenset({COMPLETED, FAILED})
+"""Statuses that count towards an objective, except with an uncounted outcome."""
+UNCOUNTED_OUTCOMES: Final = frozenset({EXCLUDED, UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class RunEnd:
     """How a run ended.
 
     Attributes:
-        status: As Temporal calls it, lower case.
-        at: When.
-        outcome: Of business; none if nothing says how to read it.
-        failure_type: Of the innermost cause; none if it has not failed.
+        status: Temporal's status in lower case.
+        time: Close time.
+        outcome: Business outcome; none if the workflow type has no outcome rule.
+        failure_type: Type of the innermost cause; none if the run did not fail.
         retried: Whether another attempt is expected to follow.
     """
 
     status: str
-    at: datetime
+    time: datetime
     outcome: str = NONE
     failure_type: str = NONE
     retried: bool = False
 
 
-class Run:
-    """What is known of a run, and how it is counted.
+class WorkflowRun:
+    """A run and how its end is counted.
 
     Args:
-        info: What the SDK says of it.
-        rules: What is promised of it.
-        recorder: Where it is counted.
-    """
+        info: The run's info.
+        rules: Outcome rules and objectives of all workflow types.
+        recorder: Recorder of the run's namespace.
 
-    exact = True
-    """Whether somebody else sees its end, so that the interceptor need not."""
+    Attributes:
+        start: Start time of the workflow, across continue-as-new.
+    """
 
     def __init__(self, info: workflow.Info, rules: Rules, recorder: Recorder) -> None:
         self.info = info
         self.recorder = recorder
-        self.began = began(info)
-        self._rule = rules.of(info.namespace, info.workflow_type, info.task_queue)
+        self.start = chain_start(info)
+        self._rule = rules.rule(info.namespace, info.workflow_type, info.task_queue)
         self._labels = (info.workflow_type, info.task_queue)
         self._child = YES if info.parent else NO
         self._outcome = UNKNOWN if self._rule.has_outcome else NONE
 
-    @harmless("outcome")
+    @never_raises("outcome")
     def returned(self, result: object) -> None:
-        """Read the outcome of a result, as the workflow returned it, with the user's function."""
+        """Get the outcome of the workflow's return value from the user's function."""
         if self._rule.function:
             self._outcome = UNKNOWN
-            self._outcome = judged(self._rule.function, result)
+            self._outcome = call_outcome_function(self._rule.function, result)
 
-    def ended(self, end: End) -> None:
-        """Count an end."""
+    def count_end(self, end: RunEnd) -> None:
+        """Count the end of the run."""
         labels = (*self._labels, self._child)
         self.recorder.count(names.WORKFLOW_ENDS, *labels, end.status, end.outcome, end.failure_type)
         if end.status == CONTINUED_AS_NEW:
             return
-        latency = end.at - self.began
+        latency = end.time - self.start
         self.recorder.observe(names.WORKFLOW_LATENCY, latency, *labels, end.status)
-        if end.status not in COUNTING or end.retried or end.outcome in NO_EVENT:
+        if end.status not in COUNTED_STATUSES or end.retried or end.outcome in UNCOUNTED_OUTCOMES:
             return
-        kept = end.status == COMPLETED and end.outcome != BAD
+        succeeded = end.status == COMPLETED and end.outcome != BAD
         for objective in self._rule.objectives:
-            within = kept and latency <= objective.threshold
+            within = succeeded and latency <= objective.threshold
             self.recorder.count(names.WORKFLOW_OBJECTIVE, *labels, objective.slo)
             self.recorder.count(names.WORKFLOW_WITHIN_OBJECTIVE, *labels, objective.slo, by=int(within))
 
-    def task_failed(self, type_: str) -> None:
+    def count_task_failure(self, failure_type: str) -> None:
         """Count a failed workflow task."""
-        self.recorder.count(names.WORKFLOW_TASK_FAILURES, *self._labels, type_)
+        self.recorder.count(names.WORKFLOW_TASK_FAILURES, *self._labels, failure_type)
 
-    def retried(self, type_: str, *, retryable: bool) -> bool:
+    def is_retried(self, own_type: str, *, retryable: bool) -> bool:
         """Return whether the server is expected to start another attempt after a failure.
 
         Args:
-            type_: Of the failure itself, if it is the application's: policies say nothing of causes.
-            retryable: Whether the failure itself allows it.
+            own_type: Type of the failure itself if it is an application failure: a retry policy does not look at
+                causes.
+            retryable: Whether the failure itself allows a retry.
         """
         policy = self.info.retry_policy
-        if policy is None or not retryable or type_ in (policy.non_retryable_error_types or ()):
+        if policy is None or not retryable or own_type in (policy.non_retryable_error_types or ()):
             return False
         return not policy.maximum_attempts or self.info.attempt < policy.maximum_attempts
 
 
-class InterceptedRun(Run):
-    """A run whose end only the interceptor sees: counted at once, and again if its last task is executed again."""
-
-    exact = False
+class InterceptedRun(WorkflowRun):
+    """A run seen by the interceptor alone: counted when its code ends, and again if its last task is executed again."""
 
     def __init__(self, info: workflow.Info, rules: Rules, recorder: Recorder) -> None:
         super().__init__(info, rules, recorder)
-        self._over = False
+        self._ended = False
 
-    @harmless("end")
+    @never_raises("end")
     def completed(self, result: object) -> None:
         """Count the end of a run that has returned."""
-        if self._silent():
+        if self._is_ignored():
             return
-        self._read(result)
-        self._end(End(COMPLETED, workflow.now(), self._outcome))
+        self._read_outcome(result)
+        self._end(RunEnd(COMPLETED, workflow.now(), self._outcome))
 
-    @harmless("outcome")
-    def _read(self, result: object) -> None:
-        # An error here leaves the outcome unknown, and is no reason to lose the end.
+    @never_raises("outcome")
+    def _read_outcome(self, result: object) -> None:
+        # An error here leaves the outcome unknown; the end is counted all the same.
         if self._rule.read:
             (payload,) = workflow.payload_converter().to_payloads([result])
             self._outcome = self._rule.read(payload)
 
-    @harmless("end")
+    @never_raises("end")
     def raised(self, error: BaseException) -> None:
         """Count the end, or the failed task, of a run whose code or signal handler has raised."""
-        if self._silent():
+        if self._is_ignored():
             return
         if isinstance(error, workflow.ContinueAsNewError):
-            self._end(End(CONTINUED_AS_NEW, workflow.now()))
-        # Nothing else: a GeneratorExit is thrown into instances that are garbage-collected, in whatever thread.
+            self._end(RunEnd(CONTINUED_AS_NEW, workflow.now()))
+        # No other error: a garbage-collected instance gets a GeneratorExit, in any thread.
         elif isinstance(error, Exception | asyncio.CancelledError):
             self._failed(error)
 
     def _failed(self, error: Exception | asyncio.CancelledError) -> None:
         native = isinstance(error, asyncio.CancelledError)
-        if _cancel_requested() and (native or is_cancelled_exception(error)):
-            self._end(End(CANCELED, workflow.now()))
+        if _is_cancel_requested() and (native or is_cancelled_exception(error)):
+            self._end(RunEnd(CANCELED, workflow.now()))
         elif native or workflow.is_failure_exception(error):
-            type_ = "CanceledError" if native else error_type(error)
+            failure_type = "CanceledError" if native else error_type(error)
             retryable = not (isinstance(error, ApplicationError) and error.non_retryable)
-            retried = self.retried(_own_type(error), retryable=retryable)
-            self._end(End(FAILED, workflow.now(), failure_type=type_, retried=retried))
+            retried = self.is_retried(_own_type(error), retryable=retryable)
+            self._end(RunEnd(FAILED, workflow.now(), failure_type=failure_type, retried=retried))
         else:
-            self.task_failed(error_type(error))
+            self.count_task_failure(error_type(error))
 
-    def _silent(self) -> bool:
-        return self._over or not workflow.in_workflow() or workflow.unsafe.is_replaying()
+    def _is_ignored(self) -> bool:
+        return self._ended or not workflow.in_workflow() or workflow.unsafe.is_replaying()
 
-    def _end(self, end: End) -> None:
-        self._over = True
-        self.ended(end)
+    def _end(self, end: RunEnd) -> None:
+        self._ended = True
+        self.count_end(end)
 
 
 def _own_type(error: BaseException) -> str:
@@ -178,51 +177,42 @@ def _own_type(error: BaseException) -> str:
     return "" if isinstance(error, FailureError) else type(error).__name__
 
 
-def _cancel_requested() -> bool:
-    # Older SDKs do not tell; there a CancelledError that nobody asked for passes for a request.
+def _is_cancel_requested() -> bool:
+    # Older SDKs do not say; with them every CancelledError counts as requested.
     reason = getattr(workflow, "cancellation_reason", None)
     return reason is None or reason() is not None
 
 
 class TaskClock:
-    """Time within a workflow task: the server's at its start, and how long it has been worked on since."""
+    """The time within a workflow task: the server's at the start of the task, plus the time spent on it since."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._restarted = time.monotonic()
         self._start = 0, 0
 
     def restart(self, start: Timestamp) -> None:
-        """Begin another task, at *start* by the server's clock."""
-        self._began = time.monotonic()
-        # Not the message, which keeps its whole activation in memory.
+        """Start another task, at *start* by the server's clock."""
+        self._restarted = time.monotonic()
+        # Not the message itself, which would keep its activation in memory.
         self._start = start.seconds, start.nanos
 
     def now(self, activation: Timestamp) -> datetime:
         """Return the time, by the server's clock.
 
         Args:
-            activation: Of the last activation. Core advances it by the time that local activities take, which the task
-                has been worked on too.
+            activation: Time of the last activation. Core advances it by the duration of local activities, which is
+                also part of the time spent on the task.
         """
-        worked = timedelta(seconds=time.monotonic() - self._began)
-        return max(_datetime(activation.seconds, activation.nanos), _datetime(*self._start) + worked)
+        spent = timedelta(seconds=time.monotonic() - self._restarted)
+        return max(_datetime(activation.seconds, activation.nanos), _datetime(*self._start) + spent)
 
 
 def _datetime(seconds: int, nanos: int) -> datetime:
     return EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
 
 
-def judged(function: OutcomeFunction, result: object) -> str:
-    """Return the outcome that a user's function tells of a result.
-
-    Raises:
-        ValueError: It is none.
-    """
-    return checked(function(result))
-
-
-def retryable(failure: Failure) -> bool:
-    """Return whether a retry policy may apply to *failure*, as far as the failure itself tells."""
+def is_retryable(failure: Failure) -> bool:
+    """Return whether *failure* itself allows a retry, whatever the retry policy says."""
     kind = failure.WhichOneof("failure_info")
     if kind == "application_failure_info":
         return not failure.application_failure_info.non_retryable

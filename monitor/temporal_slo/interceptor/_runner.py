@@ -1,4 +1,4 @@
-"""Workflow runners that watch their instances: each is a subclass of the runner that it replaces."""
+"""Workflow runners that watch their instances; each is a subclass of the runner that it replaces."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,29 +15,36 @@ from temporal_slo.interceptor._host import Host
 from temporal_slo.interceptor._watched import WatchedRun
 from temporal_slo.interceptor._workflow import RUN
 
-PASSED_THROUGH: Final = ("temporal_slo.errors", "temporal_slo.interceptor", "temporal_slo.names", "temporal_slo.runs")
-"""Not the package whole: workflows of the reference application are in it, and belong into the sandbox."""
+PASSTHROUGH_MODULES: Final = (
+    "temporal_slo.errors",
+    "temporal_slo.interceptor",
+    "temporal_slo.names",
+    "temporal_slo.runs",
+)
+"""Not the whole package: the workflows of the reference application must stay in the sandbox."""
 
 WATCHES: Final = "__temporal_slo_watches__"
 
 
-def passing_through(runner: WorkflowRunner) -> WorkflowRunner:
-    """Return *runner* with this library passed through its sandbox, if it has one."""
+def with_passthrough(runner: WorkflowRunner) -> WorkflowRunner:
+    """Return a copy of *runner* whose sandbox, if any, passes this library through."""
     if isinstance(runner, SandboxedWorkflowRunner):
-        restrictions = runner.restrictions.with_passthrough_modules(*PASSED_THROUGH)
+        restrictions = runner.restrictions.with_passthrough_modules(*PASSTHROUGH_MODULES)
         return _copy(runner, type(runner), restrictions=restrictions)
     return runner
 
 
-def watching(runner: WorkflowRunner, host: Host, converter: PayloadConverter, *, two_phase: bool) -> WorkflowRunner:
-    """Return a runner that does what *runner* does, and watches its instances.
+def watching_runner(
+    runner: WorkflowRunner, host: Host, converter: PayloadConverter, *, two_phase: bool
+) -> WorkflowRunner:
+    """Return a runner that does what *runner* does and watches its instances.
 
-    A subclass and not a wrapper: other plugins ask for the class, and replace fields.
+    It is a subclass rather than a wrapper, because other plugins check the class and replace fields.
     """
     base = type(runner)
 
     def create_instance(self: WorkflowRunner, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        run = host.watched(det.info, two_phase=two_phase, decode=_decoder(det, converter))
+        run = host.watched_run(det.info, two_phase=two_phase, decode=_decoder(det, converter))
         if run is None:
             return base.create_instance(self, det)
         det = dataclasses.replace(det, extern_functions={**det.extern_functions, RUN: lambda _: run})
@@ -47,12 +54,12 @@ def watching(runner: WorkflowRunner, host: Host, converter: PayloadConverter, *,
 
 
 def is_watching(runner: WorkflowRunner) -> bool:
-    """Return whether `watching` has made *runner*, or the class that it is derived from."""
+    """Return whether the class of *runner* comes from `watching_runner`, directly or by inheritance."""
     return hasattr(type(runner), WATCHES)
 
 
 def _decoder(det: WorkflowInstanceDetails, converter: PayloadConverter) -> Callable[[Payload], object] | None:
-    # Of the class that the worker was given, and not of the one that the sandbox imports again.
+    # By the class that the worker was given, not by the one that the sandbox imports again.
     info, hint = det.info, getattr(det.defn, "ret_type", None)
     if hint is None or hint is Any:
         return None
@@ -68,7 +75,7 @@ def _decoder(det: WorkflowInstanceDetails, converter: PayloadConverter) -> Calla
 
 
 def _copy(runner: WorkflowRunner, as_: type[WorkflowRunner], **changes: object) -> WorkflowRunner:
-    # Not by the constructor: a subclass of the user's may have any.
+    # Without the constructor, whose arguments a user's subclass may have changed.
     copy: WorkflowRunner = object.__new__(as_)
     copy.__dict__.update(vars(runner), **changes)
     return copy
@@ -81,11 +88,11 @@ def _watch(instance: WorkflowInstance, run: WatchedRun) -> WorkflowInstance:
         run.before(act)
         completion = inner(act)
         run.after(act, completion)
-        if run.over:
-            # It refers to the instance, which could else be freed by nothing but a full collection.
+        if run.is_evicted:
+            # The hook refers to the instance; without this only a full garbage collection would free the instance.
             vars(instance).pop("activate", None)
         return completion
 
-    # On the instance, for a wrapper would have to follow the class through every version of the SDK.
+    # Set on the instance: a wrapper would have to follow the instance's class through every version of the SDK.
     instance.activate = activate  # type: ignore[method-assign]
     return instance

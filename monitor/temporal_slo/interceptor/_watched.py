@@ -1,4 +1,4 @@
-"""A run watched from outside its instance: an end is taken from the completion, counted when the server has it."""
+"""A run watched from outside its instance: its end comes from the completion and counts once the server accepts it."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -13,11 +13,12 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 
 from temporal_slo import names
 from temporal_slo.interceptor import _protocol
-from temporal_slo.interceptor._chain import began
-from temporal_slo.interceptor._held import Held
-from temporal_slo.interceptor._recorder import Recorder, harmless
+from temporal_slo.interceptor._chain import chain_start
+from temporal_slo.interceptor._deferred import DeferredCounts
+from temporal_slo.interceptor._outcomes import call_outcome_function
+from temporal_slo.interceptor._recorder import Recorder, never_raises
 from temporal_slo.interceptor._rules import Rules
-from temporal_slo.interceptor._run import End, Run, TaskClock, judged, retryable
+from temporal_slo.interceptor._run import RunEnd, TaskClock, WorkflowRun, is_retryable
 from temporal_slo.names.values import CANCELED, COMPLETED, FAILED, NONE, TIMED_OUT, UNKNOWN
 from temporal_slo.runs.failure_types import failure_type, innermost
 
@@ -25,22 +26,22 @@ DEADLOCK: Final = "PotentialDeadlock"
 NONDETERMINISM: Final = "NondeterminismError"
 FATAL: Final = "CompletionRejected"
 DEADLOCK_AFTER: Final = 2.0
-"""Seconds. The SDK fails a workflow task that has not yielded for so long."""
+"""Seconds. The SDK fails a workflow task that has not yielded for this long."""
 
 
-class WatchedRun(Run):
-    """A run of which every activation and completion is seen.
+class WatchedRun(WorkflowRun):
+    """A run whose activations and completions are all seen.
 
     Args:
-        info: What the SDK says of it.
-        rules: What is promised of it.
-        recorder: Where it is counted.
-        held: Holds what the server has perhaps not accepted; None if evictions tell nothing: then all is counted at
-            once.
-        decode: Makes of a result's payload what the host's own classes know; None if nothing says what it is.
+        info: The run's info.
+        rules: Outcome rules and objectives of all workflow types.
+        recorder: Recorder of the run's namespace.
+        deferred: Holds counts of tasks that the server may have rejected; None if evictions do not show which tasks
+            it accepted: then everything is counted at once.
+        decode: Decodes a result's payload into the classes of this process; None if the result type is unknown.
 
     Attributes:
-        over: Whether its instance is evicted.
+        is_evicted: Whether the instance is evicted.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class WatchedRun(Run):
         info: workflow.Info,
         rules: Rules,
         recorder: Recorder,
-        held: Held | None,
+        deferred: DeferredCounts | None,
         decode: Callable[[Payload], object] | None = None,
     ) -> None:
         super().__init__(info, rules, recorder)
-        self.over = False
-        self._held = held
+        self.is_evicted = False
+        self._deferred = deferred
         self._decode = decode
         self._clock = TaskClock()
         self._activated = time.monotonic()
@@ -61,53 +62,53 @@ class WatchedRun(Run):
         self._history = 0
         self._failed = False
         self._new = True
-        self._holding = False
+        self._deferring = False
         self._kinds: list[str | None] = []
-        self._pending_end: End | None = None
+        self._pending_end: RunEnd | None = None
         self._pending_activities: list[tuple[str, ...]] = []
         self._scheduled: dict[int, tuple[str, str]] = {}
 
     def returned(self, result: object) -> None:
-        """See base class; a result that can be decoded is read from its payload instead.
+        """See base class. A result that can be decoded is read from its payload instead.
 
-        What the workflow returned may be of the sandbox's own classes, of which none equals one of the host's.
+        A sandboxed workflow returns instances of the sandbox's own classes, which equal nothing in this process.
         """
         if self._decode is None:
             super().returned(result)
 
-    @harmless("activation")
+    @never_raises("activation")
     def before(self, activation: WorkflowActivation) -> None:
-        """See what the instance is about to be told."""
+        """Process an activation before the instance does."""
         kinds = self._kinds = [job.WhichOneof("variant") for job in activation.jobs]
         if "remove_from_cache" in kinds:
-            self.over = True
+            self.is_evicted = True
             self._evicted(activation.jobs[kinds.index("remove_from_cache")].remove_from_cache.reason)
             return
         self._activated = time.monotonic()
         self._took = None
         if not self._history and "initialize_workflow" in kinds:
             job = activation.jobs[kinds.index("initialize_workflow")].initialize_workflow
-            # By its name of a schedule alone; core has the delay of any first task there.
+            # Despite its name the field holds the delay of any first task, not only of a cron run.
             if job.HasField("cron_schedule_to_schedule_interval"):
-                self.began = began(self.info, job.cron_schedule_to_schedule_interval.ToTimedelta())
-        # A query, which a closed run may be asked too, does not always pass for a replay.
+                self.start = chain_start(self.info, job.cron_schedule_to_schedule_interval.ToTimedelta())
+        # A query, which a closed run can get too, is not always marked as replaying.
         if activation.is_replaying or all(kind == "query_workflow" for kind in kinds):
             return
-        # What is held of an earlier instance was rejected: a run that has closed has no live task.
-        if self._held and (self._new or self._holding):
-            self._held.drop(self.info.run_id)
-            self._new = self._holding = False
-        # Its history has grown, so the server has accepted the task before; several activations may make a task.
+        # Whatever an earlier instance deferred was rejected: a closed run has no live task.
+        if self._deferred and (self._new or self._deferring):
+            self._deferred.discard(self.info.run_id)
+            self._new = self._deferring = False
+        # The history has grown, so the server has accepted the previous task. A task may have several activations.
         if activation.history_length > self._history:
             if self._pending_activities:
-                self._accepted()
+                self._count_activities()
             self._history = activation.history_length
             self._clock.restart(activation.timestamp)
 
-    @harmless("completion")
+    @never_raises("completion")
     def after(self, activation: WorkflowActivation, completion: WorkflowActivationCompletion) -> None:
-        """See what the instance has made of it."""
-        if self.over:
+        """Process the completion that the instance has returned for an activation."""
+        if self.is_evicted:
             return
         self._took = time.monotonic() - self._activated
         live = not activation.is_replaying
@@ -117,36 +118,37 @@ class WatchedRun(Run):
                     self._resolved(job.resolve_activity, live=live)
         if completion.HasField("failed"):
             self._failed = True
-            self.task_failed(failure_type(completion.failed.failure))
+            self.count_task_failure(failure_type(completion.failed.failure))
             return
-        self._sent(completion.successful.commands, activation, live=live)
-        if self._held is None:
+        self._completed(completion.successful.commands, activation, live=live)
+        if self._deferred is None:
             self._count()
         elif self._pending_activities and self._pending_end is None:
-            # The next task, which shows that this one was accepted, may be a month away.
-            self._holding = True
-            self._held.hold(self.info.run_id, self.info.task_queue, self._accepted)
+            # The next task, which shows that the server accepted this one, may be a month away.
+            self._deferring = True
+            self._deferred.defer(self.info.run_id, self.info.task_queue, self._count_activities)
 
-    def _sent(self, commands: Iterable[WorkflowCommand], activation: WorkflowActivation, *, live: bool) -> None:
+    def _completed(self, commands: Iterable[WorkflowCommand], activation: WorkflowActivation, *, live: bool) -> None:
         for command in commands:
             kind = command.WhichOneof("variant")
-            if kind in _protocol.SCHEDULES:
+            if kind in _protocol.SCHEDULE_COMMANDS:
                 scheduled = getattr(command, kind)
                 queue = getattr(scheduled, "task_queue", "") or self.info.task_queue
                 self._scheduled[scheduled.seq] = (scheduled.activity_type, queue)
-            elif kind in _protocol.ENDS and live and self._pending_end is None:
-                # The first that ends the run is the one that core sends.
-                self._pending_end = self._end_of(command, _protocol.ENDS[kind], activation)
+            elif kind in _protocol.CLOSE_COMMANDS and live and self._pending_end is None:
+                # Core sends the first command that closes the run.
+                self._pending_end = self._end_of(command, _protocol.CLOSE_COMMANDS[kind], activation)
 
-    def _end_of(self, command: WorkflowCommand, status: str, activation: WorkflowActivation) -> End:
-        at = self._clock.now(activation.timestamp)
+    def _end_of(self, command: WorkflowCommand, status: str, activation: WorkflowActivation) -> RunEnd:
+        now = self._clock.now(activation.timestamp)
         if status == COMPLETED:
-            return End(status, at, self._outcome_of(command))
+            return RunEnd(status, now, self._outcome_of(command))
         if status == FAILED:
             failure = command.fail_workflow_execution.failure
-            own = failure.application_failure_info.type
-            return End(status, at, NONE, failure_type(failure), self.retried(own, retryable=retryable(failure)))
-        return End(status, at)
+            own_type = failure.application_failure_info.type
+            retried = self.is_retried(own_type, retryable=is_retryable(failure))
+            return RunEnd(status, now, NONE, failure_type(failure), retried)
+        return RunEnd(status, now)
 
     def _outcome_of(self, command: WorkflowCommand) -> str:
         rule, payload = self._rule, command.complete_workflow_execution.result
@@ -154,8 +156,8 @@ class WatchedRun(Run):
             if rule.read:
                 return rule.read(payload)
             if rule.function and self._decode:
-                return judged(rule.function, self._decode(payload))
-        except Exception as error:  # noqa: BLE001 a result that cannot be read is no reason to lose its end
+                return call_outcome_function(rule.function, self._decode(payload))
+        except Exception as error:  # noqa: BLE001 an unreadable result must not lose the end
             self.recorder.error("outcome", error)
             return UNKNOWN
         return self._outcome
@@ -165,20 +167,21 @@ class WatchedRun(Run):
             return
         type_, queue = self._scheduled.pop(job.seq, (UNKNOWN, self.info.task_queue))
         if live:
-            self._pending_activities.append((self.info.workflow_type, queue, type_, *_ending_of(status, job.result)))
+            labels = (self.info.workflow_type, queue, type_, *_activity_outcome(status, job.result))
+            self._pending_activities.append(labels)
 
     def _evicted(self, reason: int) -> None:
-        # Only what it holds itself: a query has made another instance of a run that has closed.
-        if self._held and self._holding:
-            self._held.drop(self.info.run_id)
-        if reason == _protocol.ENDING:
+        # Only its own count: a query creates another instance of a closed run.
+        if self._deferred and self._deferring:
+            self._deferred.discard(self.info.run_id)
+        if reason == _protocol.EXECUTION_ENDING:
             self._count()
-        elif reason not in _protocol.REJECTED and self._held and self._pending_end:
-            # Evicted to make room, which may hide that its last task was rejected.
-            self._held.hold(self.info.run_id, self.info.task_queue, self._count)
+        elif reason not in _protocol.REJECTED and self._deferred and self._pending_end:
+            # Evicted to make room in the cache, which may hide that its last task was rejected.
+            self._deferred.defer(self.info.run_id, self.info.task_queue, self._count)
             return
         elif reason not in _protocol.REJECTED:
-            self._accepted()
+            self._count_activities()
         elif not self._failed:
             self._task_rejected(reason)
         self._pending_end = None
@@ -188,30 +191,30 @@ class WatchedRun(Run):
         # The SDK repeats an eviction that fails.
         self._failed = True
         if reason == _protocol.NONDETERMINISM:
-            self.task_failed(NONDETERMINISM)
+            self.count_task_failure(NONDETERMINISM)
         elif reason == _protocol.LANG_FAIL:
-            # Failed by the worker and not by the instance: for it was too slow, or its completion was not encodable.
-            # It may as well have failed before it reached the instance: time since the last task tells nothing.
+            # Failed by the worker, not by the instance: the task took too long, or its completion was not encodable.
+            # It may have failed before it reached the instance: the time since the last task says nothing then.
             took = time.monotonic() - self._activated if self._took is None else self._took
-            self.task_failed(DEADLOCK if took >= DEADLOCK_AFTER else UNKNOWN)
+            self.count_task_failure(DEADLOCK if took >= DEADLOCK_AFTER else UNKNOWN)
         elif reason == _protocol.FATAL:
-            self.task_failed(FATAL)
+            self.count_task_failure(FATAL)
 
-    @harmless("count")
+    @never_raises("count")
     def _count(self) -> None:
         end, self._pending_end = self._pending_end, None
-        self._accepted()
+        self._count_activities()
         if end:
-            self.ended(end)
+            self.count_end(end)
 
-    @harmless("count")
-    def _accepted(self) -> None:
+    @never_raises("count")
+    def _count_activities(self) -> None:
         pending, self._pending_activities = self._pending_activities, []
         for labels in pending:
             self.recorder.count(names.ACTIVITY_ENDS, *labels)
 
 
-def _ending_of(status: str | None, result: ActivityResolution) -> tuple[str, str]:
+def _activity_outcome(status: str | None, result: ActivityResolution) -> tuple[str, str]:
     """Return the outcome and the failure type of an activity."""
     if status == "completed":
         return COMPLETED, NONE

@@ -1,4 +1,4 @@
-"""The interceptors of workflows. They run inside the sandbox, and send no command."""
+"""The workflow interceptors. They run inside the sandbox and issue no commands."""
 
 import contextlib
 from typing import Any, NoReturn
@@ -12,20 +12,20 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from temporal_slo.interceptor._chain import hand_on
-from temporal_slo.interceptor._recorder import Recorder, harmless
-from temporal_slo.interceptor._run import InterceptedRun, Run
+from temporal_slo.interceptor._chain import pass_on_start
+from temporal_slo.interceptor._recorder import Recorder, never_raises
+from temporal_slo.interceptor._run import InterceptedRun, WorkflowRun
 
 RUN = "__temporal_slo_run"
-"""The function by which a workflow's interceptor reaches the host: it makes a run of an info, or None if it fails."""
+"""Name of the extern function that returns the `WorkflowRun` of an info, or None if it could not be created."""
 
 
 class WorkflowInbound(WorkflowInboundInterceptor):
-    """Sees the result, and, where nobody else does, the end."""
+    """Passes the result to the run, and the end too if the run is not watched."""
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         """See base class."""
-        self._run = _begun(outbound)
+        self._run = _run_of(outbound)
         self.next.init(WorkflowOutbound(outbound, self._run) if self._run else outbound)
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002, ANN401 the SDK's
@@ -46,7 +46,7 @@ class WorkflowInbound(WorkflowInboundInterceptor):
         try:
             await self.next.handle_signal(input)
         except BaseException as error:
-            # A signal handler that raises ends the workflow as its main function would.
+            # An exception in a signal handler ends the workflow, as one in its main function does.
             self._raised(error)
             raise
 
@@ -55,31 +55,31 @@ class WorkflowInbound(WorkflowInboundInterceptor):
             self._run.raised(error)
 
 
-def _begun(outbound: WorkflowOutboundInterceptor) -> Run | None:
-    # Nobody is there yet to count an error, and without a run nothing of this workflow is.
+def _run_of(outbound: WorkflowOutboundInterceptor) -> WorkflowRun | None:
+    # Without a run there is no recorder to count an error, and nothing of this workflow is counted.
     with contextlib.suppress(Exception):
         run = workflow.extern_functions()[RUN](outbound.info())
-        return run if isinstance(run, Run) else None
+        return run if isinstance(run, WorkflowRun) else None
     return None
 
 
 class WorkflowOutbound(WorkflowOutboundInterceptor):
-    """Hands the start of a workflow on to the run that it continues as."""
+    """Passes the start time of a workflow to the run that it continues as."""
 
-    def __init__(self, next: WorkflowOutboundInterceptor, run: Run) -> None:  # noqa: A002 the SDK's
+    def __init__(self, next: WorkflowOutboundInterceptor, run: WorkflowRun) -> None:  # noqa: A002 the SDK's
         super().__init__(next)
         self._run = run
 
     @property
     def recorder(self) -> Recorder:
-        """Where errors are counted."""
+        """Recorder that counts errors."""
         return self._run.recorder
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:  # noqa: A002 the SDK's
         """See base class."""
-        self._hand_on(input)
+        self._pass_on_start(input)
         self.next.continue_as_new(input)
 
-    @harmless("continue_as_new")
-    def _hand_on(self, input: ContinueAsNewInput) -> None:  # noqa: A002 as above
-        hand_on(self._run.began, workflow.info(), input)
+    @never_raises("continue_as_new")
+    def _pass_on_start(self, input: ContinueAsNewInput) -> None:  # noqa: A002 as above
+        pass_on_start(self._run.start, workflow.info(), input)
