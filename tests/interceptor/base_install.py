@@ -1,4 +1,4 @@
-"""A worker with nothing installed but the SDK: `python -I base_install.py ADDRESS NAMESPACE TASK_QUEUE`."""
+"""A worker in an environment with the SDK alone: `python -I base_install.py ADDRESS NAMESPACE TASK_QUEUE`."""
 
 import asyncio
 import os
@@ -8,19 +8,19 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 SDK = {"temporalio", "google", "nexusrpc", "typing_extensions"}
-"""The SDK, and what it brings."""
-OURS = "temporal_slo"
+"""The SDK and its dependencies."""
+PACKAGE = "temporal_slo"
 
 
 class OnlyTheSdk:
-    """Finds nothing but the standard library, the SDK and this package, as in a fresh environment."""
+    """Import hook that finds only the standard library, the SDK and this package."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Refuse everything else."""
+        """Raise for every other module."""
         del path, target
-        if name.split(".", maxsplit=1)[0] not in sys.stdlib_module_names | SDK | {OURS, "__temporal_main__"}:
+        if name.split(".", maxsplit=1)[0] not in sys.stdlib_module_names | SDK | {PACKAGE, "__temporal_main__"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return None
 
@@ -39,7 +39,7 @@ from temporal_slo.interceptor import OutcomeExpression, SLOPlugin  # noqa: E402
 
 @workflow.defn
 class Greets:
-    """Ends at once."""
+    """Completes at once."""
 
     @workflow.run
     async def run(self) -> str:
@@ -48,7 +48,7 @@ class Greets:
 
 
 async def main(address: str, namespace: str, task_queue: str) -> None:
-    """Run a workflow; print what was counted, and what is said to who wants more than the base install."""
+    """Run a workflow; print what was counted, and the errors for arguments that require an extra."""
     buffer = MetricBuffer(10_000)
     runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
     plugin = SLOPlugin(outcomes={"Greets": lambda result: "good" if result == "hello" else "bad"})
@@ -58,9 +58,9 @@ async def main(address: str, namespace: str, task_queue: str) -> None:
     for update in buffer.retrieve_updates():
         if update.metric.name == "temporal_slo_workflow_ends":
             print("counted", update.value, update.attributes["status"], update.attributes["outcome"])
-    for wants_more in (lambda: OutcomeExpression(expression="a", good=["b"]), lambda: SLOPlugin(spec="slos")):
+    for build in (lambda: OutcomeExpression(expression="a", good=["b"]), lambda: SLOPlugin(spec="slos")):
         try:
-            wants_more()
+            build()
         except UsageError as error:
             print(error)
 

@@ -1,4 +1,4 @@
-"""Workflows that end in every way there is; each is of a type of its own."""
+"""Workflows that end in every possible way, one type for each."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ QUICK = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempt
 
 
 @dataclass
-class Verdict:
+class BusinessResult:
     status: str
 
 
@@ -52,9 +52,9 @@ async def cancels_itself() -> None:
 
 @activity.defn
 async def outlives() -> None:
-    """Work until its workflow has closed, and then end as if it had not."""
+    """Run until the workflow has closed, then complete."""
     calls(activity.info().workflow_run_id or "")
-    while not activity.is_cancelled() and CALLS.get("let go") is None:
+    while not activity.is_cancelled() and CALLS.get("released") is None:
         await asyncio.sleep(0.01)
 
 
@@ -71,14 +71,14 @@ class UsesAPool:
 
 
 @workflow.defn
-class AsksNobody:
+class NoSuchActivity:
     @workflow.run
     async def run(self) -> None:
         await workflow.execute_activity("nobody", start_to_close_timeout=LONG, retry_policy=ONCE)
 
 
 @workflow.defn
-class AsksWrongly:
+class BadArgument:
     @workflow.run
     async def run(self) -> None:
         await workflow.execute_activity("echo", {"no": "number"}, start_to_close_timeout=LONG, retry_policy=ONCE)
@@ -108,7 +108,7 @@ class FiresAndForgets:
 
 
 @workflow.defn
-class RefusesUpdates:
+class RejectsUpdates:
     def __init__(self) -> None:
         self.done = False
 
@@ -122,7 +122,7 @@ class RefusesUpdates:
         self.done = value > 0
 
     @change.validator
-    def refuse(self, value: int) -> None:
+    def reject(self, value: int) -> None:
         if value < 0:
             raise ValueError("below zero")
 
@@ -135,10 +135,10 @@ class Returns:
 
 
 @workflow.defn
-class Judged:
+class Classified:
     @workflow.run
-    async def run(self, status: str) -> Verdict:
-        return Verdict(status)
+    async def run(self, status: str) -> BusinessResult:
+        return BusinessResult(status)
 
 
 @workflow.defn
@@ -203,7 +203,7 @@ class FailsAs:
 class Three:
     @workflow.run
     async def run(self) -> int:
-        # Short, for a worker that is stopped may have taken an activity that it never starts.
+        # A short timeout: a stopping worker may have polled an activity that it never starts.
         values = [await workflow.execute_activity(echo, i, start_to_close_timeout=SECOND) for i in range(3)]
         return sum(values)
 
@@ -246,7 +246,7 @@ class WaitsForActivity:
         await workflow.execute_activity(
             hang,
             start_to_close_timeout=LONG,
-            heartbeat_timeout=SECOND,  # a cancellation travels with a heartbeat, and those are this often
+            heartbeat_timeout=SECOND,  # a cancellation is delivered by a heartbeat, at most this often
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
 
@@ -331,7 +331,7 @@ class Continues:
 
 @workflow.defn
 class Slow:
-    """Takes about a second in each of its runs."""
+    """Takes about a second in each run."""
 
     @workflow.run
     async def run(self, left: int) -> str:
@@ -364,7 +364,7 @@ class HandlesChild:
     async def run(self) -> str:
         try:
             await workflow.execute_child_workflow(Child.run)
-        except Exception:  # noqa: BLE001 whatever it is
+        except Exception:  # noqa: BLE001 any failure of the child
             return "handled"
         return "never"
 
@@ -398,15 +398,15 @@ class Bug:
     async def run(self) -> str:
         if calls(workflow.info().run_id) == 1:
             raise ValueError("a bug")
-        return "mended"
+        return "fixed"
 
 
 @workflow.defn(sandboxed=False)
 class Unserializable:
     @workflow.run
-    async def run(self) -> Any:  # noqa: ANN401 no type that a client would refuse
+    async def run(self) -> Any:  # noqa: ANN401 a type that accepts every result
         await workflow.execute_activity(echo, 1, start_to_close_timeout=LONG)
-        return object() if calls(workflow.info().run_id) == 1 else "mended"
+        return object() if calls(workflow.info().run_id) == 1 else "fixed"
 
 
 @workflow.defn(sandboxed=False)
@@ -428,7 +428,7 @@ class TaskTimesOut:
 
 
 @workflow.defn(sandboxed=False)
-class Overtaken:
+class Superseded:
     @workflow.run
     async def run(self) -> str:
         await workflow.execute_activity(echo, 1, start_to_close_timeout=LONG)
@@ -446,8 +446,8 @@ class Unacknowledged:
     @workflow.run
     async def run(self) -> str:
         await workflow.execute_activity(echo, 1, start_to_close_timeout=LONG)
-        for say in ON_LAST_TASK:
-            say()
+        for callback in ON_LAST_TASK:
+            callback()
         return "done"
 
 
@@ -465,7 +465,7 @@ class Deadlocks:
 
 @workflow.defn(sandboxed=False, failure_exception_types=[workflow.NondeterminismError])
 class ForgetsItsTimer:
-    """Fails as it replays: the second time, it has no timer."""
+    """Fails on replay: the second execution starts no timer."""
 
     @workflow.run
     async def run(self) -> str:

@@ -17,19 +17,19 @@ Connect = Callable[..., Awaitable[Client]]
 
 @pytest.fixture(scope="session")
 def metrics() -> Metrics:
-    """The metrics of a runtime that these tests share; each has a task queue of its own."""
+    """Metrics of a runtime shared by these tests, each of which has its own task queue."""
     return Metrics()
 
 
 @pytest.fixture
 def queue(request: pytest.FixtureRequest) -> str:
-    """A task queue for one test."""
+    """A task queue name for one test."""
     return f"{request.node.name[:60]}-{uuid.uuid4().hex[:6]}"
 
 
 @pytest.fixture(scope="session")
 async def connect(temporal: Temporal, metrics: Metrics) -> Connect:
-    """Connects a client of a namespace that only these tests use."""
+    """Connects clients of a namespace that only these tests use."""
     await temporal.namespace(NAMESPACE)
 
     async def connected(*plugins: ClientPlugin, interceptors: Sequence[Any] = ()) -> Client:

@@ -1,4 +1,4 @@
-"""Starts, pokes and awaits the workflows of the cases."""
+"""Starts, signals and awaits the workflows of `cases`."""
 
 import asyncio
 import uuid
@@ -25,14 +25,14 @@ WORKFLOWS = [value for value in vars(cases).values() if hasattr(value, "__tempor
 
 
 def case_worker(client: Client, task_queue: str, **options: Any) -> Worker:  # noqa: ANN401 the SDK's options
-    """Return a worker of the cases, all of them or those of the option `workflows`."""
+    """Return a worker with the workflows of `cases`, or those of the option `workflows`."""
     options = {"workflows": WORKFLOWS, **options}
     return Worker(client, task_queue=task_queue, activities=cases.ACTIVITIES, **options)
 
 
 @dataclass
 class Drive:
-    """Workflows on one task queue."""
+    """Starts workflows on one task queue and waits for them."""
 
     client: Client
     task_queue: str
@@ -46,10 +46,10 @@ class Drive:
         self.handles.append(handle)
         return handle
 
-    async def ended(self, *, follow_runs: bool = True) -> None:
-        """Wait for all, however they end; without *follow_runs* for the first run of each alone.
+    async def wait(self, *, follow_runs: bool = True) -> None:
+        """Wait until all have closed, with any status; without *follow_runs* only the first run of each.
 
-        The server lets a run that continues as new wait for a second.
+        The server delays a run that follows a continue-as-new by a second.
         """
 
         async def one(handle: Handle) -> None:
@@ -60,7 +60,7 @@ class Drive:
             await asyncio.gather(*map(one, self.handles))
 
     async def has(self, handle: Handle, event: str, count: int = 1) -> None:
-        """Wait until the history of a workflow has so many events of a kind."""
+        """Wait until the history of a workflow has *count* events of a kind."""
 
         async def seen() -> bool:
             events = (await handle.fetch_history()).events
@@ -69,7 +69,7 @@ class Drive:
         await until(seen, deadline=30, what=f"{event} of {handle.id}")
 
     async def rows(self, closed: int) -> Counter[tuple[str, str]]:
-        """Wait until visibility has so many closed runs; return them by type and status."""
+        """Wait until visibility has *closed* closed runs; return them by workflow type and status."""
 
         async def listed() -> Counter[tuple[str, str]] | None:
             query = f"TaskQueue='{self.task_queue}'"

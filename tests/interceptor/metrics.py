@@ -1,4 +1,4 @@
-"""What a runtime's metrics have come to, read from the SDK's own buffer."""
+"""Values of a runtime's metrics, read from the SDK's metric buffer."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ Labels = tuple[str, ...]
 
 
 class Metrics:
-    """A runtime that keeps its metrics for a test.
+    """A runtime that buffers its metrics.
 
     Attributes:
-        runtime: For clients.
+        runtime: The runtime to pass to clients.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Metrics:
                 self._counts.setdefault(name, Counter())[frozenset(attributes.items())] += int(update.value)
 
     def counts(self, family: Family, task_queue: str | None = None) -> dict[Labels, int]:
-        """Return what is counted, by the labels after namespace (and task queue, if one is asked for)."""
+        """Return counter values by the labels without the namespace (and without *task_queue*, if given)."""
         self._read()
         return dict(self._select(family, task_queue))
 
@@ -47,17 +47,17 @@ class Metrics:
                 yield tuple(labels[name] for name in family.labels if name not in hidden), value
 
     def seconds(self, family: Family, task_queue: str) -> list[tuple[dict[str, str], float]]:
-        """Return what was observed on a task queue, with its labels."""
+        """Return the observations on a task queue, in seconds, with their labels."""
         self._read()
         observed = self._durations.get(family.name.removesuffix("_seconds"), [])
         return [(labels, value) for labels, value in observed if labels.get(names.TASK_QUEUE) == task_queue]
 
     def ends(self, task_queue: str) -> dict[Labels, int]:
-        """Return the workflow ends on a task queue, by type, child, status, outcome and failure type."""
+        """Return workflow ends on a task queue by workflow type, child, status, outcome and failure type."""
         return self.counts(names.WORKFLOW_ENDS, task_queue)
 
     def closed(self, task_queue: str) -> Counter[tuple[str, str]]:
-        """Return the workflow ends on a task queue, by type and status."""
+        """Return workflow ends on a task queue by workflow type and status."""
         found: Counter[tuple[str, str]] = Counter()
         for (type_, _, status, _, _), value in self.ends(task_queue).items():
             found[type_, status] += value

@@ -1,27 +1,27 @@
-"""A way to the server that can lose its answers."""
+"""A TCP proxy that can drop the server's responses."""
 
 import asyncio
 from contextlib import suppress
 
 
 class Proxy:
-    """Hands bytes on between clients and a server, unless it is told to lose what the server answers.
+    """Forwards bytes between clients and a server, and drops the server's responses on demand.
 
     Args:
-        server: Its address, as `host:port`.
+        server: Address of the server, as `host:port`.
 
     Attributes:
-        losing: Whether answers are lost.
+        dropping: Whether responses are dropped.
     """
 
     def __init__(self, server: str) -> None:
         self._server = server.rsplit(":", 1)
         self._writers: set[asyncio.StreamWriter] = set()
         self._listener: asyncio.Server | None = None
-        self.losing = False
+        self.dropping = False
 
     async def start(self) -> str:
-        """Begin to listen; return the address."""
+        """Start listening; return the address."""
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         host, port = self._listener.sockets[0].getsockname()
         return f"{host}:{port}"
@@ -30,30 +30,30 @@ class Proxy:
         upstream_reader, upstream = await asyncio.open_connection(self._server[0], int(self._server[1]))
         self._writers |= {writer, upstream}
         await asyncio.gather(
-            self._pump(reader, upstream, answers=False), self._pump(upstream_reader, writer, answers=True)
+            self._pump(reader, upstream, responses=False), self._pump(upstream_reader, writer, responses=True)
         )
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, responses: bool) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                if not (answers and self.losing):
+                if not (responses and self.dropping):
                     writer.write(data)
                     await writer.drain()
         writer.close()
 
-    def lose(self) -> None:
-        """Lose what the server answers from now on, until the connections are cut; from any thread."""
-        self.losing = True
+    def drop(self) -> None:
+        """Drop responses until the connections are closed; may be called from any thread."""
+        self.dropping = True
 
-    def cut(self) -> None:
-        """Close all connections; further ones work again."""
+    def close_connections(self) -> None:
+        """Close all connections; new ones work again."""
         for writer in self._writers:
             writer.close()
         self._writers.clear()
-        self.losing = False
+        self.dropping = False
 
     async def stop(self) -> None:
-        """Stop listening, and close all connections."""
+        """Stop listening and close all connections."""
         if self._listener:
             self._listener.close()
-        self.cut()
+        self.close_connections()

@@ -1,4 +1,4 @@
-"""Workflows whose results and times are easily taken wrongly; the sandbox imports this module again."""
+"""Workflows with results of sandboxed classes and with unusual times; the sandbox imports this module again."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from temporalio.exceptions import ApplicationError
 
 LONG = timedelta(seconds=30)
 LOCAL = 0.6
-"""Seconds. How long the local activity takes."""
+"""Duration of the local activity in seconds."""
 
 
 class Status(StrEnum):
-    """Whose members there are once for each import."""
+    """An enum whose members differ between imports of this module."""
 
     OK = "ok"
     FAILED = "failed"
@@ -24,14 +24,14 @@ class Status(StrEnum):
 
 @dataclass
 class Receipt:
-    """What a workflow returns."""
+    """Result of a workflow."""
 
     status: Status
 
 
 @activity.defn
 async def pause() -> None:
-    """Take a while."""
+    """Take `LOCAL` seconds."""
     await asyncio.sleep(LOCAL)
 
 
@@ -43,7 +43,7 @@ async def declined() -> None:
 
 @workflow.defn
 class Charges:
-    """Says what it returns."""
+    """Declares its return type."""
 
     @workflow.run
     async def run(self, status: Status) -> Receipt:
@@ -52,37 +52,37 @@ class Charges:
 
 
 @workflow.defn
-class ChargesSomehow:
-    """Does not say what it returns."""
+class ChargesUntyped:
+    """Declares no return type."""
 
     @workflow.run
-    async def run(self, status: Status) -> Any:  # noqa: ANN401 that is the case
+    async def run(self, status: Status) -> Any:  # noqa: ANN401 the subject of the case
         """Return the status."""
         return Receipt(status)
 
 
 @workflow.defn
 class WaitsLocally:
-    """Ends in the task in which it has waited for a local activity."""
+    """Waits for a local activity and ends in the same workflow task."""
 
     @workflow.run
     async def run(self) -> None:
-        """Wait."""
+        """Wait for the local activity."""
         await workflow.execute_local_activity(pause, start_to_close_timeout=LONG)
 
 
 @workflow.defn
-class FailsByItsCard:
-    """Fails the first time by an activity whose failure type no policy forgives, but of its own."""
+class FailsByItsActivity:
+    """Fails once, because of an activity whose failure type is non-retryable for the workflow's retry policy."""
 
     @workflow.run
     async def run(self) -> str:
-        """Fail once."""
+        """Fail in the first attempt."""
         if workflow.info().attempt == 1:
             policy = RetryPolicy(maximum_attempts=1)
             await workflow.execute_activity(declined, start_to_close_timeout=LONG, retry_policy=policy)
         return "paid in cash"
 
 
-WORKFLOWS = [Charges, ChargesSomehow, WaitsLocally, FailsByItsCard]
+WORKFLOWS = [Charges, ChargesUntyped, WaitsLocally, FailsByItsActivity]
 ACTIVITIES = [pause, declined]

@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).with_name("base_install.py")
 
 
 def test_runs_with_nothing_but_the_sdk(temporal_address: str, plain: Client, queue: str) -> None:
-    """Where nothing is installed but the SDK a worker counts; who wants more is told what to install."""
+    """A worker with the SDK alone counts; arguments that require an extra raise an error that names it."""
     del plain  # which has registered the namespace
     command = [sys.executable, "-I", str(SCRIPT), temporal_address, NAMESPACE, queue[-40:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)

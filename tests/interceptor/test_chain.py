@@ -1,4 +1,4 @@
-"""When a workflow began, and what of it the next run is told."""
+"""The start time of a workflow, and how it is passed to the next run."""
 
 import json
 from datetime import UTC, datetime
@@ -12,33 +12,33 @@ from temporalio.converter import CompositePayloadConverter, JSONPlainPayloadConv
 
 from temporal_slo.interceptor._chain import CHAIN_START, pass_on_start
 
-BEGAN = datetime(2026, 1, 2, tzinfo=UTC)
+START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def handed_on(monkeypatch: pytest.MonkeyPatch, converter: PayloadConverter) -> Any:  # noqa: ANN401 as good as the SDK's
-    """Return what a run continues as new with, whose user has given neither headers nor a memo."""
+def continued_input(monkeypatch: pytest.MonkeyPatch, converter: PayloadConverter) -> Any:  # noqa: ANN401 as good as the SDK's
+    """Return the input of the next run, for a user who sets neither headers nor a memo."""
     monkeypatch.setattr(workflow, "payload_converter", lambda: converter)
-    given = SimpleNamespace(headers={}, memo=None)
+    input_ = SimpleNamespace(headers={}, memo=None)
     try:
-        pass_on_start(BEGAN, cast("workflow.Info", SimpleNamespace(raw_memo={})), cast("Any", given))
-    except Exception:  # noqa: BLE001 the hook counts it
-        given.refused = True
-    return given
+        pass_on_start(START, cast("workflow.Info", SimpleNamespace(raw_memo={})), cast("Any", input_))
+    except Exception:  # noqa: BLE001 the hook counts the error
+        input_.refused = True
+    return input_
 
 
-def test_next_run_is_told_by_header_and_memo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both hold the time as a text."""
-    given = handed_on(monkeypatch, PayloadConverter.default)
-    memo = given.memo[CHAIN_START]
+def test_start_is_in_header_and_memo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Header and memo both hold the start time as an ISO 8601 string."""
+    input_ = continued_input(monkeypatch, PayloadConverter.default)
+    memo = input_.memo[CHAIN_START]
     assert isinstance(memo, RawValue)
-    assert given.headers[CHAIN_START] == memo.payload
-    assert datetime.fromisoformat(json.loads(memo.payload.data)) == BEGAN
+    assert input_.headers[CHAIN_START] == memo.payload
+    assert datetime.fromisoformat(json.loads(memo.payload.data)) == START
 
 
-def test_no_memo_that_the_next_run_could_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A converter that does not know plain JSON would fail every task of the next run that looks at its memo."""
+def test_no_memo_that_the_next_run_cannot_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memo is unchanged if the converter cannot decode plain JSON: reading it would fail the next run."""
     mine = CompositePayloadConverter(JSONPlainPayloadConverter(encoding="json/mine"))
-    given = handed_on(monkeypatch, mine)
-    assert given.refused
-    assert given.memo is None
-    assert CHAIN_START in given.headers
+    input_ = continued_input(monkeypatch, mine)
+    assert input_.refused
+    assert input_.memo is None
+    assert CHAIN_START in input_.headers

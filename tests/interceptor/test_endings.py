@@ -1,4 +1,4 @@
-"""Every way in which a workflow ends: what the server says, and what the worker counts."""
+"""Every way in which a workflow ends: the server's status, and what the worker counts."""
 
 import asyncio
 from datetime import timedelta
@@ -16,9 +16,9 @@ from .drive import Drive, Handle, case_worker
 from .metrics import Metrics
 
 
-def judge(verdict: cases.Verdict) -> str:
-    """Return the outcome of a business result."""
-    return {"OK": "good", "NO": "bad", "VOID": "excluded"}[verdict.status]
+def outcome_of(result: cases.BusinessResult) -> str:
+    """Return the outcome of a result; raises for an unknown status."""
+    return {"OK": "good", "NO": "bad", "VOID": "excluded"}[result.status]
 
 
 ENDS = {
@@ -53,20 +53,20 @@ ENDS = {
     ("Bug", "no", "completed", "none", "none"): 1,
     ("Deadlocks", "no", "completed", "none", "none"): 1,
 }
-"""By type, child, status, outcome and failure type."""
+"""By workflow type, child, status, outcome and failure type."""
 
 UNSEEN = {("Waits", "timed_out"): 2, ("Waits", "terminated"): 2}
-"""What the server ends by itself: two time-outs, a termination, and a child whose parent has closed."""
+"""Runs that the server closes by itself: two timeouts, a termination, and a child terminated with its parent."""
 
 
-async def test_every_end_counts_once_as_it_is(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """Each kind of end is counted as the server has it, and nothing else is."""
-    plugin = SLOPlugin(outcomes={"Judged": judge})
+async def test_every_end_counts_once(connect: Connect, metrics: Metrics, queue: str) -> None:
+    """Each kind of end counts once with the server's status, and nothing else counts."""
+    plugin = SLOPlugin(outcomes={"Classified": outcome_of})
     client = await connect(plugin)
     drive = Drive(client, queue)
     async with case_worker(client, queue):
         await _start_all(drive)
-        await drive.ended()
+        await drive.wait()
         rows = await drive.rows(sum(ENDS.values()) + sum(UNSEEN.values()))
     assert metrics.ends(queue) == ENDS
     seen = metrics.closed(queue)
@@ -81,7 +81,7 @@ async def test_every_end_counts_once_as_it_is(connect: Connect, metrics: Metrics
         ("LocalActivity", "echo", "completed", "none"): 1,
         ("WaitsForActivity", "hang", "canceled", "none"): 1,
     }
-    # A judge that raised is an error of the user's function, and of nothing else.
+    # The outcome function raised for one result, which affected nothing else.
     assert metrics.counts(names.WORKER_ERRORS)[("outcome",)] == 1
 
 
@@ -92,7 +92,7 @@ async def _start_all(drive: Drive) -> None:
         *(cases.HandlesChild, cases.PassesChildOn, cases.LeavesChild, cases.Bug, cases.Deadlocks),
     ):
         await drive.start(case)
-    for status in ("OK", "OK", "NO", "VOID", "unheard of"):
+    for status in ("OK", "OK", "NO", "VOID", "undefined"):
         await drive.start(cases.Judged, status)
     await drive.start(cases.Continues, 2)
     await drive.start(cases.Retries, retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)))

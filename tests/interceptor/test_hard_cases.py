@@ -1,4 +1,4 @@
-"""What a worker sees of it only in part: resets, non-determinism, other processes, lost answers."""
+"""Events that a worker sees only in part: resets, non-determinism, other processes, lost responses."""
 
 import multiprocessing
 from collections import Counter
@@ -24,7 +24,7 @@ from .proxy import Proxy
 
 
 async def test_reset(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """The run that a reset ends is never seen here; the one that it begins counts once, its activities once more."""
+    """The run that a reset terminates is not counted; the run that it starts counts once, replayed activities again."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     async with case_worker(client, queue, workflows=[cases.Steps]):
@@ -55,7 +55,7 @@ async def _reset(client: Client, handle: Handle) -> None:
 
 
 async def test_nondeterminism_as_failure(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """A failure that core makes of non-determinism is a failed task here; its end has the exporter alone."""
+    """A run that core fails for non-determinism counts as a task failure; only the exporter counts its end."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     async with case_worker(client, queue, workflows=[cases.ForgetsItsTimer]):
@@ -63,7 +63,7 @@ async def test_nondeterminism_as_failure(connect: Connect, metrics: Metrics, que
         await drive.has(handle, "timer_started")
     async with case_worker(client, queue, workflows=[cases.ForgetsItsTimer]):
         await handle.signal("poke")
-        await drive.ended()
+        await drive.wait()
         rows = await drive.rows(1)
     assert rows == Counter({("ForgetsItsTimer", "failed"): 1})
     assert metrics.ends(queue) == {}
@@ -72,7 +72,7 @@ async def test_nondeterminism_as_failure(connect: Connect, metrics: Metrics, que
 
 @pytest.mark.parametrize("pool", ["threads", "processes"])
 async def test_activities_in_pools(connect: Connect, metrics: Metrics, queue: str, pool: str) -> None:
-    """Activities in threads and in other processes count like the others."""
+    """Activities in threads and in other processes count like async ones."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     errors = metrics.counts(names.WORKER_ERRORS)
@@ -98,13 +98,13 @@ async def test_activities_in_pools(connect: Connect, metrics: Metrics, queue: st
 
 
 async def test_lost_acknowledgement(temporal: Temporal, plain: Client, metrics: Metrics, queue: str) -> None:
-    """An end whose acknowledgement is lost is not counted rather than counted twice; the next one counts."""
+    """An end whose acknowledgement is lost is not counted, rather than counted twice; the next end counts."""
     proxy = Proxy(temporal.address)
     client = await Client.connect(
         await proxy.start(), namespace=NAMESPACE, runtime=metrics.runtime, plugins=[SLOPlugin()]
     )
     drive = Drive(plain, queue)
-    cases.ON_LAST_TASK.append(proxy.lose)
+    cases.ON_LAST_TASK.append(proxy.drop)
 
     async def closed() -> bool:
         return bool((await handle.describe()).close_time)
@@ -113,9 +113,9 @@ async def test_lost_acknowledgement(temporal: Temporal, plain: Client, metrics: 
         async with case_worker(client, queue, workflows=[cases.Unacknowledged, cases.Returns]):
             handle = await drive.start(cases.Unacknowledged)
             await until(closed, deadline=30, what="the close")
-            assert proxy.losing, "the answer was not lost: this test is blind"
-            proxy.cut()
-            # The server may give its task to a poller that has just gone, and wait for it.
+            assert proxy.dropping, "no response was dropped: the test proves nothing"
+            proxy.close_connections()
+            # The server may dispatch the task to a poller whose connection was just closed, and wait for its timeout.
             await (await drive.start(cases.Returns, task_timeout=cases.SECOND)).result()
     finally:
         cases.ON_LAST_TASK.clear()
@@ -123,30 +123,30 @@ async def test_lost_acknowledgement(temporal: Temporal, plain: Client, metrics: 
     assert metrics.closed(queue) == {("Returns", "completed"): 1}
 
 
-async def test_activities_that_the_interceptor_sees_in_part(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """An attempt that never began has an end alone, one that nobody awaits an attempt alone."""
+async def test_activities_seen_in_part(connect: Connect, metrics: Metrics, queue: str) -> None:
+    """An activity that never started has only an end; one that the workflow does not await has only an attempt."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
-    workflows = [cases.AsksNobody, cases.AsksWrongly, cases.ActivityCancelsItself, cases.FiresAndForgets]
+    workflows = [cases.NoSuchActivity, cases.BadArgument, cases.ActivityCancelsItself, cases.FiresAndForgets]
     worker = Worker(
         client, task_queue=queue, workflows=workflows, activities=[cases.echo, cases.cancels_itself, cases.outlives]
     )
-    cases.CALLS.pop("let go", None)
+    cases.CALLS.pop("released", None)
     async with worker:
         for case in workflows:
             handle = await drive.start(case)
         await until(lambda: _is_called(handle), deadline=30, what="the activity")
         await handle.signal("poke")
-        await drive.ended()
-        cases.calls("let go")
+        await drive.wait()
+        cases.calls("released")
         await until(lambda: _has_attempts(metrics, queue, 2), deadline=30, what="the end of the attempt")
     assert metrics.counts(names.ACTIVITY_ATTEMPTS, queue) == {
         ("ActivityCancelsItself", "cancels_itself", "failed", "CancelledError"): 1,
         ("FiresAndForgets", "outlives", "completed", "none"): 1,
     }
     assert metrics.counts(names.ACTIVITY_ENDS, queue) == {
-        ("AsksNobody", "nobody", "failed", "NotFoundError"): 1,
-        ("AsksWrongly", "echo", "failed", "TypeError"): 1,
+        ("NoSuchActivity", "nobody", "failed", "NotFoundError"): 1,
+        ("BadArgument", "echo", "failed", "TypeError"): 1,
         ("ActivityCancelsItself", "cancels_itself", "failed", "CancelledError"): 1,
     }
     assert metrics.closed(queue)["FiresAndForgets", "completed"] == 1
@@ -160,24 +160,24 @@ async def _has_attempts(metrics: Metrics, queue: str, count: int) -> bool:
     return sum(metrics.counts(names.ACTIVITY_ATTEMPTS, queue).values()) >= count
 
 
-async def test_refused_update(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """An update that its validator refuses is no end, no failed task and no error."""
+async def test_rejected_update(connect: Connect, metrics: Metrics, queue: str) -> None:
+    """An update that its validator rejects is no end, no task failure and no error."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     errors = metrics.counts(names.WORKER_ERRORS)
-    async with case_worker(client, queue, workflows=[cases.RefusesUpdates]):
-        handle = await drive.start(cases.RefusesUpdates)
+    async with case_worker(client, queue, workflows=[cases.RejectsUpdates]):
+        handle = await drive.start(cases.RejectsUpdates)
         with pytest.raises(WorkflowUpdateFailedError):
             await handle.execute_update("change", -1)
         await handle.execute_update("change", 1)
-        await drive.ended()
-    assert metrics.closed(queue) == {("RefusesUpdates", "completed"): 1}
+        await drive.wait()
+    assert metrics.closed(queue) == {("RejectsUpdates", "completed"): 1}
     assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == {}
     assert metrics.counts(names.WORKER_ERRORS) == errors
 
 
-async def test_runs_of_a_schedule_do_not_wait(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """Each run by cron counts, and its latency is without the time that it waited for its schedule."""
+async def test_cron_latency_excludes_the_wait(connect: Connect, metrics: Metrics, queue: str) -> None:
+    """Each cron run counts, and its latency excludes the wait for its scheduled time."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     async with case_worker(client, queue, workflows=[cases.Returns]):
@@ -190,16 +190,16 @@ async def test_runs_of_a_schedule_do_not_wait(connect: Connect, metrics: Metrics
         await handle.terminate()
     waits = [value for _, value in metrics.seconds(names.WORKFLOW_LATENCY, queue)]
     assert len(waits) >= 2
-    assert max(waits) < 1, "the schedule's two seconds are part of it"
+    assert max(waits) < 1, "the latency includes the two seconds of the schedule"
 
 
-async def test_delayed_start_does_not_wait(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """The latency of a workflow with a start delay is without the delay, as the server's execution time is."""
+async def test_start_delay_is_excluded(connect: Connect, metrics: Metrics, queue: str) -> None:
+    """The latency of a workflow with a start delay excludes the delay, as the server's execution time does."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     async with case_worker(client, queue, workflows=[cases.Returns]):
         delayed = await drive.start(cases.Returns, start_delay=timedelta(seconds=2))
-        await drive.ended()
+        await drive.wait()
         row = await delayed.describe()
     assert row.execution_time
     assert row.execution_time - row.start_time == timedelta(seconds=2)

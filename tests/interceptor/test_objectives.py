@@ -1,4 +1,4 @@
-"""Latencies and outcomes against what was promised, and what activities tell."""
+"""Latency objectives, outcomes and activity metrics."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -29,12 +29,12 @@ owner: team
 period: 30d
 slos:
   - name: fast
-    workflow: Judged
+    workflow: Classified
     objective: 99
     outcome: {{from: status, good: [OK], bad: ["NO"], excluded: [VOID]}}
     sli: {{latency: {{threshold: 37s}}}}
   - name: elsewhere
-    workflow: Judged
+    workflow: Classified
     task_queue: another-queue
     objective: 99
     sli: {{latency: {{threshold: 38s}}}}
@@ -47,14 +47,14 @@ def objective(slo: str, workflow: str, seconds: float) -> Objective:
 
 
 async def test_latency_over_all_runs(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """A workflow that continues as new is timed from its first run, with the server's clock, and keeps its memo."""
+    """A continue-as-new chain is measured from its first run, by the server's clock, and keeps its memo."""
     plugin = SLOPlugin(objectives=[objective("slow", "Slow", 1.7), objective("lax", "Slow", 60)])
     client = await connect(plugin)
     drive = Drive(client, queue)
     async with case_worker(client, queue, workflows=[cases.Slow]):
         handle = await drive.start(cases.Slow, 1, memo={"mine": 0, "yours": {"deep": [1]}})
         await drive.start(cases.Slow, 0)
-        await drive.ended()
+        await drive.wait()
         rows = await drive.rows(3)
     assert rows.total() == 3
     assert await handle.result() == "1"
@@ -65,7 +65,7 @@ async def test_latency_over_all_runs(connect: Connect, metrics: Metrics, queue: 
     assert last.close_time
     assert observed[-1] == pytest.approx((last.close_time - first.start_time).total_seconds(), abs=0.3)
     assert len(observed) == 2
-    # The two runs of one workflow together are slower than either.
+    # Only both runs of the chain together exceed the threshold.
     assert observed[0] < 1.7 < observed[1]
     assert metrics.counts(names.WORKFLOW_WITHIN_OBJECTIVE, queue) == {
         ("Slow", "no", "slow"): 1,
@@ -78,39 +78,39 @@ async def test_latency_over_all_runs(connect: Connect, metrics: Metrics, queue: 
 async def test_outcomes_against_objectives(
     connect: Connect, metrics: Metrics, queue: str, tmp_path: Path, given: str
 ) -> None:
-    """From a spec or from arguments: bad outcomes miss the objective; excluded and unknown ones are no events."""
+    """From a spec or from arguments: a bad outcome misses the objective; excluded and unknown ones do not count."""
     (tmp_path / "slo.yaml").write_text(SPEC)
     expression = OutcomeExpression(expression="status", good=["OK"], bad=["NO"], excluded=["VOID"])
     plugin = (
         SLOPlugin(spec=tmp_path)
         if given == "spec"
-        else SLOPlugin(objectives=[objective("fast", "Judged", 37)], outcomes={"Judged": expression})
+        else SLOPlugin(objectives=[objective("fast", "Classified", 37)], outcomes={"Classified": expression})
     )
     client = await connect(plugin)
     drive = Drive(client, queue)
-    async with case_worker(client, queue, workflows=[cases.Judged]):
+    async with case_worker(client, queue, workflows=[cases.Classified]):
         for status in ("OK", "OK", "OK", "NO", "VOID", "?"):
-            await drive.start(cases.Judged, status)
-        await drive.ended()
+            await drive.start(cases.Classified, status)
+        await drive.wait()
     assert {labels[3]: count for labels, count in metrics.ends(queue).items()} == {
         "good": 3,
         "bad": 1,
         "excluded": 1,
         "unknown": 1,
     }
-    assert metrics.counts(names.WORKFLOW_OBJECTIVE, queue) == {("Judged", "no", "fast"): 4}
-    assert metrics.counts(names.WORKFLOW_WITHIN_OBJECTIVE, queue) == {("Judged", "no", "fast"): 3}
+    assert metrics.counts(names.WORKFLOW_OBJECTIVE, queue) == {("Classified", "no", "fast"): 4}
+    assert metrics.counts(names.WORKFLOW_WITHIN_OBJECTIVE, queue) == {("Classified", "no", "fast"): 3}
 
 
-async def test_retried_attempts_and_children_are_told_apart(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """An attempt that another follows is no event of an objective; a child is one of its own kind."""
+async def test_retries_and_children(connect: Connect, metrics: Metrics, queue: str) -> None:
+    """An attempt that will be retried does not count towards an objective; a child counts with child="yes"."""
     plugin = SLOPlugin(objectives=[objective("retries", "Retries", 60), objective("child", "Child", 60)])
     client = await connect(plugin)
     drive = Drive(client, queue)
     async with case_worker(client, queue, workflows=[cases.Retries, cases.HandlesChild, cases.Child]):
         await drive.start(cases.Retries, retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)))
         await drive.start(cases.HandlesChild)
-        await drive.ended()
+        await drive.wait()
     assert metrics.counts(names.WORKFLOW_OBJECTIVE, queue) == {
         ("Retries", "no", "retries"): 1,
         ("Child", "yes", "child"): 1,
@@ -119,7 +119,7 @@ async def test_retried_attempts_and_children_are_told_apart(connect: Connect, me
 
 
 async def test_activities(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """Each attempt counts as it ended; the first one's wait is observed, a later one's or a local one's is not."""
+    """Each attempt counts by its outcome; schedule-to-start latency covers only first attempts that are not local."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     used = [cases.ActivityFails, cases.LocalActivity, cases.CompletedElsewhere, cases.WaitsForActivity]
@@ -135,7 +135,7 @@ async def test_activities(connect: Connect, metrics: Metrics, queue: str) -> Non
 
         await until(beating, deadline=20, what="a heartbeat")
         await waiting.cancel()
-        await drive.ended()
+        await drive.wait()
     assert metrics.counts(names.ACTIVITY_ATTEMPTS, queue) == {
         ("ActivityFails", "fail", "failed", "CardDeclined"): 2,
         ("LocalActivity", "echo", "completed", "none"): 1,
@@ -148,41 +148,41 @@ async def test_activities(connect: Connect, metrics: Metrics, queue: str) -> Non
 
 
 async def test_label_values_are_bounded(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """Failure types past the limit become `other`, and that is counted; a constant label is on everything."""
+    """Failure types above the limit become `other`, which is counted; a constant label is on every metric."""
     client = await connect(SLOPlugin(max_label_values=2, labels={"team": "bookings"}))
     drive = Drive(client, queue)
     before = metrics.counts(names.WORKER_VALUES_OVER_LIMIT).get(("failure_type",), 0)
     async with case_worker(client, queue, workflows=[cases.FailsAs]):
         for name in ("A", "B", "C", "D"):
             await drive.start(cases.FailsAs, name)
-            await drive.ended()
+            await drive.wait()
     assert {labels[4]: count for labels, count in metrics.ends(queue).items()} == {"A": 1, "B": 1, "other": 2}
     assert metrics.counts(names.WORKER_VALUES_OVER_LIMIT)[("failure_type",)] == before + 2
-    # A worker's own types are as few as its code.
+    # Registered types are exempt from the limit.
     async with case_worker(client, queue, workflows=[cases.FailsAs, cases.Returns, cases.Continues]):
         for case, arguments in ((cases.Returns, ()), (cases.Continues, (0,))):
             await drive.start(case, *arguments)
-        await drive.ended()
+        await drive.wait()
     assert {labels[0] for labels in metrics.ends(queue)} == {"FailsAs", "Returns", "Continues"}
     assert {labels["team"] for labels, _ in metrics.seconds(names.WORKFLOW_LATENCY, queue)} == {"bookings"}
 
 
 async def test_prometheus_runtime(temporal: Temporal, queue: str, plain: Client) -> None:
-    """Names have their suffixes, durations are seconds, and a threshold is a bucket edge."""
+    """Names have suffixes, durations are in seconds, and a threshold is a bucket bound."""
     del plain  # which has registered the namespace
     port = free_port()
-    promised = [objective("fast", "Returns", 37.5)]
-    runtime = prometheus_runtime(bind_address=f"127.0.0.1:{port}", objectives=promised)
+    objectives = [objective("fast", "Returns", 37.5)]
+    runtime = prometheus_runtime(bind_address=f"127.0.0.1:{port}", objectives=objectives)
     client = await Client.connect(
-        temporal.address, namespace=NAMESPACE, runtime=runtime, plugins=[SLOPlugin(objectives=promised)]
+        temporal.address, namespace=NAMESPACE, runtime=runtime, plugins=[SLOPlugin(objectives=objectives)]
     )
     drive = Drive(client, queue)
     async with case_worker(client, queue, workflows=[cases.Returns, cases.CardFails]):
         await drive.start(cases.Returns)
         await drive.start(cases.CardFails)
-        await drive.ended()
+        await drive.wait()
         text = await _scrape(port)
-        assert "temporal_slo_workflow_objective_total{" in text, "an objective's series exists from the start"
+        assert "temporal_slo_workflow_objective_total{" in text, "no series before the first end"
     text = await _scrape(port)
     for family in names.INTERCEPTOR_FAMILIES:
         if family not in (names.WORKER_ERRORS, names.WORKER_VALUES_OVER_LIMIT, names.WORKFLOW_TASK_FAILURES):
@@ -201,8 +201,8 @@ async def _scrape(port: int) -> str:
         return (await http.get(f"http://127.0.0.1:{port}/metrics")).text
 
 
-async def test_no_telemetry_is_said(temporal: Temporal, queue: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A runtime without telemetry is told about when a worker is made, with the remedy."""
+async def test_missing_telemetry_is_logged(temporal: Temporal, queue: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A runtime without telemetry is logged when a worker is created, with the remedy."""
     runtime = Runtime(telemetry=TelemetryConfig())
     client = await Client.connect(temporal.address, namespace=NAMESPACE, runtime=runtime, plugins=[SLOPlugin()])
     with ThreadPoolExecutor() as pool:

@@ -1,4 +1,4 @@
-"""What may be given, and how a mistake is refused when it is given."""
+"""Arguments, and the errors for invalid ones."""
 
 import re
 import sys
@@ -22,19 +22,19 @@ SPEC = Path(__file__).parents[2] / "deploy" / "slos" / "volteryde.yaml"
 ANY = cast("Any", None)
 
 
-def objective(**changes: Any) -> Objective:  # noqa: ANN401 wrong ones too
+def objective(**changes: Any) -> Objective:  # noqa: ANN401 invalid ones too
     """Return an objective."""
     given: dict[str, Any] = {"slo": "fast", "workflow": "BookRide", "threshold": timedelta(seconds=7)}
     return Objective(**given | changes)
 
 
-def plugin(**options: Any) -> SLOPlugin:  # noqa: ANN401 wrong ones too
+def plugin(**options: Any) -> SLOPlugin:  # noqa: ANN401 invalid ones too
     """Return a plugin."""
     return SLOPlugin(**options)
 
 
 async def asynchronous(result: object) -> str:
-    """Would be awaited, if anything did."""
+    """An outcome function that nothing awaits."""
     del result
     return "good"
 
@@ -81,8 +81,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
 
 
 @pytest.mark.parametrize(("build", "message"), WRONG, ids=[message for _, message in WRONG])
-def test_mistakes_are_refused_at_once(build: Callable[[], object], message: str) -> None:
-    """A mistake raises a UsageError with its place and its remedy when it is made, and not in a worker."""
+def test_invalid_arguments(build: Callable[[], object], message: str) -> None:
+    """An invalid argument raises a UsageError with place and remedy at construction, not in a worker."""
     with pytest.raises(UsageError, match=re.compile(message)):
         build()
 
@@ -95,19 +95,19 @@ def test_mistakes_are_refused_at_once(build: Callable[[], object], message: str)
     ],
 )
 def test_missing_extra_is_named(build: Callable[[], object], module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the spec extra the error says what to install."""
+    """Without the spec extra the error names the command that installs it."""
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=re.escape("pip install 'temporal-slo[spec]'")):
         build()
 
 
-def test_arguments_replace_what_the_spec_says() -> None:
-    """An objective that is given for an SLO and a workflow of the spec takes its place, and no other's."""
+def test_arguments_override_the_spec() -> None:
+    """An objective replaces that of the spec for the same SLO and workflow, and no other."""
     where = ("volteryde-dev", "BookRideWorkflow", "queue")
     given = objective(slo="booking-latency", workflow="BookRideWorkflow", threshold=timedelta(seconds=3))
     elsewhere = objective(slo="booking-latency", workflow="Another", threshold=timedelta(seconds=3))
     (own,) = make_rules([elsewhere], {}, SPEC, None).rule(*where).objectives
-    assert (own.slo, own.workflow) == (given.slo, given.workflow), "the spec has no such SLO: this test is blind"
+    assert (own.slo, own.workflow) == (given.slo, given.workflow), "the spec has no such SLO: the test proves nothing"
     assert make_rules([given], {}, SPEC, None).rule(*where).objectives == (given,)
 
 
@@ -126,25 +126,25 @@ def test_values_are_bounded(queue: str) -> None:
     assert metrics.counts(names.WORKER_VALUES_OVER_LIMIT) == {("failure_type",): 2}
 
 
-def test_named_types_are_kept(queue: str) -> None:
-    """What an SLO names is kept above the limit, whatever came first; failure types may not use such a name."""
-    named = make_rules([objective(workflow="Named")], {"Judged": str}, SPEC, None).known_types
-    assert {"Named", "Judged", "BookRideWorkflow"} <= named
+def test_known_types_are_exempt(queue: str) -> None:
+    """Types that an SLO or an argument names are exempt from the limit; failure types of the same name are not."""
+    known_types = make_rules([objective(workflow="Booked")], {"Classified": str}, SPEC, None).known_types
+    assert {"Booked", "Classified", "BookRideWorkflow"} <= known_types
     metrics = Metrics()
-    recorder = Recorder(metrics.runtime.metric_meter, "ns", {}, 1, known_types=named)
-    for type_ in ("A", "B", "Named", "Judged", "A"):
+    recorder = Recorder(metrics.runtime.metric_meter, "ns", {}, 1, known_types=known_types)
+    for type_ in ("A", "B", "Booked", "Classified", "A"):
         recorder.count(names.WORKFLOW_TASK_FAILURES, type_, queue, "E")
-    recorder.count(names.WORKFLOW_TASK_FAILURES, "A", queue, "Named")
+    recorder.count(names.WORKFLOW_TASK_FAILURES, "A", queue, "Booked")
     assert metrics.counts(names.WORKFLOW_TASK_FAILURES, queue) == {
         ("A", "E"): 2,
         ("other", "E"): 1,
-        ("Named", "E"): 1,
-        ("Judged", "E"): 1,
+        ("Booked", "E"): 1,
+        ("Classified", "E"): 1,
         ("A", "other"): 1,
     }
 
 
-def test_label_counts_must_fit() -> None:
-    """A metric with a label too few is refused and not recorded with the wrong labels."""
+def test_number_of_labels() -> None:
+    """A missing label value raises, instead of a sample with wrong labels."""
     with pytest.raises(ValueError, match="argument"):
         Recorder(MetricMeter.noop, "ns", {}, 3).count(names.WORKER_ERRORS)

@@ -1,4 +1,4 @@
-"""However it is given, and beside whatever, it counts once."""
+"""Every combination of plugin, interceptor and other plugins counts each end once."""
 
 import importlib.metadata
 import warnings
@@ -38,15 +38,15 @@ def otel() -> OpenTelemetryPlugin:
 
 
 def nothing(_: Metrics) -> list[Any]:
-    """Give nothing."""
+    """Return no plugins or interceptors."""
     return []
 
 
-Given = Callable[[Metrics], Sequence[Any]]
-PLUGIN: Given = lambda _: [SLOPlugin()]  # noqa: E731 one of many
-INTERCEPTOR: Given = lambda metrics: [SLOInterceptor(runtime=metrics.runtime)]  # noqa: E731
+Make = Callable[[Metrics], Sequence[Any]]
+PLUGIN: Make = lambda _: [SLOPlugin()]  # noqa: E731 a value of the table below
+INTERCEPTOR: Make = lambda metrics: [SLOInterceptor(runtime=metrics.runtime)]  # noqa: E731
 
-WAYS: dict[str, tuple[Given, Given, Given, Given]] = {
+COMBINATIONS: dict[str, tuple[Make, Make, Make, Make]] = {
     "client": (PLUGIN, nothing, nothing, nothing),
     "worker": (nothing, nothing, PLUGIN, nothing),
     "both": (PLUGIN, nothing, PLUGIN, nothing),
@@ -57,9 +57,9 @@ WAYS: dict[str, tuple[Given, Given, Given, Given]] = {
     "interceptor and plugin": (nothing, INTERCEPTOR, PLUGIN, nothing),
     "before tracing": (lambda _: [SLOPlugin(), otel()], nothing, nothing, nothing),
     "after tracing": (lambda _: [otel(), SLOPlugin()], nothing, nothing, nothing),
-    "worker beside tracing": (lambda _: [otel()], nothing, PLUGIN, nothing),
+    "worker, tracing on client": (lambda _: [otel()], nothing, PLUGIN, nothing),
 }
-"""Plugins and interceptors of the client, plugins and interceptors of the worker."""
+"""Makers of the client's plugins and interceptors, and of the worker's plugins and interceptors."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,24 +68,24 @@ def _tracer() -> None:
 
 
 async def drive_all(drive: Drive) -> None:
-    """Run what `ENDS` lists."""
+    """Run the workflows of `ENDS`."""
     await drive.start(cases.CardFails)
     await drive.start(cases.Bug)
     await drive.start(cases.Continues, 1)
     await (await drive.start(cases.SignalFails)).signal("poke")
-    await drive.ended(follow_runs=False)
+    await drive.wait(follow_runs=False)
 
 
 def ends_of_first_runs(metrics: Metrics, queue: str) -> dict[Labels, int]:
-    """Return what ended, but for the run that comes a second later, which the worker may see or not."""
+    """Return the ends without that of the continued run, which starts a second later, maybe after the worker's stop."""
     later = ("Continues", "no", "completed", "none", "none")
     return {labels: count for labels, count in metrics.ends(queue).items() if labels != later}
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_counts_once_however_given(connect: Connect, metrics: Metrics, queue: str, way: str) -> None:
+@pytest.mark.parametrize("way", COMBINATIONS)
+async def test_counts_once(connect: Connect, metrics: Metrics, queue: str, way: str) -> None:
     """On client, worker or both, as plugin or interceptor, before or after tracing: each end counts once."""
-    client_plugins, client_interceptors, plugins, interceptors = (given(metrics) for given in WAYS[way])
+    client_plugins, client_interceptors, plugins, interceptors = (make(metrics) for make in COMBINATIONS[way])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The same plugin type")
         client = await connect(*client_plugins, interceptors=client_interceptors)
@@ -100,7 +100,7 @@ async def test_counts_once_however_given(connect: Connect, metrics: Metrics, que
 
 
 async def test_without_sandbox(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """Workers without a sandbox count the same."""
+    """A worker without a sandbox counts the same."""
     client = await connect(SLOPlugin())
     async with case_worker(client, queue, workflows=USED, workflow_runner=UnsandboxedWorkflowRunner()):
         await drive_all(Drive(client, queue))
@@ -108,15 +108,15 @@ async def test_without_sandbox(connect: Connect, metrics: Metrics, queue: str) -
 
 
 class TeamRunner(SandboxedWorkflowRunner):
-    """A runner of a user, with a class of its own."""
+    """A user's own subclass of the runner."""
 
     def greeting(self) -> str:
-        """Return what only this class has."""
+        """A method that only this class has."""
         return "hello"
 
 
 async def test_runner_keeps_its_class(connect: Connect, queue: str) -> None:
-    """Other plugins find the runner that was given: its class, its fields and its methods."""
+    """Other plugins still see the user's runner: its class, its fields and its methods."""
     client = await connect(SLOPlugin(), otel())
     worker = case_worker(client, queue, workflows=USED, workflow_runner=TeamRunner())
     runner = worker.config(active_config=True)["workflow_runner"]
@@ -129,7 +129,7 @@ async def test_runner_keeps_its_class(connect: Connect, queue: str) -> None:
 async def test_unknown_protocol_falls_back(
     connect: Connect, metrics: Metrics, queue: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With an SDK that speaks another protocol ends are counted replay-safe; a log line and a metric say so."""
+    """With an SDK of another protocol ends are counted replay-safe; a log line and a metric report it."""
     monkeypatch.setattr(_protocol, "EXECUTION_ENDING", 11)
     client = await connect(SLOPlugin())
     async with case_worker(client, queue, workflows=USED):
@@ -137,29 +137,29 @@ async def test_unknown_protocol_falls_back(
     assert ends_of_first_runs(metrics, queue) == ENDS
     (info,) = metrics.counts(names.WORKER_INFO, queue)
     assert info[:2] == ("replay_safe", "protocol")
-    (said,) = [record.message for record in caplog.records if "replay-safe" in record.message]
-    assert said.startswith(f"workflow ends on task queue {queue} are counted replay-safe, not exactly (protocol):")
+    (logged,) = [record.message for record in caplog.records if "replay-safe" in record.message]
+    assert logged.startswith(f"workflow ends on task queue {queue} are counted replay-safe, not exactly (protocol):")
 
 
 class Replaces(SimplePlugin):
-    """A plugin that puts a runner of its own into the place of the one there is."""
+    """A plugin that replaces the runner."""
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Replace it."""
+        """Replace the runner."""
         config = super().configure_worker(config)
         config["workflow_runner"] = TeamRunner()
         return config
 
 
-async def test_replaced_runner_is_told(
+async def test_replaced_runner_is_reported(
     connect: Connect, metrics: Metrics, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A later plugin that replaces the runner makes the ends replay-safe; a log line and a metric say so."""
+    """If a later plugin replaces the runner, ends are counted replay-safe; a log line and a metric report it."""
     client = await connect(SLOPlugin(), Replaces("replaces"))
     async with case_worker(client, queue, workflows=[cases.CardFails]):
         drive = Drive(client, queue)
         await drive.start(cases.CardFails)
-        await drive.ended()
+        await drive.wait()
     assert metrics.closed(queue) == {("CardFails", "failed"): 1}
     (info,) = metrics.counts(names.WORKER_INFO, queue)
     assert info[:2] == ("replay_safe", "runner")
@@ -179,11 +179,11 @@ async def test_vendored_code_counts(
     async with case_worker(client, queue, workflows=[cases.CardFails]):
         drive = Drive(client, queue)
         await drive.start(cases.CardFails)
-        await drive.ended()
+        await drive.wait()
     assert list(metrics.counts(names.WORKER_INFO, queue)) == [("exact", "none", "unknown")]
 
 
 def test_public_names() -> None:
-    """`__all__` is what can be imported, sorted, and nothing more."""
+    """`__all__` is sorted and lists every public name."""
     public = {name for name in vars(temporal_slo.interceptor) if not name.startswith("_")}
     assert sorted(public) == temporal_slo.interceptor.__all__ == sorted(temporal_slo.interceptor.__all__)

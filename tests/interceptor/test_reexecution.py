@@ -1,4 +1,4 @@
-"""Final workflow tasks that are executed again, by a worker whose cache holds none, few or many workflows."""
+"""Final workflow tasks that are executed again, and replays with caches of several sizes."""
 
 import asyncio
 from datetime import timedelta
@@ -15,43 +15,44 @@ from .drive import Drive, Handle, case_worker
 from .metrics import Metrics
 
 TASK_TIMEOUT = timedelta(seconds=1)
-AGAIN = [cases.Overtaken, cases.Bug, cases.Unserializable, cases.TooLarge, cases.TaskTimesOut]
+REEXECUTED = [cases.Superseded, cases.Bug, cases.Unserializable, cases.TooLarge, cases.TaskTimesOut]
 REPLAYED = [cases.Continues, cases.ActivityFails, cases.Waits]
 
 
-async def overtake(handle: Handle) -> None:
-    """Signal a workflow while its last task is at work."""
+async def signal_last_task(handle: Handle) -> None:
+    """Signal a workflow while its last task is running."""
 
-    async def at_work() -> bool:
+    async def is_running() -> bool:
         return bool(cases.CALLS.get(handle.id))
 
-    await until(at_work, deadline=20, what="the last task")
+    await until(is_running, deadline=20, what="the last task")
     await handle.signal("poke")
 
 
-async def run_again(drive: Drive) -> None:
+async def run_all(drive: Drive) -> None:
     """Run one workflow of each kind whose final task is executed again."""
-    overtaken = await drive.start(cases.Overtaken)
-    await overtake(overtaken)
+    superseded = await drive.start(cases.Superseded)
+    await signal_last_task(superseded)
     for case in (cases.Bug, cases.Unserializable, cases.TooLarge):
         await drive.start(case)
     await drive.start(cases.TaskTimesOut, task_timeout=TASK_TIMEOUT)
-    await drive.ended()
+    await drive.wait()
 
 
 async def test_final_task_executed_again_counts_once(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """A final task that fails, times out, is overtaken or is refused counts once, with the activity that it saw."""
+    """A final task that fails, times out, is superseded or is rejected counts once, as does its activity."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
-    async with case_worker(client, queue, workflows=AGAIN):
-        await run_again(drive)
+    async with case_worker(client, queue, workflows=REEXECUTED):
+        await run_all(drive)
     again = [handle for handle in drive.handles if await _tasks_lost(handle)]
-    assert len(again) == 5, "no task was executed again: this test is blind"
+    assert len(again) == 5, "no task was executed again: the test proves nothing"
     assert metrics.closed(queue) == {
-        (type_, "completed"): 1 for type_ in ("Overtaken", "Bug", "Unserializable", "TooLarge", "TaskTimesOut")
+        (type_, "completed"): 1 for type_ in ("Superseded", "Bug", "Unserializable", "TooLarge", "TaskTimesOut")
     }
     assert metrics.counts(names.ACTIVITY_ENDS, queue) == {
-        (type_, "echo", "completed", "none"): 1 for type_ in ("Overtaken", "Unserializable", "TooLarge", "TaskTimesOut")
+        (type_, "echo", "completed", "none"): 1
+        for type_ in ("Superseded", "Unserializable", "TooLarge", "TaskTimesOut")
     }
 
 
@@ -62,19 +63,19 @@ async def _tasks_lost(handle: Handle) -> bool:
 
 
 async def test_interceptor_alone_is_only_replay_safe(connect: Connect, metrics: Metrics, queue: str) -> None:
-    """Without the plugin's runner a final task that is executed again counts again: the reason for the runner."""
+    """Without the plugin's runner a final task that is executed again is counted again."""
     client = await connect(interceptors=[SLOInterceptor(runtime=metrics.runtime)])
     drive = Drive(client, queue)
-    async with case_worker(client, queue, workflows=[cases.Overtaken, cases.AppError]):
-        await overtake(await drive.start(cases.Overtaken))
+    async with case_worker(client, queue, workflows=[cases.Superseded, cases.AppError]):
+        await signal_last_task(await drive.start(cases.Superseded))
         await drive.start(cases.AppError)
-        await drive.ended()
-    assert metrics.closed(queue) == {("Overtaken", "completed"): 2, ("AppError", "failed"): 1}
+        await drive.wait()
+    assert metrics.closed(queue) == {("Superseded", "completed"): 2, ("AppError", "failed"): 1}
 
 
 @pytest.mark.parametrize("cache", [0, 1, 2, 1000])
 async def test_replays_count_nothing(connect: Connect, metrics: Metrics, queue: str, cache: int) -> None:
-    """Whatever the cache holds, and although closed workflows are queried, each end counts once."""
+    """With every cache size, and with queries of closed workflows, each end counts once."""
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     options = {"max_concurrent_workflow_task_polls": 1} if cache == 0 else {}
@@ -83,7 +84,7 @@ async def test_replays_count_nothing(connect: Connect, metrics: Metrics, queue: 
             await drive.start(cases.Continues, 1)
             await drive.start(cases.ActivityFails)
             await _closed_by_cancel(drive)
-        await drive.ended()
+        await drive.wait()
         waits = [handle for handle in drive.handles if (await handle.describe()).workflow_type == "Waits"]
         assert all(await asyncio.gather(*(handle.query(cases.Waits.alive) for handle in waits)))
     assert metrics.closed(queue) == {

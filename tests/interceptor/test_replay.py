@@ -1,4 +1,4 @@
-"""Histories with and without the plugin are the same, so that it may come and go."""
+"""Histories with and without the plugin replay alike, so it can be added and removed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,9 +30,9 @@ async def record(client: Client, task_queue: str) -> list[WorkflowHistory]:
             await drive.start(case)
         continued = await drive.start(cases.Continues, 1)
         first = client.get_workflow_handle(continued.id, run_id=continued.first_execution_run_id)
-        await drive.ended()
+        await drive.wait()
         waiting = await drive.start(cases.Steps)
-        # Else the signal comes before the first task or after it, as it happens, and histories differ by that.
+        # Otherwise the signal may arrive before or after the first task, and the histories would differ.
         await drive.has(waiting, "workflow_task_completed")
         await waiting.signal("step")
         await drive.has(waiting, "activity_task_completed")
@@ -41,14 +41,12 @@ async def record(client: Client, task_queue: str) -> list[WorkflowHistory]:
 
 
 def events(history: WorkflowHistory) -> list[str | None]:
-    """Return what happened, event by event."""
+    """Return the kinds of the events."""
     return [event.WhichOneof("attributes") for event in history.events]
 
 
-async def test_histories_are_alike_and_replay_both_ways(
-    connect: Connect, plain: Client, metrics: Metrics, queue: str
-) -> None:
-    """The plugin adds no event; what was recorded with it replays without it, and the reverse; no replay counts."""
+async def test_histories_replay_with_and_without(connect: Connect, plain: Client, metrics: Metrics, queue: str) -> None:
+    """The plugin adds no events; histories with it replay without it and vice versa; replays count nothing."""
     without, with_ = await asyncio.gather(
         record(plain, f"{queue}-without"), record(await connect(SLOPlugin()), f"{queue}-with")
     )
@@ -62,16 +60,16 @@ async def test_histories_are_alike_and_replay_both_ways(
 
 
 async def each(histories: list[WorkflowHistory]) -> AsyncIterator[WorkflowHistory]:
-    """Yield histories, as a replayer wants them."""
+    """Yield histories as an async iterator."""
     for history in histories:
         yield history
 
 
 @pytest.mark.parametrize("first", ["plugin added", "plugin removed"])
-async def test_comes_and_goes_while_workflows_run(
+async def test_added_and_removed_while_workflows_run(
     connect: Connect, plain: Client, metrics: Metrics, queue: str, first: str
 ) -> None:
-    """A workflow that began without the plugin goes on with it, and the reverse."""
+    """A workflow that started without the plugin continues with it, and vice versa."""
     clients: list[Client] = [plain, await connect(SLOPlugin())]
     before, after = clients if first == "plugin added" else clients[::-1]
     drive = Drive(before, queue)
@@ -80,7 +78,7 @@ async def test_comes_and_goes_while_workflows_run(
         await step(drive, handle)
     async with case_worker(after, queue, workflows=[cases.Steps]):
         await handle.signal("step")
-        await drive.ended()
+        await drive.wait()
     assert await handle.result() == 3
     assert "workflow_task_failed_event_attributes" not in events(await handle.fetch_history())
     ends: Any = {("Steps", "no", "completed", "none", "none"): 1} if first == "plugin added" else {}
@@ -88,7 +86,7 @@ async def test_comes_and_goes_while_workflows_run(
 
 
 async def step(drive: Drive, handle: Handle) -> None:
-    """Let a workflow take its first step."""
+    """Run a workflow's first step."""
     await handle.signal("step")
     await drive.has(handle, "activity_task_completed")
     await drive.has(handle, "workflow_task_completed", 2)

@@ -1,4 +1,4 @@
-"""Workers that come and go while workflows end."""
+"""Worker restarts while workflows end."""
 
 import time
 from collections import Counter
@@ -18,17 +18,17 @@ from .metrics import Metrics
 
 SMALL = (30, 3)
 FULL = (200, 16)
-"""Workflows, and restarts of the worker."""
+"""Number of workflows and of worker restarts."""
 USED = [cases.Waits, cases.CardFails, cases.Continues, cases.Three]
 
 
 async def closed(client: Client, queue: str) -> int:
-    """Return how many runs have closed, as visibility has it now."""
+    """Return the number of closed runs in visibility."""
     return (await client.count_workflows(f"TaskQueue='{queue}' AND ExecutionStatus != 'Running'")).count
 
 
 async def start(drive: Drive, count: int) -> Counter[tuple[str, str]]:
-    """Start *count* workflows, a tenth of them for the server to end; return what no worker sees."""
+    """Start *count* workflows, of which the server closes a tenth by itself; return those, which no worker sees."""
     unseen: Counter[tuple[str, str]] = Counter()
     for index in range(count):
         match index % 20:
@@ -48,32 +48,32 @@ async def start(drive: Drive, count: int) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.sized
-async def test_ends_equal_the_servers_over_restarts(
+async def test_ends_equal_closed_runs_over_restarts(
     connect: Connect, metrics: Metrics, queue: str, *, full_size: bool
 ) -> None:
-    """Over restarts amid tasks the worker's ends are the server's closed rows, but for what no worker sees."""
+    """Over worker restarts the counted ends equal the closed runs in visibility, except those that no worker sees."""
     count, restarts = FULL if full_size else SMALL
     client = await connect(SLOPlugin())
     drive = Drive(client, queue)
     unseen = await start(drive, count)
-    few = {"max_concurrent_workflow_tasks": 5, "max_concurrent_activities": 5}
-    began = time.monotonic()
+    limits = {"max_concurrent_workflow_tasks": 5, "max_concurrent_activities": 5}
+    started = time.monotonic()
     for part in range(1, restarts + 1):
 
         async def enough(part: int = part) -> bool:
             return await closed(client, queue) >= count * part / (restarts + 1)
 
-        async with case_worker(client, queue, workflows=USED, **few):
+        async with case_worker(client, queue, workflows=USED, **limits):
             await until(enough, deadline=60, what="enough closed runs")
     async with case_worker(client, queue, workflows=USED):
-        await drive.ended()
+        await drive.wait()
     rows = await drive.rows(count + count // 10)
     seen = metrics.closed(queue)
-    took = time.monotonic() - began
+    took = time.monotonic() - started
     print(f"{count} workflows, {restarts} restarts, {took:.0f} s: server {dict(rows)}; worker {dict(seen)}")
     assert rows - seen == unseen
     assert not seen - rows
-    # In all: an activity that a stopping worker cancelled has failed for another reason than the others.
+    # Totals only: an activity that a stopping worker cancelled has another failure type.
     activities: Counter[str] = Counter()
     for key, value in metrics.counts(names.ACTIVITY_ENDS, queue).items():
         activities[key[0]] += value

@@ -1,4 +1,4 @@
-"""Calls of the worker library that type-check, and wrong ones that must not: mypy reports an ignore too many."""
+"""Calls of the worker library that must type-check, and calls that must not: mypy reports unused ignores."""
 
 from datetime import timedelta
 
@@ -15,15 +15,15 @@ from temporal_slo.interceptor import (
     prometheus_runtime,
 )
 
-judge: OutcomeFunction = lambda result: "good" if result else "bad"  # noqa: E731 as users write it
+outcome_of: OutcomeFunction = lambda result: "good" if result else "bad"  # noqa: E731 as users may write it
 
 
-async def right_calls(workflows: list[type]) -> None:
-    """Give it everywhere that it may be given."""
+async def valid_calls(workflows: list[type]) -> None:
+    """Pass plugin and interceptor everywhere that they are accepted."""
     objective = Objective(slo="fast", workflow="BookRide", threshold=timedelta(seconds=9))
     outcomes: dict[str, OutcomeFunction | OutcomeExpression] = {
         "BookRide": OutcomeExpression(expression="status", good=["OK"]),
-        "Other": judge,
+        "Other": outcome_of,
     }
     plugin = SLOPlugin(
         objectives=[objective], outcomes=outcomes, spec="slos", slos=["a"], labels={"team": "x"}, max_label_values=9
@@ -35,8 +35,8 @@ async def right_calls(workflows: list[type]) -> None:
     Replayer(workflows=workflows, plugins=[plugin], interceptors=[interceptor])
 
 
-def wrong_calls() -> None:
-    """Each of these is refused before it runs."""
+def invalid_calls() -> None:
+    """Each of these calls is a type error."""
     SLOPlugin("slos")  # type: ignore[call-arg, arg-type]
     SLOPlugin(spec=3)  # type: ignore[arg-type]
     SLOPlugin(objectives=["fast"])  # type: ignore[list-item]

@@ -1,4 +1,4 @@
-"""Our own code is made to raise, hook by hook; no workflow and no activity may notice."""
+"""The library's own code raises, hook by hook; workflows and activities are not affected."""
 
 import asyncio
 from typing import NoReturn
@@ -18,7 +18,7 @@ from .conftest import Connect
 from .drive import Drive, Handle, case_worker
 from .metrics import Metrics
 
-USED = [cases.Judged, cases.CardFails, cases.Continues, cases.SignalFails]
+USED = [cases.Classified, cases.CardFails, cases.Continues, cases.SignalFails]
 
 PLUGIN_FAULTS: list[tuple[object, str, set[str]]] = [
     (WatchedRun, "__init__", {"start"}),
@@ -33,7 +33,7 @@ PLUGIN_FAULTS: list[tuple[object, str, set[str]]] = [
     (_activity, "_labels", {"activity_start", "activity_end"}),
     (Recorder, "info", {"configure"}),
     (Recorder, "observe", {"activity_start", "count"}),
-    (Recorder, "count", set()),  # what counts errors is what fails
+    (Recorder, "count", set()),  # the counting of errors fails itself
     (Recorder, "error", set()),
 ]
 INTERCEPTOR_FAULTS: list[tuple[object, str, set[str]]] = [
@@ -46,40 +46,40 @@ INTERCEPTOR_FAULTS: list[tuple[object, str, set[str]]] = [
 
 
 def broken(*_: object, **__: object) -> NoReturn:
-    """Raise, as a bug of ours would."""
+    """Raise, as a bug in the library would."""
     raise RuntimeError("customer 4711")
 
 
 async def results(client: Client, task_queue: str) -> list[object]:
-    """Run workflows; return the result of each, or what it failed with, and its history."""
+    """Run workflows; return the result or the error of each, and the events of its history."""
     drive = Drive(client, task_queue)
     async with case_worker(client, task_queue, workflows=USED):
-        await drive.start(cases.Judged, "OK")
+        await drive.start(cases.Classified, "OK")
         await drive.start(cases.CardFails)
         await drive.start(cases.Continues, 1)
         await drive.start(cases.SignalFails, start_signal="poke")
-        await drive.ended(follow_runs=False)
+        await drive.wait(follow_runs=False)
     return [await outcome(client, handle) for handle in drive.handles]
 
 
 async def outcome(client: Client, handle: Handle) -> tuple[object, list[str | None]]:
-    """Return how the first run of a workflow ended, and what happened in it."""
-    answer = (await asyncio.gather(handle.result(follow_runs=False), return_exceptions=True))[0]
-    said = type(answer) if isinstance(answer, WorkflowContinuedAsNewError) else repr(getattr(answer, "cause", answer))
+    """Return the result or the error of a workflow's first run, and the events of its history."""
+    result = (await asyncio.gather(handle.result(follow_runs=False), return_exceptions=True))[0]
+    shown = type(result) if isinstance(result, WorkflowContinuedAsNewError) else repr(getattr(result, "cause", result))
     first = client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
-    return said, [event.WhichOneof("attributes") for event in (await first.fetch_history()).events]
+    return shown, [event.WhichOneof("attributes") for event in (await first.fetch_history()).events]
 
 
 @pytest.fixture(scope="module")
 async def expected(plain: Client) -> list[object]:
-    """What the workflows come to without the library."""
-    return await results(plain, "harmless-without")
+    """Results and histories of the workflows without the library."""
+    return await results(plain, "without-the-library")
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "hooks"), PLUGIN_FAULTS, ids=[f"{fault[1]}-{index}" for index, fault in enumerate(PLUGIN_FAULTS)]
 )
-async def test_plugin_faults_stay_inside(
+async def test_plugin_errors_are_contained(
     *,
     connect: Connect,
     metrics: Metrics,
@@ -90,10 +90,10 @@ async def test_plugin_faults_stay_inside(
     name: str,
     hooks: set[str],
 ) -> None:
-    """Whatever of the plugin raises, workflows and activities end as without it, and the error is counted."""
+    """Whichever part of the plugin raises, workflows and activities end as without it, and the error is counted."""
     before = metrics.counts(names.WORKER_ERRORS)
     monkeypatch.setattr(owner, name, broken)
-    client = await connect(SLOPlugin(outcomes={"Judged": lambda _: "good"}))
+    client = await connect(SLOPlugin(outcomes={"Classified": lambda _: "good"}))
     assert await results(client, queue) == expected
     after = metrics.counts(names.WORKER_ERRORS)
     assert {key[0] for key in after if after[key] != before.get(key, 0)} == hooks
@@ -102,7 +102,7 @@ async def test_plugin_faults_stay_inside(
 @pytest.mark.parametrize(
     ("owner", "name", "hooks"), INTERCEPTOR_FAULTS, ids=[f"{fault[1]}" for fault in INTERCEPTOR_FAULTS]
 )
-async def test_interceptor_faults_stay_inside(
+async def test_interceptor_errors_are_contained(
     *,
     connect: Connect,
     metrics: Metrics,
@@ -113,7 +113,7 @@ async def test_interceptor_faults_stay_inside(
     name: str,
     hooks: set[str],
 ) -> None:
-    """Whatever of the interceptor raises, workflows and activities end as without it, and the error is counted."""
+    """Whichever part of the interceptor raises, workflows end as without it, and the error is counted."""
     before = metrics.counts(names.WORKER_ERRORS)
     monkeypatch.setattr(owner, name, broken)
     client = await connect(interceptors=[SLOInterceptor(runtime=metrics.runtime)])
@@ -123,18 +123,18 @@ async def test_interceptor_faults_stay_inside(
 
 
 class Endless(WorkflowInboundInterceptor):
-    """A workflow that never ends."""
+    """The last interceptor of a chain, whose workflow never ends."""
 
     def __init__(self) -> None:
-        """Stand at the end of the chain."""
+        """Have no next interceptor."""
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> None:  # noqa: A002, ARG002 the SDK's
-        """Wait for ever."""
+        """Wait forever."""
         await asyncio.Future()
 
 
 async def test_garbage_collected_instance_is_silent(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
-    """A run whose coroutine is closed outside of any workflow counts nothing, and is no error."""
+    """A run whose coroutine is closed outside any workflow counts nothing and is no error."""
     before = metrics.counts(names.WORKER_ERRORS), metrics.counts(names.WORKFLOW_ENDS)
     inbound = _workflow.WorkflowInbound(Endless())
     inbound._run = object.__new__(InterceptedRun)  # noqa: SLF001 as init would leave it
