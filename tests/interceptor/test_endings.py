@@ -23,10 +23,10 @@ def outcome_of(result: cases.BusinessResult) -> str:
 
 ENDS = {
     ("Returns", "no", "completed", "none", "none"): 1,
-    ("Judged", "no", "completed", "good", "none"): 2,
-    ("Judged", "no", "completed", "bad", "none"): 1,
-    ("Judged", "no", "completed", "excluded", "none"): 1,
-    ("Judged", "no", "completed", "unknown", "none"): 1,
+    ("Classified", "no", "completed", "good", "none"): 2,
+    ("Classified", "no", "completed", "bad", "none"): 1,
+    ("Classified", "no", "completed", "excluded", "none"): 1,
+    ("Classified", "no", "completed", "unknown", "none"): 1,
     ("AppError", "no", "failed", "none", "Declined"): 1,
     ("Benign", "no", "failed", "none", "Harmless"): 1,
     ("PythonTimeout", "no", "failed", "none", "CancelledError"): 1,
@@ -93,7 +93,7 @@ async def _start_all(drive: Drive) -> None:
     ):
         await drive.start(case)
     for status in ("OK", "OK", "NO", "VOID", "undefined"):
-        await drive.start(cases.Judged, status)
+        await drive.start(cases.Classified, status)
     await drive.start(cases.Continues, 2)
     await drive.start(cases.Retries, retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)))
     await drive.start(cases.Waits, run_timeout=timedelta(seconds=1))

@@ -1,1 +1,1 @@
-"""What a run is: the run itself, its classification, series keys, time units, failure types."""
+"""Workflow runs: the run itself, classification, series keys, time units, failure types, outcome rules."""
