@@ -76,7 +76,7 @@ class Watched:
             self.mirror.state,
             SloRules,
             lambda run_ids: self.ledger.transact(reads.workflow_ids, NAMESPACE, run_ids),
-            attempts=ATTEMPTS,
+            attempts_max=ATTEMPTS,
         )
 
     async def read(self) -> tuple[dict[str, float], float]:

@@ -7,7 +7,14 @@ from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.exposition.snapshot import Snapshot
-from temporal_slo.exporter.sources.schedules import FAILURES_MAX, REFRESH, TOLERANCE, VALUE_LENGTH, Schedules, label
+from temporal_slo.exporter.sources.schedules import (
+    DESCRIBE_INTERVAL,
+    FAILURES_MAX,
+    OVERDUE_TOLERANCE,
+    Schedules,
+    schedule_label,
+)
+from temporal_slo.names.bounded import VALUE_LENGTH
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription, SchedulePage
 from temporal_slo.testing import FixedClock
@@ -15,25 +22,25 @@ from temporal_slo.testing import FixedClock
 NOW = 1_700_000_000 * SECOND
 LATER = NOW + 3600 * SECOND
 
-FACTS = ScheduleDescription(LATER, missed=3, skipped=5, dropped=7, buffered=11)
+DESCRIPTION = ScheduleDescription(LATER, missed=3, skipped=5, dropped=7, buffered=11)
 
 
 class FakeSchedules:
-    """Schedules that a test puts there.
+    """Schedules set up by a test.
 
     Attributes:
-        rows: What is listed, by id.
-        facts: What they tell when they are described; None for one that is gone.
-        described: Ids asked for, in order.
-        failing: Ids that are not described.
-        listing_fails: Whether there is no list.
+        rows: The listed rows, by id.
+        descriptions: Descriptions by id; None for a schedule that was deleted.
+        requested: Ids of the descriptions requested, in order.
+        failing: Ids that cannot be described.
+        listing_fails: Whether listing fails.
     """
 
     def __init__(self, *rows: ListedSchedule, page_size: int = 1000) -> None:
         self.rows = {row.schedule_id: row for row in rows}
-        self.facts: dict[str, ScheduleDescription | None] = {}
+        self.descriptions: dict[str, ScheduleDescription | None] = {}
         self.page_size = page_size
-        self.described: list[str] = []
+        self.requested: list[str] = []
         self.failing: set[str] = set()
         self.listing_fails = False
 
@@ -47,48 +54,47 @@ class FakeSchedules:
         return SchedulePage(rows, str(start + self.page_size).encode() if more else b"")
 
     async def describe(self, schedule_id: str) -> ScheduleDescription | None:
-        """Return the facts that a test gave it, or those of every schedule."""
-        self.described.append(schedule_id)
+        """Return the description set up for this schedule, or the default one."""
+        self.requested.append(schedule_id)
         if schedule_id in self.failing:
             raise TemporalRequestError("FAILED_PRECONDITION", "no poller seen")
-        return self.facts.get(schedule_id, FACTS)
+        return self.descriptions.get(schedule_id, DESCRIPTION)
 
-    def asked(self) -> list[str]:
-        """Return the ids that were described since the last call."""
-        ids = [*self.described]
-        self.described.clear()
-        return ids
+    def take_requested(self) -> list[str]:
+        """Return the ids of the descriptions requested since the last call."""
+        requested, self.requested = self.requested, []
+        return requested
 
 
 def row(
     schedule_id: str,
-    due: int | None = LATER,
+    next_action: int | None = LATER,
     *,
     paused: bool = False,
     last_action: int | None = None,
     fingerprint: bytes = b"1",
 ) -> ListedSchedule:
-    """Return a row that is due at a time."""
-    return ListedSchedule(schedule_id, paused, due, last_action, fingerprint)
+    """Return a row with the next action at *next_action*."""
+    return ListedSchedule(schedule_id, paused, next_action, last_action, fingerprint)
 
 
-Figures = dict[str, dict[str, float]]
+Values = dict[str, dict[str, float]]
 
 
-async def read(source: Schedules, now: int = NOW) -> Figures:
-    """Read, and return the values of each family by schedule."""
-    figures: Figures = {}
+async def read(source: Schedules, now: int = NOW) -> Values:
+    """Read, and return the values by sample name and schedule."""
+    values: Values = {}
     for family, labels, value in await source.read(now):
         assert {*labels, names.NAMESPACE} == set(family.labels)
         assert isinstance(value, int | float)
-        series = figures.setdefault(family.sample, {})
+        series = values.setdefault(family.sample, {})
         assert labels.get(names.SCHEDULE_ID, "") not in series
         series[labels.get(names.SCHEDULE_ID, "")] = value
-    return figures
+    return values
 
 
-async def test_figures() -> None:
-    """A schedule's counts are the server's own, and its times those of its row."""
+async def test_samples() -> None:
+    """The counts of a schedule are those of its description, and its times those of its row."""
     source = Schedules(FakeSchedules(row("daily", last_action=NOW - 17 * SECOND)))
     assert await read(source) == {
         "temporal_slo_schedule_overdue_seconds": {"daily": 0},
@@ -109,116 +115,116 @@ async def test_figures() -> None:
         (row("s", NOW - 90 * SECOND), NOW - 80 * SECOND, 80.0),
         (row("s", NOW - 90 * SECOND), LATER, 0.0),
         (row("s", NOW - 90 * SECOND), None, 0.0),
-        (row("s", NOW - TOLERANCE), NOW - TOLERANCE, 0.0),
-        (row("s", NOW - TOLERANCE - SECOND), NOW - TOLERANCE - SECOND, 6.0),
+        (row("s", NOW - OVERDUE_TOLERANCE), NOW - OVERDUE_TOLERANCE, 0.0),
+        (row("s", NOW - OVERDUE_TOLERANCE - SECOND), NOW - OVERDUE_TOLERANCE - SECOND, 6.0),
         (row("s", NOW - 90 * SECOND, paused=True), NOW - 90 * SECOND, 0.0),
         (row("s", None), None, 0.0),
     ],
-    ids=["late", "row is late", "exhausted since", "as usual", "just late", "paused", "exhausted"],
+    ids=["overdue", "stale row", "no further action", "tolerated", "just overdue", "paused", "no action"],
 )
 async def test_overdue(listed: ListedSchedule, described: int | None, overdue: float) -> None:
-    """A schedule is overdue by its own word; one that is paused or has no further action is not."""
+    """A schedule is overdue by its description, not its row; one that is paused or has no further action is not."""
     requests = FakeSchedules(listed)
-    requests.facts["s"] = ScheduleDescription(described, 0, 0, 0, 0)
-    figures = await read(Schedules(requests))
-    assert figures[names.SCHEDULE_OVERDUE.sample] == {"s": overdue}
+    requests.descriptions["s"] = ScheduleDescription(described, 0, 0, 0, 0)
+    values = await read(Schedules(requests))
+    assert values[names.SCHEDULE_OVERDUE.sample] == {"s": overdue}
 
 
-async def test_row_tells_where_nobody_describes() -> None:
-    """A schedule that is not described is overdue by its row, keeps its last counts, and is counted as such."""
+async def test_undescribed() -> None:
+    """A schedule that cannot be described is overdue by its row, keeps its last counts, and counts as undescribed."""
     requests = FakeSchedules(row("s", NOW + SECOND), row("new"))
     requests.failing = {"new"}
     source = Schedules(requests)
-    figures = await read(source)
-    assert figures[names.SCHEDULE_PAUSED.sample] == {"s": 0, "new": 0}
-    assert figures[names.SCHEDULE_MISSED_CATCHUP.sample] == {"s": 3}
+    values = await read(source)
+    assert values[names.SCHEDULE_PAUSED.sample] == {"s": 0, "new": 0}
+    assert values[names.SCHEDULE_MISSED_CATCHUP.sample] == {"s": 3}
     requests.failing = {"new", "s"}
-    figures = await read(source, NOW + 31 * SECOND)
-    assert figures[names.SCHEDULE_OVERDUE.sample] == {"s": 30, "new": 0}
-    assert figures[names.SCHEDULE_MISSED_CATCHUP.sample] == {"s": 3}
-    assert figures[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": 2}
+    values = await read(source, NOW + 31 * SECOND)
+    assert values[names.SCHEDULE_OVERDUE.sample] == {"s": 30, "new": 0}
+    assert values[names.SCHEDULE_MISSED_CATCHUP.sample] == {"s": 3}
+    assert values[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": 2}
 
 
 async def test_described_when_needed() -> None:
-    """A schedule is described anew only if its row has changed, its action was due, or ten minutes have passed."""
+    """A schedule is described again only if its row changed, its action is due, or ten minutes have passed."""
     requests = FakeSchedules(row("s"))
     source = Schedules(requests)
-    for now, due, fingerprint, asked in [
+    for now, next_action, fingerprint, requested in [
         (NOW, LATER, b"1", ["s"]),
         (NOW + SECOND, LATER, b"1", []),
         (NOW + 2 * SECOND, LATER, b"2", ["s"]),
         (NOW + 3 * SECOND, LATER, b"2", []),
-        (NOW + REFRESH + SECOND, LATER, b"2", []),
-        (NOW + REFRESH + 2 * SECOND, LATER, b"2", ["s"]),
+        (NOW + DESCRIBE_INTERVAL + SECOND, LATER, b"2", []),
+        (NOW + DESCRIBE_INTERVAL + 2 * SECOND, LATER, b"2", ["s"]),
         (LATER - SECOND, LATER, b"2", ["s"]),
         (LATER, LATER, b"2", ["s"]),
     ]:
-        requests.rows["s"] = row("s", due, fingerprint=fingerprint)
+        requests.rows["s"] = row("s", next_action, fingerprint=fingerprint)
         await read(source, now)
-        assert requests.asked() == asked
+        assert requests.take_requested() == requested
 
 
-async def test_paused_is_not_asked_for() -> None:
-    """A paused schedule, whose row tells of actions in the past, is not described at each reading."""
+async def test_paused_is_not_described() -> None:
+    """A paused schedule, whose row may have a next action in the past, is not described by every read."""
     requests = FakeSchedules(row("s", NOW - SECOND, paused=True))
     source = Schedules(requests)
     await read(source)
     await read(source, NOW + SECOND)
-    assert requests.asked() == ["s"]
+    assert requests.take_requested() == ["s"]
 
 
 async def test_limit() -> None:
-    """Of too many schedules the first by id are watched, whatever page they are on; the others are counted."""
+    """Beyond the limit the first schedules by id are monitored, whatever their page; the others are counted."""
     requests = FakeSchedules(*(row(name) for name in "fbdace"), page_size=2)
-    figures = await read(Schedules(requests, limit=3))
-    assert set(figures[names.SCHEDULE_PAUSED.sample]) == set("abc")
-    assert figures[names.EXPORTER_SCHEDULES_OVER_LIMIT.sample] == {"": 3}
-    assert sorted(requests.asked()) == list("abc")
+    values = await read(Schedules(requests, limit=3))
+    assert set(values[names.SCHEDULE_PAUSED.sample]) == set("abc")
+    assert values[names.EXPORTER_SCHEDULES_OVER_LIMIT.sample] == {"": 3}
+    assert sorted(requests.take_requested()) == list("abc")
 
 
-async def test_gone() -> None:
-    """The series of a schedule go with it, even if it goes between the list and its description."""
+async def test_deleted() -> None:
+    """A deleted schedule has no series, even if it is deleted between the listing and its description."""
     requests = FakeSchedules(row("a"), row("b"), row("c"))
-    requests.facts["b"] = None
+    requests.descriptions["b"] = None
     source = Schedules(requests)
     assert set((await read(source))[names.SCHEDULE_PAUSED.sample]) == {"a", "c"}
     del requests.rows["a"], requests.rows["b"]
-    figures = await read(source, NOW + SECOND)
-    assert figures[names.SCHEDULE_PAUSED.sample] == {"c": 0}
-    assert figures[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": 0}
-    # One that comes again under the same name is a new one.
+    values = await read(source, NOW + SECOND)
+    assert values[names.SCHEDULE_PAUSED.sample] == {"c": 0}
+    assert values[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": 0}
+    # A schedule created again with the same id is a new one.
     requests.rows["a"] = row("a")
     requests.failing = {"a"}
-    figures = await read(source, NOW + 2 * SECOND)
-    assert figures[names.SCHEDULE_MISSED_CATCHUP.sample] == {"c": 3}
+    values = await read(source, NOW + 2 * SECOND)
+    assert values[names.SCHEDULE_MISSED_CATCHUP.sample] == {"c": 3}
 
 
-async def test_failures_hold_up_nobody() -> None:
-    """After a few failures in a row the rest waits for the next reading, and goes first there."""
+async def test_consecutive_failures() -> None:
+    """After some consecutive failures the other schedules wait for the next read, which describes them first."""
     ids = [f"{number}" for number in range(FAILURES_MAX + 2)]
     requests = FakeSchedules(*map(row, ids))
     requests.failing = set(ids[:FAILURES_MAX])
     source = Schedules(requests)
-    figures = await read(source)
-    assert requests.asked() == ids[:FAILURES_MAX]
-    assert figures[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": len(ids)}
-    figures = await read(source, NOW + SECOND)
-    assert requests.asked() == [*ids[FAILURES_MAX:], *ids[:FAILURES_MAX]]
-    assert set(figures[names.SCHEDULE_MISSED_CATCHUP.sample]) == set(ids[FAILURES_MAX:])
+    values = await read(source)
+    assert requests.take_requested() == ids[:FAILURES_MAX]
+    assert values[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": len(ids)}
+    values = await read(source, NOW + SECOND)
+    assert requests.take_requested() == [*ids[FAILURES_MAX:], *ids[:FAILURES_MAX]]
+    assert set(values[names.SCHEDULE_MISSED_CATCHUP.sample]) == set(ids[FAILURES_MAX:])
 
 
-async def test_failures_apart() -> None:
-    """Schedules that are not described one by one, among others that are, end no reading."""
+async def test_single_failures() -> None:
+    """Failures that are not consecutive do not stop a read."""
     ids = [f"{number}" for number in range(3 * FAILURES_MAX)]
     requests = FakeSchedules(*map(row, ids))
     requests.failing = set(ids[::2])
-    figures = await read(Schedules(requests))
-    assert requests.asked() == ids
-    assert set(figures[names.SCHEDULE_MISSED_CATCHUP.sample]) == set(ids[1::2])
+    values = await read(Schedules(requests))
+    assert requests.take_requested() == ids
+    assert set(values[names.SCHEDULE_MISSED_CATCHUP.sample]) == set(ids[1::2])
 
 
-async def test_no_list() -> None:
-    """A reading without a list fails as a whole, and the next one goes on from what was known."""
+async def test_listing_fails() -> None:
+    """A read whose listing fails raises, and the next one still has the earlier descriptions."""
     requests = FakeSchedules(row("s"))
     source = Schedules(requests)
     await read(source)
@@ -227,42 +233,42 @@ async def test_no_list() -> None:
         await read(source, NOW + SECOND)
     requests.listing_fails = False
     await read(source, NOW + 2 * SECOND)
-    assert requests.asked() == ["s"]
+    assert requests.take_requested() == ["s"]
 
 
 def test_labels() -> None:
-    """Whatever a schedule is called, its label is short, printable and its own."""
-    assert label("nightly report/é") == "nightly report/é"
-    assert label("x" * VALUE_LENGTH) == "x" * VALUE_LENGTH
-    labels = [label(name) for name in _names()]
+    """Whatever the id of a schedule, its label value is short, printable and unique."""
+    assert schedule_label("nightly report/é") == "nightly report/é"
+    assert schedule_label("x" * VALUE_LENGTH) == "x" * VALUE_LENGTH
+    labels = [schedule_label(schedule_id) for schedule_id in _ids()]
     assert len(set(labels)) == len(labels)
     assert all(text.isprintable() and 0 < len(text) <= VALUE_LENGTH for text in labels)
 
 
-def _names() -> Iterable[str]:
+def _ids() -> Iterable[str]:
     yield from ("a\n", "a", "a\0", "\n")
     yield from ("x" * VALUE_LENGTH, "x" * (VALUE_LENGTH + 1), "x" * 5000, "x" * 5001)
 
 
-class NothingLetGo:
-    """A memory of series that were let go from 0, when none of schedules has to be."""
+class NothingReleased:
+    """A record of series released from the initial zero that accepts no series of schedules."""
 
     async def released(self, _: str) -> list[str]:
         """Return none."""
         return []
 
     async def mark_released(self, _: str, series: Iterable[str]) -> None:
-        """See to it that it stays so."""
+        """Check that there is none of schedules."""
         assert not [name for name in series if "schedule" in name]
 
 
-async def test_history_is_no_increase() -> None:
-    """What the server has counted before is exposed at once: a series held at 0 first would show it as an increase."""
-    board = Publisher(NothingLetGo(), clock=FixedClock())
+async def test_exposed_without_initial_zero() -> None:
+    """Counts from before are exposed at once: with an initial zero they would look like an increase."""
+    publisher = Publisher(NothingReleased(), clock=FixedClock())
     samples = tuple(await Schedules(FakeSchedules(row("daily"))).read(NOW))
-    await board.put(Snapshot("default", self_metrics=samples))
-    families = parse_text(board.answer("text/plain", "")[0].body.decode())
-    shown = {sample.name: sample.value for family in families for sample in family.samples}
-    assert shown[names.SCHEDULE_MISSED_CATCHUP.sample] == 3
-    assert shown[names.SCHEDULE_OVERLAP_SKIPPED.sample] == 5
-    assert shown[names.SCHEDULE_BUFFER_DROPPED.sample] == 7
+    await publisher.put(Snapshot("default", self_metrics=samples))
+    families = parse_text(publisher.answer("text/plain", "")[0].body.decode())
+    exposed = {sample.name: sample.value for family in families for sample in family.samples}
+    assert exposed[names.SCHEDULE_MISSED_CATCHUP.sample] == 3
+    assert exposed[names.SCHEDULE_OVERLAP_SKIPPED.sample] == 5
+    assert exposed[names.SCHEDULE_BUFFER_DROPPED.sample] == 7

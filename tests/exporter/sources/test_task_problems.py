@@ -24,26 +24,29 @@ class FakeProblems:
     """Pages of stuck runs.
 
     Attributes:
-        endless: Whether there is always a further page.
-        asked: Page tokens of the requests so far.
+        is_reported: Whether the server reports task problems.
+        endless: Whether every page has a next one.
+        error: Raised for all pages but the first.
+        tokens: Page tokens of the requests so far.
+        checks: How often support was requested.
     """
 
     pages: list[list[Problem]] = field(default_factory=list)
     is_reported: bool = True
     endless: bool = False
     error: TemporalRequestError | None = None
-    asked: list[bytes] = field(default_factory=list)
+    tokens: list[bytes] = field(default_factory=list)
     checks: int = 0
 
     async def is_supported(self) -> bool:
-        """Answer."""
+        """Return whether the server reports task problems."""
         self.checks += 1
         return self.is_reported
 
     async def page(self, size: int, token: bytes = b"") -> ProblemPage:
-        """Answer."""
+        """Return a page."""
         assert size == 1000
-        self.asked.append(token)
+        self.tokens.append(token)
         number = int(token or b"0")
         if self.error and number:
             raise self.error
@@ -53,30 +56,30 @@ class FakeProblems:
 
 
 def stuck(samples: Iterable[Sample]) -> dict[Problem, object]:
-    """How many runs have each problem."""
+    """Return the number of runs with each problem."""
     family = names.WORKFLOWS_WITH_TASK_PROBLEMS
     return {Problem(**sample.labels): sample.value for sample in samples if sample.family is family}
 
 
 def value(samples: Iterable[Sample], family: Family) -> object:
-    """The only value of a family."""
+    """Return the only value of a family."""
     return next(sample.value for sample in samples if sample.family is family)
 
 
 async def test_counts_over_pages() -> None:
-    """Runs are counted by type, category and cause, over all pages."""
+    """Runs on all pages are counted by workflow type, category and cause."""
     requests = FakeProblems([[RIDE, MEAL], [RIDE]])
     samples = await TaskProblems(requests).read(0)
     assert stuck(samples) == {RIDE: 2, MEAL: 1}
     assert value(samples, names.EXPORTER_TASK_PROBLEMS_TRUNCATED) == 0
     assert value(samples, names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT) == 0
-    assert requests.asked == [b"", b"1"]
+    assert requests.tokens == [b"", b"1"]
     exposed = dict(collect([Snapshot("shop", self_metrics=tuple(samples))]))
     assert (("shop", *RIDE), 2) in list(exposed[names.WORKFLOWS_WITH_TASK_PROBLEMS])
 
 
 async def test_recovered_is_zero() -> None:
-    """What had problems shows 0 afterwards, what never had shows nothing."""
+    """A problem that no run has any more is exposed as 0; one that never occurred is not exposed."""
     requests = FakeProblems([[RIDE]])
     source = TaskProblems(requests)
     await source.read(0)
@@ -85,16 +88,16 @@ async def test_recovered_is_zero() -> None:
 
 
 async def test_pages_are_bounded() -> None:
-    """More runs than are read at once are not read, and that is told."""
+    """Runs beyond the last page of a read are not counted, and the result is reported as truncated."""
     requests = FakeProblems([[RIDE]], endless=True)
     samples = await TaskProblems(requests).read(0)
     assert stuck(samples) == {RIDE: PAGES_MAX}
-    assert len(requests.asked) == PAGES_MAX
+    assert len(requests.tokens) == PAGES_MAX
     assert value(samples, names.EXPORTER_TASK_PROBLEMS_TRUNCATED) == 1
 
 
 async def test_labels_are_bounded() -> None:
-    """Past the limit runs are counted as `other`, those with the fewest first; a place once given is kept."""
+    """Beyond the limit problems are counted as `other`, fewest runs first; a series once exposed stays."""
     requests = FakeProblems([[RIDE, MEAL, MEAL, Problem("Boat", TIMED_OUT, "Late")]])
     source = TaskProblems(requests, limit=1)
     samples = await source.read(0)
@@ -107,8 +110,8 @@ async def test_labels_are_bounded() -> None:
     assert value(samples, names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT) == 3
 
 
-async def test_unknown_words() -> None:
-    """A category that we do not know is `other`, and so is a cause that is not given."""
+async def test_unknown_category() -> None:
+    """An unknown category is exposed as `other`, and so is a missing cause."""
     requests = FakeProblems([[Problem("Ride", "New", "NewCause"), Problem("Ride", "", "")]])
     assert stuck(await TaskProblems(requests).read(0)) == {
         Problem("Ride", "other", "NewCause"): 1,
@@ -116,24 +119,24 @@ async def test_unknown_words() -> None:
     }
 
 
-async def test_a_failure_fails_the_reading() -> None:
-    """Some of the pages are no reading, and change nothing."""
-    requests = FakeProblems([[RIDE], [MEAL]], error=TemporalRequestError("UNAVAILABLE", "away"))
+async def test_failed_page() -> None:
+    """If a page fails, the read fails and changes nothing."""
+    requests = FakeProblems([[RIDE], [MEAL]], error=TemporalRequestError("UNAVAILABLE", "unreachable"))
     source = TaskProblems(requests)
-    with pytest.raises(TemporalRequestError, match="away"):
+    with pytest.raises(TemporalRequestError, match="unreachable"):
         await source.read(0)
     requests.pages = [[]]
     assert stuck(await source.read(0)) == {}
 
 
-async def test_server_without_the_report() -> None:
-    """A server that reports no problems is not taken for one that has none; it is asked again until it does."""
+async def test_unsupported() -> None:
+    """On a server that does not report task problems every read fails, until the server supports it."""
     requests = FakeProblems([[RIDE]], is_reported=False)
     source = TaskProblems(requests)
     for _ in range(2):
         with pytest.raises(TemporalRequestError, match="does not report"):
             await source.read(0)
-    assert requests.asked == []
+    assert requests.tokens == []
     requests.is_reported = True
     assert stuck(await source.read(0)) == {RIDE: 1}
     await source.read(0)

@@ -27,7 +27,7 @@ OVERLAP: Final = 5 * SECOND
 SWEEP_INTERVAL: Final = 60 * SECOND
 
 FIRST_PAGE: Final = 200
-"""FamilySeries of the first page of a poll: new rows fit, and an idle poll stays small."""
+"""Rows of the first page of a poll: new rows fit, and an idle poll stays small."""
 
 
 class Mirror:

@@ -1,4 +1,4 @@
-"""The source of figures about retry storms: activities that fail over and over, and are tried again."""
+"""Data source of retry storms: activities that keep failing and are retried."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -15,47 +15,47 @@ from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.temporal.pending_activities import PendingActivityRequests
 
-ATTEMPTS: Final = 10
-"""Failed attempts that are nothing out of the ordinary."""
+ATTEMPTS_MAX: Final = 10
+"""Attempts of an activity that count as normal; an activity in a later attempt is retrying."""
 
-SAMPLE: Final = 50
-"""Runs that are looked at in one reading."""
+SAMPLE_SIZE: Final = 50
+"""Runs described per read, at most."""
 
-POOL: Final = 500
-"""Overdue runs, and old ones beside them, that are looked at in turn."""
+POOL_SIZE: Final = 500
+"""Overdue runs in the rotation, at most; and as many others, the oldest."""
 
 WORKFLOW_TYPES_MAX: Final = 50
 ACTIVITY_TYPES_MAX: Final = 20
-"""Of each workflow type."""
+"""Activity types per workflow type."""
 
 WorkflowIds = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
 
 
-class Retrying(NamedTuple):
-    """What retried activities are counted by."""
+class RetryingKey(NamedTuple):
+    """Labels of a series of retrying activities."""
 
     workflow_type: str
     activity_type: str
 
 
 class RetryStorms(Source):
-    """Looks for activities of open runs that were tried too often.
+    """Samples open runs for activities with too many attempts.
 
-    No list tells of attempts: each run must be asked for, one request each. So a reading looks at a few runs only,
-    overdue ones first, then old ones; the next one at those which were not looked at the longest. What was seen of
-    a run counts until it is looked at again, or closes. Half of the requests may go to runs that had such activities
-    the last time, so that it shows soon when they are healed.
+    Temporal lists no attempts: each run must be described, in a request of its own. Therefore each read describes only
+    a sample of the runs: first those described the longest ago or never, among these overdue runs before others, and
+    older ones before younger ones. A described run counts until it is described again, or closes. Up to half of the
+    requests go to runs that had retrying activities when last described, so that a recovery shows soon.
 
-    Choosing the runs is a walk over all that are open.
+    Each read visits all open runs in memory once.
 
     Args:
-        requests: Answers.
-        state: Has the open runs.
-        rules: Returns the rules of this moment.
-        workflow_ids: Returns the workflow ids of open runs, by run id: memory does not hold them.
-        attempts: Failed attempts that an activity may have.
-        sample: Runs that a reading looks at, at most.
-        pool: Overdue runs, and old ones beside them, that are looked at in turn.
+        requests: Describes runs.
+        state: Holds the open runs.
+        rules: Returns the current rules of the SLOs, which define when a run is overdue.
+        workflow_ids: Returns the workflow ids of open runs by run id; they are not held in memory.
+        attempts_max: Attempts of an activity that count as normal.
+        sample_size: Runs described per read, at most.
+        pool_size: Overdue runs in the rotation, at most; and as many others.
     """
 
     name: Final = "retry_storms"
@@ -67,106 +67,109 @@ class RetryStorms(Source):
         rules: Callable[[], SloRules],
         workflow_ids: WorkflowIds,
         *,
-        attempts: int = ATTEMPTS,
-        sample: int = SAMPLE,
-        pool: int = POOL,
+        attempts_max: int = ATTEMPTS_MAX,
+        sample_size: int = SAMPLE_SIZE,
+        pool_size: int = POOL_SIZE,
     ) -> None:
         self._requests = requests
         self._state = state
         self._rules = rules
         self._workflow_ids = workflow_ids
-        self._attempts = attempts
-        self._sample = sample
-        self._pool = pool
-        self._reading = self._candidates = 0
-        self._asked: dict[str, int] = {}
-        self._seen: dict[str, Counter[str]] = {}
-        self._stormed: set[Retrying] = set()
+        self._attempts_max = attempts_max
+        self._sample_size = sample_size
+        self._pool_size = pool_size
+        self._read_number = self._candidate_count = 0
+        # By run id: the read that last requested the run, and its retrying activities when it was last described.
+        self._last_requested: dict[str, int] = {}
+        self._retrying: dict[str, Counter[str]] = {}
+        self._exposed: set[RetryingKey] = set()
         self._workflow_types = BoundedValues[str](WORKFLOW_TYPES_MAX)
         self._activity_types = BoundedValues[str](ACTIVITY_TYPES_MAX)
 
     async def read(self, now: int) -> Iterable[Sample]:
-        """Return what is known of retried activities after looking at a few runs more.
+        """Describe a sample of the open runs, and return the retrying activities of all runs described so far.
 
         Raises:
-            TemporalRequestError: A request failed; what was seen before is kept.
+            TemporalRequestError: A request failed; runs described before it are kept.
             LedgerError: The ledger could not be read.
         """
-        self._reading += 1
-        await self._look(self._due(now))
+        self._read_number += 1
+        await self._describe(self._select(now))
         # A run may have closed in the meantime.
-        self._forget(self._state.open)
-        retrying, replaced = self._count()
+        self._forget_others(self._state.open)
+        counts, over_limit = self._count()
         return [
-            Sample(names.EXPORTER_RETRY_CANDIDATE_RUNS, {}, self._candidates),
-            Sample(names.EXPORTER_RETRY_SAMPLED_RUNS, {}, len(self._seen)),
-            Sample(names.EXPORTER_RETRYING_ACTIVITIES_OVER_LIMIT, {}, replaced),
-            *(Sample(names.ACTIVITIES_RETRYING, key._asdict(), count) for key, count in retrying.items()),
+            Sample(names.EXPORTER_RETRY_CANDIDATE_RUNS, {}, self._candidate_count),
+            Sample(names.EXPORTER_RETRY_SAMPLED_RUNS, {}, len(self._retrying)),
+            Sample(names.EXPORTER_RETRYING_ACTIVITIES_OVER_LIMIT, {}, over_limit),
+            *(Sample(names.ACTIVITIES_RETRYING, key._asdict(), count) for key, count in counts.items()),
         ]
 
-    def _forget(self, kept: Container[str]) -> None:
-        self._asked = {run_id: reading for run_id, reading in self._asked.items() if run_id in kept}
-        self._seen = {run_id: retried for run_id, retried in self._seen.items() if run_id in kept}
+    def _forget_others(self, kept: Container[str]) -> None:
+        self._last_requested = {run_id: read for run_id, read in self._last_requested.items() if run_id in kept}
+        self._retrying = {run_id: counts for run_id, counts in self._retrying.items() if run_id in kept}
 
-    def _due(self, now: int) -> list[str]:
-        """Return the ids of the runs to look at in this reading, and forget those that are not looked at any more."""
-        pool = list(self._chosen(now))
-        self._forget(set(pool))
-        # Sorting is stable: among those never looked at, overdue and old ones stay first.
-        pool.sort(key=lambda run_id: self._asked.get(run_id, 0))
-        storming = [run_id for run_id in pool if self._seen.get(run_id)]
-        return list(dict.fromkeys((*storming[: self._sample // 2], *pool)))[: self._sample]
+    def _select(self, now: int) -> list[str]:
+        """Return the ids of the runs that this read describes, and forget runs that left the rotation."""
+        pool = list(self._pool(now))
+        self._forget_others(set(pool))
+        # The sort is stable: among runs never described, overdue ones stay first, then the oldest.
+        pool.sort(key=lambda run_id: self._last_requested.get(run_id, 0))
+        retrying = [run_id for run_id in pool if self._retrying.get(run_id)]
+        return list(dict.fromkeys((*retrying[: self._sample_size // 2], *pool)))[: self._sample_size]
 
-    def _chosen(self, now: int) -> Iterator[str]:
-        """Yield the ids of overdue runs and of the oldest others."""
+    def _pool(self, now: int) -> Iterator[str]:
+        """Yield the ids of the runs in the rotation: overdue runs, then others, each oldest first."""
         rules = self._rules()
-        # One walk, and little in it: there may be very many open runs, and everything else waits for it.
-        ages: dict[RunningKey, float] = {}
+        # One loop with little in it: there may be very many open runs, and it blocks the event loop.
+        max_ages: dict[RunningKey, float] = {}
         overdue: list[tuple[int, str]] = []
         others: list[tuple[int, str]] = []
-        for run_id, (key, due, _) in self._state.open.items():
-            age = ages.get(key)
-            if age is None:
-                age = ages[key] = _max_age(rules, key)
-            if due <= now:
-                (overdue if now - due > age else others).append((due, run_id))
-        self._candidates = len(overdue) + len(others)
+        for run_id, (key, due_time, _) in self._state.open.items():
+            max_age = max_ages.get(key)
+            if max_age is None:
+                max_age = max_ages[key] = _max_age(rules, key)
+            if due_time <= now:
+                (overdue if now - due_time > max_age else others).append((due_time, run_id))
+        self._candidate_count = len(overdue) + len(others)
         for group in (overdue, others):
-            yield from (run_id for _, run_id in nsmallest(self._pool, group))
+            yield from (run_id for _, run_id in nsmallest(self._pool_size, group))
 
-    async def _look(self, run_ids: Sequence[str]) -> None:
+    async def _describe(self, run_ids: Sequence[str]) -> None:
         workflow_ids = await self._workflow_ids(run_ids)
-        # Those that are missing have closed since.
+        # Runs without workflow id have closed since.
         for run_id in (run_id for run_id in run_ids if run_id in workflow_ids):
-            # Its turn is over whatever comes: a run that cannot be looked at holds up no other.
-            self._asked[run_id] = self._reading
+            # Set before the request: a run whose requests fail must not block the others.
+            self._last_requested[run_id] = self._read_number
             activities = await self._requests.activities(workflow_ids[run_id], run_id)
-            self._seen[run_id] = Counter(kind for kind, attempt in activities if attempt > self._attempts)
+            self._retrying[run_id] = Counter(
+                activity_type for activity_type, attempt in activities if attempt > self._attempts_max
+            )
 
-    def _count(self) -> tuple[Counter[Retrying], int]:
-        """Return the retried activities, and how many of them stand under a name that is not their own."""
-        counts, replaced = Counter[Retrying](), 0
-        for run_id, retried in self._seen.items():
+    def _count(self) -> tuple[Counter[RetryingKey], int]:
+        """Return the retrying activities by series, and how many of them have a type beyond the limit."""
+        counts, over_limit = Counter[RetryingKey](), 0
+        for run_id, retrying in self._retrying.items():
             workflow_type = self._state.open[run_id].key.workflow_type
-            for activity_type, count in retried.items():
+            for activity_type, count in retrying.items():
                 key = self._bounded(workflow_type, activity_type)
                 counts[key] += count
-                replaced += 0 if key == (workflow_type, activity_type) else count
-        self._stormed.update(counts)
-        # A storm that is over is shown as such, and not by a series that vanishes, unless nobody looked.
-        over = self._stormed - counts.keys()
-        unknown = self._types(self._state.open) - self._types(self._seen) if over else set()
-        counts.update({key: 0 for key in over if key.workflow_type not in unknown})
-        return counts, replaced
+                over_limit += 0 if key == (workflow_type, activity_type) else count
+        self._exposed.update(counts)
+        # A series without retrying activities becomes 0 and does not vanish, unless none of its runs was described.
+        recovered = self._exposed - counts.keys()
+        undescribed = self._types(self._state.open) - self._types(self._retrying) if recovered else set()
+        counts.update({key: 0 for key in recovered if key.workflow_type not in undescribed})
+        return counts, over_limit
 
     def _types(self, run_ids: Iterable[str]) -> set[str]:
         return {self._state.open[run_id].key.workflow_type for run_id in run_ids}
 
-    def _bounded(self, workflow_type: str, activity_type: str) -> Retrying:
+    def _bounded(self, workflow_type: str, activity_type: str) -> RetryingKey:
         bounded = self._workflow_types("", workflow_type)
-        return Retrying(bounded, self._activity_types(bounded, activity_type))
+        return RetryingKey(bounded, self._activity_types(bounded, activity_type))
 
 
 def _max_age(rules: SloRules, key: RunningKey) -> float:
-    """Return after which time runs of *key* are overdue, in microseconds; infinite if never."""
+    """Return the age after which runs of *key* are overdue, in microseconds; infinite if no SLO limits it."""
     return min((rule.max_age for rule in rules.overdue if rule.applies_to(key)), default=inf)
