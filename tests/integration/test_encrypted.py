@@ -129,7 +129,7 @@ async def test_without_the_converter(temporal: Temporal, tmp_path: Path) -> None
         assert (await it.stopped(), await it.fetched()) == (1, 23)
         await goes_on(it.exporter)
         (warning,) = it.warnings()
-        assert "20 results in a row can't be decoded" in warning
+        assert "decoding 20 consecutive results failed" in warning
         await says_nothing_of_payloads(it.exporter)
 
 

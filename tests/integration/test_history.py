@@ -58,7 +58,7 @@ class Namespace:
     async def judged(self, run: Run) -> Classification:
         """What a closed run is counted as."""
         status, type_ = str(run.status), run.workflow_type
-        if not needs_event(status, outcome=self.reader.wants(type_)):
+        if not needs_event(status, outcome=self.reader.reads(type_)):
             return classify(status, None)
         event = await self.history.close_event(run.workflow_id, run.run_id)
         outcome = await self.reader.read(type_, run.workflow_id, event)

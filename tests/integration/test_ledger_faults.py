@@ -265,7 +265,11 @@ REFUSED: Final[dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]]]
     "corrupt in its counts": (lambda path: smashed(path, "closed_totals"), (), "malformed"),
     "cut off": (halved, (), "malformed"),
     "newer": (newer, (), "its schema is 99, newer than the 3 of this program"),
-    "two codecs": (ours, (*CONVERTER, "--codec-endpoint", "http://127.0.0.1:9"), "has a codec of its own"),
+    "two codecs": (
+        ours,
+        (*CONVERTER, "--codec-endpoint", "http://127.0.0.1:9"),
+        "conflicts with the codec of the data converter",
+    ),
 }
 
 

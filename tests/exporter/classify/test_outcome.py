@@ -23,7 +23,7 @@ from temporal_slo.exporter.classify import outcome
 from temporal_slo.exporter.classify.outcome import OutcomeReader
 from temporal_slo.exporter.classify.payloads import (
     DECODE_TIMEOUT,
-    CodecAwayError,
+    CodecUnavailableError,
     RemoteCodec,
     converter_decode,
     load_converter,
@@ -37,29 +37,29 @@ RIDE = SimpleNamespace(
 
 
 def closed(*payloads: Payload) -> HistoryEvent:
-    """The close event of a run that completed with a result of these payloads."""
+    """Return the close event of a run that completed with these payloads as its result."""
     attributes = WorkflowExecutionCompletedEventAttributes(result=Payloads(payloads=payloads))
     return HistoryEvent(workflow_execution_completed_event_attributes=attributes)
 
 
 def plain(value: object) -> HistoryEvent:
-    """The close event of a run that completed with *value*."""
+    """Return the close event of a run that completed with *value*."""
     return closed(*default().payload_converter.to_payloads([value]))
 
 
 def reader(converter: DataConverter | None = None, rule: SimpleNamespace = RIDE) -> OutcomeReader:
-    """A reader of rides."""
+    """Return a reader of the outcome of rides."""
     return OutcomeReader({"Ride": rule}, converter_decode(converter or default(), "shop"))
 
 
-def ruled(expression: str) -> OutcomeReader:
-    """A reader of rides by another expression."""
+def reader_with(expression: str) -> OutcomeReader:
+    """Return a reader of the outcome of rides with another expression."""
     return reader(rule=SimpleNamespace(**{**vars(RIDE), "from_": expression}))
 
 
-async def read(event: HistoryEvent | None, by: OutcomeReader | None = None) -> str | None:
-    """The outcome of a ride that closed with *event*."""
-    return await (by or reader()).read("Ride", "w", event)
+async def read(event: HistoryEvent | None, outcome_reader: OutcomeReader | None = None) -> str | None:
+    """Return the outcome of a ride with this close event."""
+    return await (outcome_reader or reader()).read("Ride", "w", event)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ async def read(event: HistoryEvent | None, by: OutcomeReader | None = None) -> s
     ],
 )
 async def test_value(status: object, expected: str) -> None:
-    """A value is looked up as its JSON text among good, bad and excluded; one in none of them is unknown."""
+    """The JSON text of a value is looked up in good, bad and excluded; a value in none of them is unknown."""
     assert await read(plain({"status": status})) == expected
 
 
 @pytest.mark.parametrize("result", [None, "CONFIRMED", 7, [], {"state": "CONFIRMED"}])
 async def test_result_without_the_value(result: object) -> None:
-    """A result in which the expression finds nothing is unknown."""
+    """If the expression selects nothing in the result, the outcome is unknown."""
     assert await read(plain(result)) == "unknown"
 
 
@@ -101,27 +101,27 @@ async def test_result_without_the_value(result: object) -> None:
     ],
 )
 async def test_expression(expression: str, expected: str) -> None:
-    """The value is found by JMESPath; an expression that does not fit the result makes it unknown."""
-    assert await read(plain({"legs": [{"status": "CONFIRMED"}]}), ruled(expression)) == expected
+    """The value is selected by JMESPath; if the expression fails on the result, the outcome is unknown."""
+    assert await read(plain({"legs": [{"status": "CONFIRMED"}]}), reader_with(expression)) == expected
 
 
 async def test_no_result() -> None:
-    """Without a result, or with its event gone, the outcome is unknown, which is no failure to decode."""
+    """Without a result or a close event the outcome is unknown, and no decoding failure is counted."""
     rides = reader()
     assert await read(closed(), rides) == await read(None, rides) == "unknown"
     assert rides.undecodable == 0
 
 
 async def test_type_without_outcome() -> None:
-    """A workflow type without a spec is not wanted and has no outcome."""
+    """The outcome of a workflow type without outcome in the spec is none, and is not read."""
     rides = reader()
-    assert (rides.wants("Wallet"), rides.without_event("Wallet")) == (False, "none")
+    assert (rides.reads("Wallet"), rides.without_event("Wallet")) == (False, "none")
     assert await rides.read("Wallet", "w", plain({"status": "FAILED"})) == "none"
-    assert (rides.wants("Ride"), rides.without_event("Ride")) == (True, "unknown")
+    assert (rides.reads("Ride"), rides.without_event("Ride")) == (True, "unknown")
 
 
 async def test_protobuf_results() -> None:
-    """Results of other SDKs that are protobuf messages are read as JSON, without their classes where they are JSON."""
+    """Protobuf results are read as JSON; those in JSON encoding without their message classes."""
     unknown = Payload(
         metadata={"encoding": b"json/protobuf", "messageType": b"shop.Ride"}, data=b'{"status": "CONFIRMED"}'
     )
@@ -130,11 +130,11 @@ async def test_protobuf_results() -> None:
         metadata={"encoding": b"binary/protobuf", "messageType": b"temporal.api.common.v1.WorkflowType"},
         data=b"\n\x09CONFIRMED",
     )
-    assert await read(closed(binary), ruled("name")) == "good"
+    assert await read(closed(binary), reader_with("name")) == "good"
 
 
 async def encrypted(value: object = CARD) -> HistoryEvent:
-    """The close event of a run that completed with a result that a codec has encoded."""
+    """Return the close event of a run whose result was encoded by a codec."""
     return closed(*await DataConverter(payload_codec=Reversed()).encode([{"status": value}]))
 
 
@@ -144,28 +144,28 @@ async def test_codec() -> None:
 
 
 class Contextual(Reversed, WithSerializationContext):
-    """A codec that can't decode without being told whose payloads they are."""
+    """A codec that needs the serialization context."""
 
     def __init__(self, context: SerializationContext | None = None) -> None:
         self.context = context
 
     def with_context(self, context: SerializationContext) -> "Contextual":
-        """Return one that was told."""
+        """Return a codec with this context."""
         return Contextual(context)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Decode."""
+        """Check the context and decode."""
         assert self.context == WorkflowSerializationContext(namespace="shop", workflow_id="w")
         return await super().decode(payloads)
 
 
 async def test_context() -> None:
-    """A codec that needs to know the namespace and the workflow is told."""
+    """A codec gets the namespace and the workflow id of the payload."""
     assert await read(await encrypted("FAILED"), reader(DataConverter(payload_codec=Contextual()))) == "bad"
 
 
-async def test_stops(caplog: pytest.LogCaptureFixture) -> None:
-    """After 20 results in a row that can't be decoded no more are tried, which is logged once, without the payload."""
+async def test_stops_decoding(caplog: pytest.LogCaptureFixture) -> None:
+    """After 20 consecutive decoding failures decoding stops, which is logged once, without the payload."""
     rides = reader()
     event = await encrypted()
     for _ in range(19):
@@ -175,14 +175,14 @@ async def test_stops(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         for _ in range(25):
             assert await read(event, rides) == "unknown"
-    assert (rides.stopped, rides.undecodable, rides.wants("Ride")) == (True, 39, False)
+    assert (rides.stopped, rides.undecodable, rides.reads("Ride")) == (True, 39, False)
     assert await read(plain({"status": "FAILED"}), rides) == "unknown"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "20 results in a row can't be decoded" in caplog.text
+    assert "decoding 20 consecutive results failed (" in caplog.text
 
 
-async def test_stops_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Results under way when decoding stops do not log it again."""
+async def test_logs_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Results in flight when decoding stops do not log the stop again."""
 
     async def decode(_: Payload, __: str) -> object:
         await asyncio.sleep(0)
@@ -193,8 +193,8 @@ async def test_stops_once(caplog: pytest.LogCaptureFixture) -> None:
     assert (rides.undecodable, len(caplog.records)) == (28, 1)
 
 
-async def test_secrets_stay_inside(caplog: pytest.LogCaptureFixture) -> None:
-    """What a converter says about a payload that it can't decode is not logged."""
+async def test_payloads_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The error message of a data converter, which may contain the payload, is not logged."""
 
     async def decode(payload: Payload, _: str) -> object:
         raise ValueError(payload.data)
@@ -209,9 +209,9 @@ async def test_secrets_stay_inside(caplog: pytest.LogCaptureFixture) -> None:
     assert CARD[::-1] not in caplog.text
 
 
-@pytest.mark.parametrize("error", [CodecAwayError(), TimeoutError()])
-async def test_decoder_away(error: Exception) -> None:
-    """While the decoder does not answer the outcome can't be told yet, which is no failure to decode."""
+@pytest.mark.parametrize("error", [CodecUnavailableError(), TimeoutError()])
+async def test_codec_unavailable(error: Exception) -> None:
+    """While the codec is unavailable the outcome must be read later, and no decoding failure is counted."""
 
     async def decode(_: Payload, __: str) -> object:
         raise error
@@ -221,8 +221,8 @@ async def test_decoder_away(error: Exception) -> None:
     assert rides.undecodable == 0
 
 
-async def test_decoder_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A decoder that never answers is given up."""
+async def test_decode_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding that takes too long is cancelled, and the outcome must be read later."""
 
     async def decode(_: Payload, __: str) -> object:
         await asyncio.Event().wait()
@@ -233,16 +233,16 @@ async def test_decoder_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def remote(
-    answer: Callable[[httpx.Request], httpx.Response], endpoint: str = "http://codec/{namespace}/"
+    respond: Callable[[httpx.Request], httpx.Response], endpoint: str = "http://codec/{namespace}/"
 ) -> PayloadCodec:
-    """A remote codec whose endpoint answers so."""
+    """Return a remote codec whose endpoint returns these responses."""
     return RemoteCodec(
-        endpoint, "shop", authorization="Bearer 7", http=httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        endpoint, "shop", authorization="Bearer 7", http=httpx.AsyncClient(transport=httpx.MockTransport(respond))
     )
 
 
 async def test_remote_codec() -> None:
-    """The endpoint is asked by Temporal's protocol: payloads as protobuf JSON, the namespace in a header."""
+    """Requests follow Temporal's codec server protocol: payloads as protobuf JSON, the namespace in a header."""
     requests: list[httpx.Request] = []
 
     async def decoded(payloads: Sequence[Payload]) -> bytes:
@@ -252,15 +252,15 @@ async def test_remote_codec() -> None:
     payload = event.workflow_execution_completed_event_attributes.result.payloads[0]
     body = await decoded([payload])
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         return httpx.Response(200, content=body)
 
-    assert await read(event, reader(DataConverter(payload_codec=remote(answer)))) == "good"
+    assert await read(event, reader(DataConverter(payload_codec=remote(respond)))) == "good"
     (request,) = requests
     assert (request.method, str(request.url)) == ("POST", "http://codec/shop/decode")
-    wanted = {"content-type": "application/json", "x-namespace": "shop", "authorization": "Bearer 7"}
-    assert wanted.items() <= dict(request.headers).items()
+    headers = {"content-type": "application/json", "x-namespace": "shop", "authorization": "Bearer 7"}
+    assert headers.items() <= dict(request.headers).items()
     sent = json.loads(request.content)
     assert set(sent) == {"payloads"}
     assert set(sent["payloads"][0]) == {"metadata", "data"}
@@ -268,24 +268,24 @@ async def test_remote_codec() -> None:
 
 
 @pytest.mark.parametrize("code", [429, 502, 503, 504])
-async def test_remote_codec_away(code: int) -> None:
-    """An endpoint that says it can't now leaves the outcome to be told later."""
+async def test_remote_codec_unavailable(code: int) -> None:
+    """If the endpoint reports that it is unavailable, the outcome must be read later."""
     rides = reader(DataConverter(payload_codec=remote(lambda _: httpx.Response(code))))
     assert await read(await encrypted(), rides) is None
 
 
 async def test_remote_codec_unreachable() -> None:
-    """So does one that can't be reached, or is too slow."""
+    """If the endpoint is unreachable or too slow, the outcome must be read later."""
     for error in (httpx.ConnectError("refused"), httpx.ReadTimeout("slow")):
 
-        def answer(_: httpx.Request, error: Exception = error) -> httpx.Response:
+        def respond(_: httpx.Request, error: Exception = error) -> httpx.Response:
             raise error
 
-        assert await read(await encrypted(), reader(DataConverter(payload_codec=remote(answer)))) is None
+        assert await read(await encrypted(), reader(DataConverter(payload_codec=remote(respond)))) is None
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         httpx.Response(400, text="cannot decrypt"),
         httpx.Response(403, text='{"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "e30="}]}'),
@@ -296,24 +296,24 @@ async def test_remote_codec_unreachable() -> None:
         httpx.Response(200, text='{"payloads": []}'),
     ],
 )
-async def test_remote_codec_refuses(answer: httpx.Response) -> None:
-    """An endpoint that refuses, or answers with anything but payloads, can't decode: the outcome is unknown."""
-    rides = reader(DataConverter(payload_codec=remote(lambda _: answer)))
+async def test_remote_codec_error(response: httpx.Response) -> None:
+    """If the endpoint returns an error, or no payloads, decoding has failed: the outcome is unknown."""
+    rides = reader(DataConverter(payload_codec=remote(lambda _: response)))
     assert await read(await encrypted(), rides) == "unknown"
     assert rides.undecodable == 1
 
 
 @pytest.mark.parametrize("endpoint", ["codec:8081", "ftp://codec", "http://", "http://u:p@a:port", ""])
 def test_bad_endpoint(endpoint: str) -> None:
-    """An endpoint that is no HTTP URL is refused with an example, and not quoted: it may hold a password."""
-    wanted = r"--codec-endpoint: is no HTTP URL; write for example http://codec:8081/\{namespace\}"
-    with pytest.raises(UsageError, match=f"^{wanted}$"):
+    """An endpoint that is not an HTTP URL is rejected with an example, and not quoted: it may contain a password."""
+    message = r"--codec-endpoint: is not an HTTP URL; set it to a URL like http://codec:8081/\{namespace\}"
+    with pytest.raises(UsageError, match=f"^{message}$"):
         RemoteCodec(endpoint, "shop")
 
 
 @pytest.mark.parametrize("name", ["temporalio.converter:default", "temporalio.converter:DataConverter.default"])
 def test_load_converter(name: str) -> None:
-    """A converter is found by module and attribute, or made by the function found there."""
+    """A data converter is imported by module and attribute, which may be a function that returns it."""
     assert isinstance(load_converter(name, "--data-converter"), DataConverter)
 
 
@@ -322,17 +322,17 @@ def test_load_converter(name: str) -> None:
     [
         ("temporalio.converter", "is not module:attribute"),
         (":default", "is not module:attribute"),
-        ("no.such.module:default", "can't be loaded (ModuleNotFoundError: No module named 'no')"),
-        ("temporalio.converter:nothing", "can't be loaded (AttributeError: "),
-        ("json:dumps", "can't be loaded (TypeError: "),
+        ("no.such.module:default", "cannot be imported (ModuleNotFoundError: No module named 'no')"),
+        ("temporalio.converter:nothing", "cannot be imported (AttributeError: "),
+        ("json:dumps", "cannot be imported (TypeError: "),
         ("json:decoder", "is a module, not a data converter"),
     ],
 )
 def test_bad_converter(name: str, what: str) -> None:
-    """A name that leads to no converter is refused in one line: where, what, and the remedy."""
+    """A name that is not of a data converter is rejected in one line: where, what, and the remedy."""
     with pytest.raises(UsageError) as caught:
         load_converter(name, "--data-converter")
     assert str(caught.value).startswith(f"--data-converter {name}: {what}")
     assert str(caught.value).endswith(
-        "name a temporalio.converter.DataConverter as module:attribute, for example temporalio.converter:default"
+        "use the module:attribute of a temporalio.converter.DataConverter, for example temporalio.converter:default"
     )

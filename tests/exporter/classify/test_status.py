@@ -17,7 +17,7 @@ DECLINED = Failure(application_failure_info=ApplicationFailureInfo(type="CardDec
 
 
 def failed(failure: Failure = DECLINED, successor: str = "") -> HistoryEvent:
-    """The close event of a failed run."""
+    """Return the close event of a failed run."""
     return HistoryEvent(
         workflow_execution_failed_event_attributes=WorkflowExecutionFailedEventAttributes(
             failure=failure, new_execution_run_id=successor
@@ -26,7 +26,7 @@ def failed(failure: Failure = DECLINED, successor: str = "") -> HistoryEvent:
 
 
 def timed_out(successor: str = "") -> HistoryEvent:
-    """The close event of a run that timed out."""
+    """Return the close event of a run that timed out."""
     return HistoryEvent(
         workflow_execution_timed_out_event_attributes=WorkflowExecutionTimedOutEventAttributes(
             new_execution_run_id=successor
@@ -35,7 +35,7 @@ def timed_out(successor: str = "") -> HistoryEvent:
 
 
 def completed(successor: str = "") -> HistoryEvent:
-    """The close event of a completed run."""
+    """Return the close event of a completed run."""
     return HistoryEvent(
         workflow_execution_completed_event_attributes=WorkflowExecutionCompletedEventAttributes(
             new_execution_run_id=successor
@@ -44,7 +44,7 @@ def completed(successor: str = "") -> HistoryEvent:
 
 
 def terminated(identity: str, reason: str = "") -> HistoryEvent:
-    """The close event of a terminated run."""
+    """Return the close event of a terminated run."""
     return HistoryEvent(
         workflow_execution_terminated_event_attributes=WorkflowExecutionTerminatedEventAttributes(
             identity=identity, reason=reason
@@ -85,27 +85,27 @@ def terminated(identity: str, reason: str = "") -> HistoryEvent:
     ],
 )
 def test_classification(status: str, event: HistoryEvent | None, expected: Classification) -> None:
-    """A run is counted by its status, unless a successor or a reset tells more; only a completed one has an outcome."""
+    """A run is counted by its status, or as retried or reset; only a completed run has an outcome."""
     assert classify(status, event, "good") == expected
 
 
-def test_server_without_the_feature() -> None:
-    """A failed run that the server tells of as continued as new is retried, with the failure inside."""
+def test_failure_reported_as_continued_as_new() -> None:
+    """A failed run whose close event is continued-as-new is counted as retried, with the failure in the event."""
     attributes = WorkflowExecutionContinuedAsNewEventAttributes(failure=DECLINED, new_execution_run_id="next")
     event = HistoryEvent(workflow_execution_continued_as_new_event_attributes=attributes)
     assert classify("failed", event) == Classification("retried", "none", "CardDeclined")
 
 
 @pytest.mark.parametrize("event", [completed(), terminated("history-resetter"), HistoryEvent()])
-def test_event_of_another_kind(event: HistoryEvent) -> None:
-    """An event that does not belong to the status makes the failure type unknown, not an error."""
+def test_event_of_another_status(event: HistoryEvent) -> None:
+    """If the event does not match the status, the failure type is unknown."""
     assert classify("failed", event).failure_type == "unknown"
     assert classify("terminated", failed()).failure_type == "unknown"
 
 
 def test_needs_event() -> None:
-    """Only runs whose event tells more are fetched: bad endings always, completed ones where an outcome is read."""
-    bad = {"failed", "timed_out", "terminated"}
+    """Failed, timed-out and terminated runs need their close event, and completed runs if an outcome is read."""
+    failures = {"failed", "timed_out", "terminated"}
     statuses = CLOSED_STATUSES.values()
-    assert {status for status in statuses if needs_event(status, outcome=False)} == bad
-    assert {status for status in statuses if needs_event(status, outcome=True)} == {*bad, "completed"}
+    assert {status for status in statuses if needs_event(status, outcome=False)} == failures
+    assert {status for status in statuses if needs_event(status, outcome=True)} == {*failures, "completed"}

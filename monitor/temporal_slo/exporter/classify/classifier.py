@@ -8,7 +8,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporal_slo import names
 from temporal_slo.exporter.classify.outcome import Outcome, OutcomeReader
 from temporal_slo.exporter.classify.payloads import Decode
-from temporal_slo.exporter.classify.status import OWN_TYPES, classify, needs_event
+from temporal_slo.exporter.classify.status import BUILT_IN_FAILURE_TYPES, classify, needs_event
 from temporal_slo.ledger.change import Change
 from temporal_slo.names.bounded import BoundedValues
 from temporal_slo.names.values import COMPLETED, NONE, UNKNOWN
@@ -37,7 +37,7 @@ class Classifier:
         known: dict[str, set[str]] = {}
         for key in failures:
             known.setdefault(key.workflow_type, set()).add(key.failure_type)
-        self._bounded = BoundedValues(FAILURE_TYPES_MAX, always=OWN_TYPES, known=known)
+        self._bounded = BoundedValues(FAILURE_TYPES_MAX, always=BUILT_IN_FAILURE_TYPES, known=known)
 
     def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
         """Read the outcomes of *slos* from now on, also if decoding was stopped before."""
@@ -55,7 +55,7 @@ class Classifier:
     def from_visibility(self, run: Run) -> Classification | None:
         """Return the classification of *run*, or None if its close event is needed."""
         status = str(run.status)
-        if needs_event(status, outcome=self._reader.wants(run.workflow_type)):
+        if needs_event(status, outcome=self._reader.reads(run.workflow_type)):
             return None
         return classify(status, None, self._no_outcome(run))
 

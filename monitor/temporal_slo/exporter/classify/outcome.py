@@ -1,4 +1,4 @@
-"""The business outcome of a completed run, read from its result."""
+"""Reads the business outcome of a completed run from its result."""
 
 import asyncio
 import logging
@@ -8,106 +8,104 @@ from typing import Final, Protocol
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 
-from temporal_slo.exporter.classify.payloads import DECODE_TIMEOUT, CodecAwayError, Decode
+from temporal_slo.exporter.classify.payloads import DECODE_TIMEOUT, CodecUnavailableError, Decode
 from temporal_slo.names.values import NONE, UNKNOWN
 from temporal_slo.runs.outcome_rule import outcome_rule
 
 UNDECODABLE_MAX: Final = 20
-"""Results in a row that can't be decoded, after which no more are tried."""
-
+"""Consecutive results that cannot be decoded, after which decoding stops."""
 
 log = logging.getLogger(__name__)
 
 
 class Outcome(Protocol):
-    """How the business outcome of a workflow type is read, as the spec has it."""
+    """The business outcome of a workflow type, as defined in the spec."""
 
     @property
     def from_(self) -> str:
-        """JMESPath expression into the result."""
+        """JMESPath expression that selects the value in the result."""
 
     @property
     def good(self) -> Sequence[str]:
-        """Values, as text, that mean a kept promise."""
+        """Values of a good outcome, as text."""
 
     @property
     def bad(self) -> Sequence[str]:
-        """Values that mean a broken one."""
+        """Values of a bad outcome, as text."""
 
     @property
     def excluded(self) -> Sequence[str]:
-        """Values that count as neither."""
+        """Values of an outcome that no SLO counts, as text."""
 
 
 class OutcomeReader:
-    """Reads the outcomes of one namespace's completed runs.
+    """Reads the outcomes of the completed runs of one namespace.
 
     Args:
-        specs: How to read them, by workflow type; their expressions are valid.
+        outcomes: Outcomes by workflow type, with valid expressions.
         decode: Decodes results.
 
     Attributes:
-        undecodable: Results so far that could not be decoded.
-        stopped: Whether too many in a row could not: then none is tried any more.
+        undecodable: Number of results that could not be decoded.
+        stopped: Whether decoding stopped, after too many consecutive failures.
     """
 
-    def __init__(self, specs: Mapping[str, Outcome], decode: Decode) -> None:
+    def __init__(self, outcomes: Mapping[str, Outcome], decode: Decode) -> None:
         self._rules = {
-            workflow_type: outcome_rule(spec.from_, good=spec.good, bad=spec.bad, excluded=spec.excluded)
-            for workflow_type, spec in specs.items()
+            workflow_type: outcome_rule(outcome.from_, good=outcome.good, bad=outcome.bad, excluded=outcome.excluded)
+            for workflow_type, outcome in outcomes.items()
         }
         self._decode = decode
-        self._in_a_row = 0
+        self._consecutive_failures = 0
         self.undecodable = 0
         self.stopped = False
 
-    def wants(self, workflow_type: str) -> bool:
-        """Return whether the close events of this type's completed runs are worth fetching."""
+    def reads(self, workflow_type: str) -> bool:
+        """Return whether outcomes of *workflow_type* are read: it has one, and decoding has not stopped."""
         return workflow_type in self._rules and not self.stopped
 
     def without_event(self, workflow_type: str) -> str:
-        """Return the outcome of a completed run whose close event is not there, or not wanted."""
+        """Return the outcome of a completed run whose close event is missing or not read."""
         return UNKNOWN if workflow_type in self._rules else NONE
 
     async def read(self, workflow_type: str, workflow_id: str, event: HistoryEvent | None) -> str | None:
-        """Return the outcome of a completed run: good, bad, excluded or unknown; or none.
+        """Return the outcome of a completed run: `good`, `bad`, `excluded`, `unknown` or `none`.
 
-        None if it can't be told yet, for the codec endpoint is away: it may be asked again.
+        None if the codec endpoint is unavailable, so that the outcome must be read later.
 
         Args:
-            workflow_type: The outcome is none if it has no spec.
-            workflow_id: Part of what some codecs encrypt with.
-            event: The run's close event; None if it is gone.
+            workflow_type: Workflow type of the run; without an outcome in the spec the result is `none`.
+            workflow_id: Workflow id of the run; some codecs use it in encryption.
+            event: The close event of the run; None if it does not exist.
         """
         payload = _result(event)
-        if payload is None or not self.wants(workflow_type):
+        if payload is None or not self.reads(workflow_type):
             return self.without_event(workflow_type)
         try:
             async with asyncio.timeout(DECODE_TIMEOUT.total_seconds()):
                 value = await self._decode(payload, workflow_id)
-        except (CodecAwayError, TimeoutError):
+        except (CodecUnavailableError, TimeoutError):
             return None
-        except Exception as error:  # noqa: BLE001 a user's converter may raise anything
-            self._fail(error)
+        except Exception as error:  # noqa: BLE001 the data converter of a user may raise any error
+            self._count_failure(error)
             return UNKNOWN
-        self._in_a_row = 0
+        self._consecutive_failures = 0
         try:
             return self._rules[workflow_type](value)
-        except Exception:  # noqa: BLE001 the types in the result may be such that jmespath itself fails
+        except Exception:  # noqa: BLE001 jmespath raises various errors on types that it does not expect
             return UNKNOWN
 
-    def _fail(self, error: Exception) -> None:
+    def _count_failure(self, error: Exception) -> None:
         self.undecodable += 1
-        self._in_a_row += 1
-        if self._in_a_row >= UNDECODABLE_MAX and not self.stopped:
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= UNDECODABLE_MAX and not self.stopped:
             self.stopped = True
-            # Its name alone: the message may hold what the customer wrote.
-            name = type(error).__name__
+            # Only the type: the message may contain data from the payload.
             log.warning(
-                "%d results in a row can't be decoded (%s): business outcomes are unknown from now on; configure the"
-                " data converter or the codec endpoint that the workers use, and restart",
-                self._in_a_row,
-                name,
+                "decoding %d consecutive results failed (%s), business outcomes are unknown from now on: configure the"
+                " data converter or the codec endpoint of the workers, and restart",
+                self._consecutive_failures,
+                type(error).__name__,
             )
 
 

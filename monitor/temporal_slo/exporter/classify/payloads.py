@@ -1,4 +1,4 @@
-"""Decoding payloads: data converters and remote codecs."""
+"""Decoding of payloads: data converters and remote codecs."""
 
 import dataclasses
 import importlib
@@ -15,14 +15,16 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import DataConverter, PayloadCodec, PayloadConverter, WorkflowSerializationContext
 
 from temporal_slo.errors import UsageError
-from temporal_slo.settings import ExporterSettings
+from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
 
 DECODE_TIMEOUT: Final = timedelta(seconds=30)
+"""Time limit of decoding one result."""
 
 ENDPOINT_TIMEOUT: Final = timedelta(seconds=10)
+"""Time limit of each phase of a request to a codec endpoint: connect, write, read."""
 
-# Not 500: many codec servers answer it to what they can't decode.
-AWAY: Final = {
+# Without 500, which many codec servers return for payloads that they cannot decode.
+UNAVAILABLE_CODES: Final = {
     httpx.codes.TOO_MANY_REQUESTS,
     httpx.codes.BAD_GATEWAY,
     httpx.codes.SERVICE_UNAVAILABLE,
@@ -30,9 +32,7 @@ AWAY: Final = {
 }
 
 Decode = Callable[[Payload, str], Awaitable[object]]
-"""Turns a payload, and the id of the workflow that it is of, into the value that it stands for."""
-
-DEFAULT_CONVERTER: Final = "temporalio.converter:default"
+"""Returns the value of a payload; the second argument is the id of its workflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Decoder:
 
     Attributes:
         decode: Decodes a payload.
-        close: Closes the connections of the remote codec, if there is one.
+        close: Closes the connections to the codec endpoint, if there is one.
     """
 
     decode: Decode
@@ -49,52 +49,54 @@ class Decoder:
 
     @classmethod
     def of(cls, settings: ExporterSettings, namespace: str) -> Self:
-        """Return the decoder that *settings* describe.
+        """Return the decoder configured by *settings*.
 
         Raises:
-            UsageError: The data converter or the codec endpoint is wrong.
+            UsageError: The data converter or the codec endpoint is invalid.
         """
         converter = load_converter(settings.data_converter, "--data-converter")
         if not settings.codec_endpoint:
-            return cls(converter_decode(converter, namespace), _nothing_to_close)
+            return cls(converter_decode(converter, namespace), _close_nothing)
         if converter.payload_codec:
             raise UsageError(
-                "--codec-endpoint", "the data converter has a codec of its own", "give one of --data-converter and this"
+                "--codec-endpoint",
+                "conflicts with the codec of the data converter",
+                "set only one of --codec-endpoint and --data-converter",
             )
         codec = RemoteCodec(settings.codec_endpoint, namespace, authorization=settings.codec_authorization)
         return cls(converter_decode(dataclasses.replace(converter, payload_codec=codec), namespace), codec.close)
 
 
-async def _nothing_to_close() -> None:
+async def _close_nothing() -> None:
     pass
 
 
-class CodecAwayError(Exception):
-    """The codec endpoint does not answer: what it would decode may be decoded later."""
+class CodecUnavailableError(Exception):
+    """The codec endpoint is unavailable; decoding may succeed later."""
 
 
-class _Bare(PayloadConverter):
-    """Leaves payloads as the codec decoded them."""
+class _PassThroughConverter(PayloadConverter):
+    """Returns payloads as the codec decoded them."""
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
-        """Return what was given."""
+        """Return the arguments unchanged."""
         return list(values)
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
-        """Return what was given."""
+        """Return the arguments unchanged."""
         del type_hints
         return list(payloads)
 
 
 def converter_decode(converter: DataConverter, namespace: str) -> Decode:
-    """Return how *converter*, with its codec, decodes results of workflows in *namespace*."""
-    bare = dataclasses.replace(converter, payload_converter_class=_Bare)
+    """Return a function that decodes payloads of workflows in *namespace* with *converter* and its codec."""
+    codec_only = dataclasses.replace(converter, payload_converter_class=_PassThroughConverter)
 
     async def decode(payload: Payload, workflow_id: str) -> object:
         context = WorkflowSerializationContext(namespace=namespace, workflow_id=workflow_id)
-        (plain,) = await bare.with_context(context).decode([payload])
+        (plain,) = await codec_only.with_context(context).decode([payload])
         if plain.metadata.get("encoding") == b"json/protobuf":
-            # JSON as it is: the converter would ask for the workers' message classes.
+            # Parsed as JSON: the converter would need the message classes of the workers.
             return json.loads(plain.data)
         (value,) = converter.with_context(context).payload_converter.from_payloads([plain])
         return json_format.MessageToDict(value) if isinstance(value, Message) else value
@@ -103,16 +105,16 @@ def converter_decode(converter: DataConverter, namespace: str) -> Decode:
 
 
 def load_converter(name: str, where: str) -> DataConverter:
-    """Return the data converter called `module:attribute`; a function of no arguments may return it.
+    """Import a data converter.
 
     Args:
-        name: Its name.
-        where: The option or variable that holds the name.
+        name: `module:attribute` of the data converter, or of a function without arguments that returns it.
+        where: The option that contains the name, for error messages.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: The name is invalid, cannot be imported, or is not a data converter.
     """
-    remedy = f"name a temporalio.converter.DataConverter as module:attribute, for example {DEFAULT_CONVERTER}"
+    remedy = f"use the module:attribute of a temporalio.converter.DataConverter, for example {DEFAULT_CONVERTER}"
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise UsageError(f"{where} {name}", "is not module:attribute", remedy)
@@ -123,24 +125,24 @@ def load_converter(name: str, where: str) -> DataConverter:
         if callable(found):
             found = found()
     except Exception as error:
-        # A user's module may raise anything while it is imported.
-        raise UsageError(f"{where} {name}", f"can't be loaded ({type(error).__name__}: {error})", remedy) from error
+        # The module of a user may raise any error on import.
+        raise UsageError(f"{where} {name}", f"cannot be imported ({type(error).__name__}: {error})", remedy) from error
     if not isinstance(found, DataConverter):
         raise UsageError(f"{where} {name}", f"is a {type(found).__name__}, not a data converter", remedy)
     return found
 
 
 class RemoteCodec(PayloadCodec):
-    """A codec behind an HTTP endpoint, by Temporal's codec server protocol.
+    """A codec behind a codec endpoint, which speaks Temporal's codec server protocol.
 
     Args:
-        endpoint: URL that `/decode` is appended to; `{namespace}` in it stands for the namespace.
+        endpoint: URL without `/decode`; `{namespace}` in it is replaced.
         namespace: Temporal namespace of the payloads.
-        authorization: Value of the header of that name, if any.
-        http: Makes the requests.
+        authorization: Value of the Authorization header; None for none.
+        http: HTTP client; None for a new one.
 
     Raises:
-        UsageError: The endpoint is no URL.
+        UsageError: The endpoint is not an HTTP URL.
     """
 
     def __init__(
@@ -151,7 +153,7 @@ class RemoteCodec(PayloadCodec):
         authorization: str | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._endpoint = _url(endpoint.replace("{namespace}", namespace))
+        self._endpoint = _checked_url(endpoint.replace("{namespace}", namespace))
         self._headers = {"Content-Type": "application/json", "X-Namespace": namespace}
         if authorization:
             self._headers["Authorization"] = authorization
@@ -165,33 +167,33 @@ class RemoteCodec(PayloadCodec):
         """Decode *payloads*.
 
         Raises:
-            CodecAwayError: The endpoint does not answer, or says that it can't now.
-            httpx.HTTPStatusError: It refuses.
+            CodecUnavailableError: The endpoint is unreachable, or reports that it is unavailable.
+            httpx.HTTPStatusError: The endpoint returned another error.
         """
         return await self._post("decode", payloads)
 
     async def _post(self, action: str, payloads: Sequence[Payload]) -> list[Payload]:
         body = json_format.MessageToJson(Payloads(payloads=payloads), indent=None)
         try:
-            answer = await self._http.post(f"{self._endpoint}/{action}", content=body, headers=self._headers)
+            response = await self._http.post(f"{self._endpoint}/{action}", content=body, headers=self._headers)
         except httpx.TransportError as error:
-            raise CodecAwayError from error
-        if answer.status_code in AWAY:
-            raise CodecAwayError
-        answer.raise_for_status()
-        return list(json_format.Parse(answer.content, Payloads()).payloads)
+            raise CodecUnavailableError from error
+        if response.status_code in UNAVAILABLE_CODES:
+            raise CodecUnavailableError
+        response.raise_for_status()
+        return list(json_format.Parse(response.content, Payloads()).payloads)
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections to the endpoint."""
         await self._http.aclose()
 
 
-def _url(endpoint: str) -> str:
+def _checked_url(endpoint: str) -> str:
     try:
         url = httpx.URL(endpoint)
     except httpx.InvalidURL:
         url = httpx.URL()
     if url.scheme not in {"http", "https"} or not url.host:
-        # It is not quoted: a URL may hold a password.
-        raise UsageError("--codec-endpoint", "is no HTTP URL", "write for example http://codec:8081/{namespace}")
+        # The message does not quote the URL, which may contain a password.
+        raise UsageError("--codec-endpoint", "is not an HTTP URL", "set it to a URL like http://codec:8081/{namespace}")
     return endpoint.rstrip("/")

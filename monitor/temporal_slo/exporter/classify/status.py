@@ -1,4 +1,4 @@
-"""What a closed run is counted as, once its close event is known or known to be gone."""
+"""Classification of a closed run by its status and its close event."""
 
 from typing import Final
 
@@ -24,37 +24,40 @@ from temporal_slo.names.values import (
 from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.failure_types import failure_type, timeout_type
 
-OWN_TYPES: Final = frozenset({RESET, PARENT_CLOSE, TERMINATED, UNKNOWN})
-"""Failure types that no application names: always few."""
+BUILT_IN_FAILURE_TYPES: Final = frozenset({RESET, PARENT_CLOSE, TERMINATED, UNKNOWN})
+"""Failure types that no application defines; they do not count towards the limit of failure types."""
 
-RESETTER: Final = "history-resetter"
-PARENT_CLOSED: Final = ("history-service", "by parent close policy")
+RESET_IDENTITY: Final = "history-resetter"
+"""Identity with which a server terminates a run that is reset."""
+
+PARENT_CLOSE_TERMINATION: Final = ("history-service", "by parent close policy")
+"""Identity and reason with which a server terminates a run by the close policy of its parent."""
 
 
 def needs_event(status: str, *, outcome: bool) -> bool:
-    """Return whether a closed run must wait for its close event before it can be counted.
+    """Return whether a closed run can be counted only with its close event.
 
     Args:
-        status: As visibility has it, lower case.
-        outcome: Whether a business outcome is to be read for its workflow type.
+        status: Status in visibility, in lower case.
+        outcome: Whether business outcomes of its workflow type are read.
     """
     return status in {FAILED, TIMED_OUT, TERMINATED} or (status == COMPLETED and outcome)
 
 
 def classify(status: str, event: HistoryEvent | None, outcome: str = NONE) -> Classification:
-    """Return what a closed run is counted as.
+    """Return the classification of a closed run.
 
     Args:
-        status: As visibility has it, lower case.
-        event: The run's close event; None if it is gone, or did not come in time.
-        outcome: The business outcome; counts only if the run has completed.
+        status: Status in visibility, in lower case.
+        event: The close event of the run; None if it does not exist or could not be fetched in time.
+        outcome: The business outcome; used only if the run completed.
     """
     if status in {FAILED, TIMED_OUT}:
-        final = RETRIED if event and _successor(event) else status
-        return Classification(final, NONE, _failure_type(status, event))
+        counted_status = RETRIED if event and _has_successor(event) else status
+        return Classification(counted_status, NONE, _failure_type(status, event))
     if status == TERMINATED:
-        kind = _termination(event)
-        return Classification(RESET if kind == RESET else status, NONE, kind)
+        cause = _termination_cause(event)
+        return Classification(RESET if cause == RESET else status, NONE, cause)
     return Classification(status, outcome if status == COMPLETED else NONE)
 
 
@@ -62,28 +65,28 @@ def _failure_type(status: str, event: HistoryEvent | None) -> str:
     if event is None:
         return UNKNOWN
     if status == TIMED_OUT:
-        # The event says no more; it is what clients are told.
+        # The event has no timeout type; clients get this one.
         return timeout_type(TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE)
     attributes = _attributes(event)
-    # Servers that do not know the feature asked for tell of a failed run with a successor as continued as new.
+    # Servers without the feature `follows-next-run-id` report a failed run with a successor as continued-as-new.
     if isinstance(attributes, WorkflowExecutionFailedEventAttributes | WorkflowExecutionContinuedAsNewEventAttributes):
         return failure_type(attributes.failure)
     return UNKNOWN
 
 
-def _termination(event: HistoryEvent | None) -> str:
+def _termination_cause(event: HistoryEvent | None) -> str:
     attributes = _attributes(event) if event else None
     if not isinstance(attributes, WorkflowExecutionTerminatedEventAttributes):
         return UNKNOWN
-    if attributes.identity == RESETTER:
+    if attributes.identity == RESET_IDENTITY:
         return RESET
-    return PARENT_CLOSE if (attributes.identity, attributes.reason) == PARENT_CLOSED else TERMINATED
+    return PARENT_CLOSE if (attributes.identity, attributes.reason) == PARENT_CLOSE_TERMINATION else TERMINATED
 
 
-def _successor(event: HistoryEvent) -> bool:
+def _has_successor(event: HistoryEvent) -> bool:
     return bool(getattr(_attributes(event), "new_execution_run_id", ""))
 
 
 def _attributes(event: HistoryEvent) -> object:
-    kind = event.WhichOneof("attributes")
-    return getattr(event, kind) if kind else None
+    field = event.WhichOneof("attributes")
+    return getattr(event, field) if field else None
