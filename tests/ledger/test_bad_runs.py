@@ -1,4 +1,4 @@
-"""Which runs spent a budget: how they are told, and how many of them the ledger keeps."""
+"""Bad runs: which runs consume the error budget of an SLO, and how many of them the ledger keeps."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -39,23 +39,23 @@ LATENCY = Latency(threshold=timedelta(seconds=2))
     ],
 )
 def test_broken(status: str, outcome: str, success: bool, latency: bool) -> None:  # noqa: FBT001 - columns of the table
-    """A run spends the budget of an SLO by its status and outcome, whatever it is not an event of never does."""
+    """Status and outcome decide whether a run consumes the error budget; a run that is not an event never does."""
     for sli, expected in ((SUCCESS, success), (LATENCY, latency)):
-        tells = broken(sli)
-        assert tells
-        assert tells(status, outcome, 2 * SECOND) is expected
+        is_bad = broken(sli)
+        assert is_bad
+        assert is_bad(status, outcome, 2 * SECOND) is expected
 
 
 @pytest.mark.parametrize(("outcome", "late"), [("good", True), ("none", True), ("excluded", False), ("unknown", False)])
 def test_late(outcome: str, late: bool) -> None:  # noqa: FBT001 - a column of the table
-    """A microsecond too late is too late, for a run that is an event at all."""
-    tells = broken(LATENCY)
-    assert tells
-    assert tells("completed", outcome, 2 * SECOND + 1) is late
+    """A run that exceeds the latency threshold by a microsecond is bad, if it is an event."""
+    is_bad = broken(LATENCY)
+    assert is_bad
+    assert is_bad("completed", outcome, 2 * SECOND + 1) is late
 
 
 def test_minutes_have_no_runs() -> None:
-    """No closed run is an event of an SLO that counts minutes."""
+    """No closed run is an event of an overdue SLO."""
     assert broken(Overdue(max_age=timedelta(minutes=1))) is None
 
 
@@ -68,31 +68,31 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
 
 
 def kept(ledger: str) -> list[tuple[str, int]]:
-    """SLO and close time, in seconds after BEGAN, of every bad run."""
+    """SLO and close time, in seconds after BEGAN, of every bad run in the ledger."""
     rows = query(ledger, "SELECT slo, close_time FROM bad_runs ORDER BY slo, close_time")
     return [(str(slo), (int(str(close)) - BEGAN) // SECOND) for slo, close in rows]
 
 
 def spending(*moments: int, **changes: object) -> Change:
-    """A change that counts failed runs as the SLOs of these tests have it."""
-    tells = broken(SUCCESS)
-    assert tells
+    """A change that counts failed runs against two SLOs: one for all task queues, one for the queue `rides`."""
+    is_bad = broken(SUCCESS)
+    assert is_bad
     rules = SloRules(
-        closed_runs=(ClosedRunRule("all", ("Ride",), None, tells), ClosedRunRule("queue", ("Ride",), "rides", tells))
+        closed_runs=(ClosedRunRule("all", ("Ride",), None, is_bad), ClosedRunRule("queue", ("Ride",), "rides", is_bad))
     )
     runs = [closed(at, "failed", **changes) for at in moments]
     return Change(counted=[rules.counted(run, Classification("failed", "none", "Refused")) for run in runs])
 
 
 async def test_kept(ledger: Ledger, ledger_url: str) -> None:
-    """A bad run is kept for each SLO whose it is, and for no other."""
+    """A bad run is stored for each SLO whose error budget it consumes, and for no other."""
     for change in (spending(1), spending(2, task_queue="other"), spending(3, workflow_type="Else")):
         await ledger.commit("shop", change, BEGAN)
     assert kept(ledger_url) == [("all", 1), ("all", 2), ("queue", 1)]
 
 
 async def test_bounded(ledger: Ledger, ledger_url: str) -> None:
-    """The newest bad runs of each SLO stay, and none for ever."""
+    """The newest bad runs of each SLO are kept, for a limited time."""
     await ledger.commit("shop", spending(*range(KEEP_BAD_RUNS + 7)), BEGAN)
     await ledger.commit("other", spending(1), BEGAN)
     await ledger.transact(retention.expire, "shop", ledger.epoch, BEGAN, BEGAN)

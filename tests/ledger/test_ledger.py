@@ -34,7 +34,7 @@ def counting(*runs: float) -> Change:
 
 
 async def test_round_trip(ledger_url: str) -> None:
-    """What is committed is known after a restart as it was before it, for each namespace alone."""
+    """The state of each namespace is the same after a restart."""
     ledger = Ledger(ledger_url)
     before = await ledger.load("shop")
     opened = running(3)
@@ -53,7 +53,7 @@ async def test_round_trip(ledger_url: str) -> None:
 
 
 async def test_unseen(ledger_url: str) -> None:
-    """A closed run is known until two hours have passed and it cannot be read again."""
+    """The id of a closed run is kept for two hours, and longer if the run can still be listed."""
     ledger = Ledger(ledger_url)
     change = counting(1, 50)
     await ledger.commit("shop", change, BEGAN)
@@ -66,8 +66,22 @@ async def test_unseen(ledger_url: str) -> None:
     ledger.close()
 
 
+async def test_many_ids(ledger_url: str) -> None:
+    """Lookups of more ids than one query can take find all of them, in their own namespace only."""
+    ledger, opened = Ledger(ledger_url), [running(at) for at in range(reads.CHUNK + 1)]
+    change = counting(*range(reads.CHUNK + 1))
+    change.opened = opened
+    await ledger.commit("shop", change, BEGAN)
+    closed_ids, open_ids = [run.run_id for run in change.seen], [run.run_id for run in opened]
+    for namespace, found in (("shop", reads.CHUNK + 1), ("other", 0)):
+        unseen = await ledger.transact(reads.unseen, namespace, closed_ids)
+        workflow_ids = await ledger.transact(reads.workflow_ids, namespace, open_ids)
+        assert len(closed_ids) - len(unseen) == len(workflow_ids) == found
+    ledger.close()
+
+
 async def test_restored_copy(ledger_url: str) -> None:
-    """A copy that is put in place of the ledger counts from 0 in a new epoch, and still knows which runs it counted."""
+    """A restored copy starts a new epoch with totals at 0, and keeps the ids of the runs that it has counted."""
     ledger = Ledger(ledger_url)
     change = counting(1, 2)
     await ledger.commit("shop", change, BEGAN)
@@ -83,7 +97,7 @@ async def test_restored_copy(ledger_url: str) -> None:
 
 @contextmanager
 def locked(ledger: str) -> Iterator[None]:
-    """Somebody else has a lock that keeps everybody from writing."""
+    """Another connection holds a lock that blocks writes."""
     if ledger.startswith("sqlite"):
         with closing(sqlite3.connect(ledger.removeprefix("sqlite:///"))) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -95,7 +109,7 @@ def locked(ledger: str) -> Iterator[None]:
 
 
 async def test_locked(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that cannot be written raises LedgerError, has nothing of the change, and works again afterwards."""
+    """A write to a locked ledger raises LedgerError and writes nothing; the next write succeeds."""
     monkeypatch.setattr(opening, "BUSY_TIMEOUT", 0.1)
     monkeypatch.setitem(opening.POSTGRES_DEFAULTS, "options", "-c lock_timeout=100ms")
     ledger = Ledger(ledger_url)
@@ -108,7 +122,7 @@ async def test_locked(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_second_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that an exporter uses is refused to another one, until the first is gone."""
+    """A second exporter is refused a ledger that is in use, until the first one closes it."""
     first = Ledger(ledger_url)
     with monkeypatch.context() as patch:
         patch.setattr(lock, "ACQUIRE_TIMEOUT", 0.1)
@@ -122,15 +136,15 @@ def test_second_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_killed_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exporter that is killed lets go of its ledger by itself, and the next may start at once."""
+    """The lock of an exporter ends when it is killed, and the next exporter starts."""
     code = (
         "import sys; from temporal_slo.ledger.ledger import Ledger; ledger = Ledger(sys.argv[1]); "
-        "print('has it', flush=True); input()"
+        "print('locked', flush=True); input()"
     )
     command = [sys.executable, "-c", code, ledger_url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout
-        assert other.stdout.readline() == b"has it\n"
+        assert other.stdout.readline() == b"locked\n"
         with monkeypatch.context() as patch:
             patch.setattr(lock, "ACQUIRE_TIMEOUT", 0.1)
             with pytest.raises(UsageError, match="is in use by another exporter"):
@@ -141,7 +155,7 @@ def test_killed_exporter(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_many_namespaces(ledger_url: str) -> None:
-    """Twenty namespaces that write at the same time keep apart, and each has all of its own."""
+    """Twenty namespaces that write at the same time have separate, complete states."""
     ledger = Ledger(ledger_url)
 
     async def work(name: str, count: int) -> tuple[int, int]:
@@ -156,14 +170,14 @@ async def test_many_namespaces(ledger_url: str) -> None:
 
 
 def other_program(path: Path) -> None:
-    """Make the database of another program."""
+    """Create a database of another program."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     connection.close()
 
 
 def newer(path: Path) -> None:
-    """Make a ledger whose schema is newer than ours."""
+    """Create a ledger whose schema is newer than this program's."""
     Ledger(url(path)).close()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE ledger SET value = '99' WHERE key = 'schema'")
@@ -171,7 +185,7 @@ def newer(path: Path) -> None:
 
 
 def without_schema(path: Path) -> None:
-    """Make a ledger that does not tell its schema."""
+    """Create a ledger without a schema version."""
     Ledger(url(path)).close()
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM ledger WHERE key = 'schema'")
@@ -209,7 +223,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_refused(tmp_path: Path, kind: str) -> None:
-    """A file that is no ledger of ours is refused by name, and left as it was."""
+    """A file that is not a ledger is refused with its path, and left unchanged."""
     make, message = BAD[kind]
     path = tmp_path / "ledger"
     make(path)
@@ -230,7 +244,7 @@ def test_refused(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_bad_url(address: str, start: str) -> None:
-    """A URL that leads to no database is refused in one line."""
+    """An invalid URL is refused with one line that does not contain the password."""
     with pytest.raises(UsageError) as caught:
         Ledger(address)
     assert str(caught.value).startswith(start)

@@ -1,4 +1,4 @@
-"""Ledgers of older versions."""
+"""Ledgers with an older schema are upgraded."""
 
 import re
 import sqlite3
@@ -28,7 +28,7 @@ RIDE = RunningKey("Ride", "rides")
 
 
 def restore(url: str, version: int) -> None:
-    """Write the ledger that this version of the schema left."""
+    """Create a ledger with this version of the schema."""
     script = (LEDGERS / f"{version}.sql").read_text()
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
@@ -36,13 +36,13 @@ def restore(url: str, version: int) -> None:
     else:
         query(url, re.sub(r"PRAGMA .*;|BEGIN TRANSACTION;|COMMIT;| WITHOUT ROWID", "", script))
     with opened(url) as server:
-        own = opening.identity(server)
-    query(url, f"UPDATE ledger SET value = '{own}' WHERE key = 'inode'")  # noqa: S608 ours
+        identity = opening.identity(server)
+    query(url, f"UPDATE ledger SET value = '{identity}' WHERE key = 'inode'")  # noqa: S608 ours
 
 
 @contextmanager
 def opened(url: str) -> Iterator[Connection]:
-    """A connection to a ledger of either store."""
+    """A connection to a ledger in SQLite or PostgreSQL."""
     engine = opening.open_engine(url)
     try:
         with engine.connect() as connection:
@@ -71,7 +71,7 @@ def columns(url: str) -> dict[str, tuple[set[str], set[str]]]:
 
 @pytest.mark.parametrize("version", range(1, schema.VERSION))
 async def test_upgrade(ledger_url: str, tmp_path: Path, version: int) -> None:
-    """A ledger of an older schema is opened with all that it knew, and has the tables of a new one."""
+    """A ledger with an older schema keeps its data and gets the tables of a new one."""
     restore(ledger_url, version)
     for _ in range(2):
         ledger = Ledger(ledger_url)
@@ -88,8 +88,8 @@ async def test_upgrade(ledger_url: str, tmp_path: Path, version: int) -> None:
     assert minutes(ledger_url) == [(BEGAN // MINUTE, "completed", 1), (BEGAN // MINUTE, "failed", 1)]
 
 
-async def test_goes_on(ledger_url: str) -> None:
-    """A mirror goes on from an upgraded ledger, and judges minutes from then on."""
+async def test_polling_continues(ledger_url: str) -> None:
+    """A mirror continues from an upgraded ledger and evaluates minutes from then on."""
     restore(ledger_url, 1)
     ledger = Ledger(ledger_url)
     now = BEGAN + 100 * SECOND
@@ -103,8 +103,8 @@ async def test_goes_on(ledger_url: str) -> None:
     ledger.close()
 
 
-def test_cut_short(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An upgrade that fails leaves the ledger as it was, and works the next time."""
+def test_failed_upgrade(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed upgrade leaves the ledger unchanged, and the next one succeeds."""
     restore(ledger_url, 1)
     before = columns(ledger_url)
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""What a ledger in PostgreSQL must bear that a file need not: other databases, restores, a server that goes away."""
+"""A ledger in PostgreSQL: foreign databases, restores, server restarts and lost connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,19 +18,19 @@ from temporal_slo.servers.postgres import Postgres
 from temporal_slo.servers.process import free_port, until
 from temporal_slo.testing import FakeVisibility
 from tests.conftest import Databases
-from tests.ledger.lossy import Lossy
+from tests.ledger.lossy import LossyProxy
 from tests.ledger.test_ledger import RIDE, counting
 from tests.run_factory import BEGAN, closed, from_visibility, running
 
-END_HOLDERS: Final = """
+TERMINATE_LOCK_HOLDERS: Final = """
     SELECT pg_terminate_backend(pid, 20000) FROM pg_locks JOIN pg_database d ON d.oid = pg_locks.database
     WHERE locktype = 'advisory' AND datname = current_database()
 """
-NOT_OURS: Final = "--ledger: is a database of another program; give the URL of an empty database"
+FOREIGN_DATABASE: Final = "--ledger: is a database of another program; give the URL of an empty database"
 
 
 async def count_of(url: str) -> int:
-    """How many runs an exporter that is started now would begin with."""
+    """The number of runs that an exporter would start with."""
     ledger = Ledger(url)
     state = await ledger.load("shop")
     ledger.close()
@@ -38,7 +38,7 @@ async def count_of(url: str) -> int:
 
 
 async def counted(url: str) -> None:
-    """Make a ledger that has counted two runs."""
+    """Create a ledger that has counted two runs."""
     ledger = Ledger(url)
     await ledger.commit("shop", counting(1, 2), BEGAN)
     ledger.close()
@@ -50,24 +50,24 @@ def database(url: str) -> str:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever finds a ledger in use does not wait for it."""
+def short_lock_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter waits only briefly for a ledger that is in use."""
     monkeypatch.setattr(lock, "ACQUIRE_TIMEOUT", 0.1)
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE theirs (x integer)", "CREATE TABLE ledger (key text, value text)"])
-def test_another_programs(databases: Databases, statement: str) -> None:
-    """A database of another program is refused, and left as it was."""
+def test_foreign_database(databases: Databases, statement: str) -> None:
+    """A database of another program is refused and left unchanged."""
     url = databases.schema()
     databases.execute(url, statement)
     with pytest.raises(UsageError) as caught:
         Ledger(url)
-    assert str(caught.value) == NOT_OURS
+    assert str(caught.value) == FOREIGN_DATABASE
     assert len(databases.execute(url, "SELECT * FROM pg_tables WHERE schemaname = current_schema()")) == 1
 
 
 def test_newer(databases: Databases) -> None:
-    """A ledger whose schema is newer than ours is refused, and left as it was."""
+    """A ledger whose schema is newer than this program's is refused and left unchanged."""
     url = databases.schema()
     Ledger(url).close()
     databases.execute(url, "UPDATE ledger SET value = '99' WHERE key = 'schema'")
@@ -77,8 +77,8 @@ def test_newer(databases: Databases) -> None:
     assert databases.execute(url, "SELECT * FROM ledger ORDER BY key") == before
 
 
-def test_password_is_not_told(postgres: Postgres) -> None:
-    """Whatever is wrong with a URL, it is told in one line that does not have the password."""
+def test_password_is_redacted(postgres: Postgres) -> None:
+    """Every error of a URL is one line without the password."""
     good, secret = postgres.url(), str(make_url(postgres.url()).password)
     wrong = {
         good.replace("@", "x@"): "password authentication failed",
@@ -97,7 +97,7 @@ def test_password_is_not_told(postgres: Postgres) -> None:
 
 
 async def test_copy(databases: Databases) -> None:
-    """A copy of the database counts from 0 in a new epoch, and still knows which runs it counted."""
+    """A copy of the database starts a new epoch with totals at 0, and keeps the ids of the runs that it has counted."""
     url = databases.new()
     await counted(url)
     copy = databases.new(database(url))
@@ -109,7 +109,7 @@ async def test_copy(databases: Databases) -> None:
 
 
 async def test_ordinary_role(databases: Databases) -> None:
-    """A role that may do nothing but own its database has an epoch like any other, whatever it may not read."""
+    """A role without further privileges keeps its epoch, whatever part of the identity it may not read."""
     url = databases.new()
     role = f"r{database(url)}"
     databases.execute(url, f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
@@ -121,7 +121,7 @@ async def test_ordinary_role(databases: Databases) -> None:
 
 
 async def test_restored_while_in_use(databases: Databases, sturdy: Postgres) -> None:
-    """A restart and a crash of the server change nothing; a restore ends the exporter, and begins a new epoch."""
+    """A restart or crash of the server keeps the epoch; a restore stops the exporter and starts a new epoch."""
     url = databases.new()
     ledger = Ledger(url)
     for end in (sturdy.stop, sturdy.abandon):
@@ -144,8 +144,8 @@ async def test_restored_while_in_use(databases: Databases, sturdy: Postgres) -> 
 
 
 @pytest.mark.parametrize("immediate", [False, True], ids=["killed", "stopped at once"])
-async def test_ends_amid_commits(databases: Databases, sturdy: Postgres, *, immediate: bool) -> None:
-    """The server ends again and again while runs are counted: polls fail, then go on, and each counts once."""
+async def test_server_crashes_during_commits(databases: Databases, sturdy: Postgres, *, immediate: bool) -> None:
+    """The server stops repeatedly while runs are counted: polls fail, then succeed, and every run is counted once."""
     ledger, visibility = Ledger(databases.new()), FakeVisibility()
     mirror = Mirror("shop", visibility, ledger, await ledger.load("shop"), BEGAN, classify=from_visibility)
     polls, failures, done = 0, 0, False
@@ -164,12 +164,12 @@ async def test_ends_amid_commits(databases: Databases, sturdy: Postgres, *, imme
     worker = asyncio.create_task(work())
 
     async def reached(polled: int, failed: int) -> None:
-        async def there() -> bool:
+        async def is_reached() -> bool:
             if worker.done():
                 worker.result()
             return polls >= polled and failures >= failed
 
-        await until(there, deadline=60, what=f"{polled} polls, {failed} failures")
+        await until(is_reached, deadline=60, what=f"{polled} polls, {failed} failures")
 
     for _ in range(2):
         await reached(polls + 5, failures)
@@ -190,17 +190,17 @@ async def test_ends_amid_commits(databases: Databases, sturdy: Postgres, *, imme
 
 
 @pytest.fixture
-async def lossy(databases: Databases) -> AsyncIterator[tuple[Lossy, str]]:
-    """A way to the server that can lose answers, and the URL of an empty ledger over it."""
-    way = Lossy(databases.server.port)
-    port = await way.listen()
-    yield way, databases.schema().replace(f":{databases.server.port}/", f":{port}/")
-    way.close()
+async def lossy(databases: Databases) -> AsyncIterator[tuple[LossyProxy, str]]:
+    """A lossy proxy to the server, and the URL of an empty ledger through it."""
+    proxy = LossyProxy(databases.server.port)
+    port = await proxy.listen()
+    yield proxy, databases.schema().replace(f":{databases.server.port}/", f":{port}/")
+    proxy.close()
 
 
-async def test_lost_answer(lossy: tuple[Lossy, str]) -> None:
-    """A commit that was written though its answer was lost is found out, and what it counted is counted once."""
-    way, url = lossy
+async def test_lost_confirmation(lossy: tuple[LossyProxy, str]) -> None:
+    """A commit whose confirmation was lost is recognized, and its runs are counted once."""
+    proxy, url = lossy
     ledger, visibility = await asyncio.to_thread(Ledger, url), FakeVisibility()
     mirror = Mirror("shop", visibility, ledger, State(), BEGAN, classify=from_visibility)
 
@@ -211,12 +211,12 @@ async def test_lost_answer(lossy: tuple[Lossy, str]) -> None:
             return False
         return True
 
-    # Of a poll that finds an open and a closed run: it asks for each which are new, and writes them.
+    # Transactions of a poll that finds an open and a closed run: for each, a lookup of new ids and a write.
     for number, nth in enumerate((1, 1, 2, 3, 4, 2, 4), start=1):
         visibility.put(closed(10 + number), running(number))
-        way.lose = nth
+        proxy.drop_confirmation = nth
         assert not await polled()
-        assert (way.lose, way.lost) == (0, number)
+        assert (proxy.drop_confirmation, proxy.dropped) == (0, number)
         await until(polled, deadline=20, what="a poll")
         assert (mirror.state.started.total(), len(mirror.state.open)) == (2 * number, number)
         known = await ledger.load("shop")
@@ -225,12 +225,12 @@ async def test_lost_answer(lossy: tuple[Lossy, str]) -> None:
     ledger.close()
 
 
-async def test_lost_answer_to_the_first(lossy: tuple[Lossy, str]) -> None:
-    """Where counting begins is told once, though the answer was lost: what closed meanwhile is counted."""
-    way, url = lossy
+async def test_lost_confirmation_of_first_commit(lossy: tuple[LossyProxy, str]) -> None:
+    """The start of counting is kept though its confirmation was lost: runs that closed meanwhile are counted."""
+    proxy, url = lossy
     ledger, visibility = await asyncio.to_thread(Ledger, url), FakeVisibility([closed(-20)])
     mirror = Mirror("shop", visibility, ledger, State(), BEGAN, classify=from_visibility)
-    way.lose = 1
+    proxy.drop_confirmation = 1
     with pytest.raises(LedgerError):
         await mirror.poll(BEGAN)
     visibility.put(closed(-10))
@@ -241,9 +241,9 @@ async def test_lost_answer_to_the_first(lossy: tuple[Lossy, str]) -> None:
     ledger.close()
 
 
-async def test_lost_answer_of_another(lossy: tuple[Lossy, str]) -> None:
-    """Whoever writes next, memory has moved on before that one goes on, and not if the commit never happened."""
-    way, url = lossy
+async def test_lost_confirmation_of_another_namespace(lossy: tuple[LossyProxy, str]) -> None:
+    """A commit without confirmation is applied before the next transaction returns, and never if it was not written."""
+    proxy, url = lossy
     ledger = await asyncio.to_thread(Ledger, url)
     seen: list[str] = []
 
@@ -251,13 +251,13 @@ async def test_lost_answer_of_another(lossy: tuple[Lossy, str]) -> None:
         await ledger.commit(namespace, counting(at), BEGAN, written=lambda _: seen.append(namespace))
 
     await commit("shop", 1)
-    way.lose = 1
+    proxy.drop_confirmation = 1
     with pytest.raises(LedgerError):
         await commit("shop", 2)
     assert seen == ["shop"]
     await commit("other", 1)
     assert seen == ["shop", "shop", "other"]
-    way.swallow = 1
+    proxy.drop_commit = 1
     with pytest.raises(LedgerError):
         await commit("shop", 3)
     await ledger.recover("shop")
@@ -266,13 +266,13 @@ async def test_lost_answer_of_another(lossy: tuple[Lossy, str]) -> None:
     ledger.close()
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_lock_timeout")
 async def test_taken_over(databases: Databases) -> None:
-    """An exporter that lost its connection writes nothing as long as another has the ledger; then it goes on."""
+    """An exporter that lost its connection writes nothing while another one uses the ledger, then continues."""
     url = databases.new()
     first = Ledger(url)
     await first.commit("shop", counting(1), BEGAN)
-    databases.execute(url, END_HOLDERS)
+    databases.execute(url, TERMINATE_LOCK_HOLDERS)
     second = Ledger(url)
     for _ in range(2):
         with pytest.raises(LedgerError, match=r"^ledger: is in use by another exporter$"):
@@ -283,13 +283,13 @@ async def test_taken_over(databases: Databases) -> None:
     first.close()
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_lock_timeout")
 async def test_counted_by_another(databases: Databases) -> None:
-    """An exporter whose ledger has another's counts meanwhile writes nothing more until it has loaded them."""
+    """After another exporter has written to the ledger, nothing is written before the state is loaded again."""
     url = databases.new()
     first = Ledger(url)
     await first.commit("shop", counting(1), BEGAN)
-    databases.execute(url, END_HOLDERS)
+    databases.execute(url, TERMINATE_LOCK_HOLDERS)
     second = Ledger(url)
     await second.commit("shop", counting(2), BEGAN)
     second.close()
@@ -307,7 +307,7 @@ async def test_counted_by_another(databases: Databases) -> None:
 
 
 async def succeeds(ledger: Ledger, change: Change) -> bool:
-    """Commit and return whether it could be written."""
+    """Commit and return whether the commit succeeded."""
     try:
         await ledger.commit("shop", change, BEGAN)
     except LedgerError:

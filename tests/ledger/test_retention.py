@@ -1,4 +1,4 @@
-"""What the ledger forgets, so that it does not grow for ever."""
+"""Retention: the size of the ledger is bounded."""
 
 from collections import Counter
 
@@ -15,30 +15,30 @@ from tests.conftest import query, restore_copy
 from tests.run_factory import BEGAN, close, closed, running
 
 SERIES = {"edges", "closed_totals", "started_totals", "failure_totals", "minute_totals", "other_totals", "exposed"}
-"""Tables with a row for each list, series or counter, and no more."""
+"""Tables with one row for each list, series or counter."""
 
-ONCE = {"measured", "past", "past_runs", "past_last_minute"}
-"""Tables with a row for each threshold, or of the few minutes before counting began."""
+FIXED = {"measured", "past", "past_runs", "past_last_minute"}
+"""Tables with one row for each threshold, or for the last minutes before counting started."""
 
 LIVE = {"open_runs", "pending", "past_pending"}
-"""Tables whose rows leave when their run has closed, is counted, or was deleted."""
+"""Tables whose rows are removed when their run closes, is counted, or is deleted from Temporal."""
 
 
 def tables(ledger: str) -> set[str]:
-    """The tables that have rows, but for what the ledger says about itself."""
+    """Names of the tables with rows, except the metadata."""
     names = {table.name for table in schema.metadata.sorted_tables} - {"ledger"}
     return {name for name in names if query(ledger, f"SELECT 1 FROM {name}")}  # noqa: S608 ours
 
 
 def fill(connection: Connection) -> None:
-    """Write a row into each table that is no part of a change."""
-    for table in map(schema.metadata.tables.__getitem__, ONCE | {"past_pending"}):
+    """Write a row to each table that no change writes to."""
+    for table in map(schema.metadata.tables.__getitem__, FIXED | {"past_pending"}):
         row = {column.name: "x" if isinstance(column.type, Text) else 1 for column in table.columns}
         connection.execute(insert(table), row | {"namespace": "shop"})
 
 
 def everything() -> Change:
-    """A change with a row for every table."""
+    """A change that writes to every other table."""
     failed = Counted(closed(1, "failed"), Classification("failed", "none", "Refused"), 10_000, ("slo",))
     return Change(
         new_closed=[failed.run],
@@ -55,7 +55,7 @@ def everything() -> Change:
 
 
 async def test_every_table(ledger_url: str) -> None:
-    """Whatever the ledger keeps is a row for each series, belongs to a run that lives, or goes in time."""
+    """Every row belongs to a series, a threshold or a run that is not counted yet, or expires."""
     ledger = Ledger(ledger_url)
     await ledger.commit("shop", everything(), BEGAN)
     await ledger.mark_released("shop", ["series"])
@@ -64,12 +64,12 @@ async def test_every_table(ledger_url: str) -> None:
     later = BEGAN + 2 * KEEP_DAYS * 24 * HOUR
     await ledger.commit("shop", Change(gaps=(), positions={MINUTES: Position(BEGAN, BEGAN + 2 * MINUTE)}), later)
     await ledger.transact(retention.expire, "shop", ledger.epoch, later, later)
-    assert tables(ledger_url) == SERIES | ONCE | LIVE
+    assert tables(ledger_url) == SERIES | FIXED | LIVE
     ledger.close()
 
 
 async def test_former_epochs(ledger_url: str) -> None:
-    """The totals of a ledger that was restored over go with the next expiry."""
+    """Totals of former epochs are deleted with the next expiry."""
     ledger = Ledger(ledger_url)
     await ledger.commit("shop", everything(), BEGAN)
     await ledger.mark_released("shop", ["series"])

@@ -1,4 +1,4 @@
-"""What the events of an SLO were, as the ledger has them."""
+"""Events of SLOs from the ledger."""
 
 import re
 from collections.abc import Sequence
@@ -66,54 +66,54 @@ def of(slos: Sequence[BoundSlo], name: str) -> BoundSlo:
 
 
 def matches(selector: str, labels: dict[str, str]) -> bool:
-    """Whether Prometheus' selector selects a series with *labels*."""
+    """Whether a PromQL selector matches a series with *labels*."""
     found = re.findall(r'(\w+)(=~|!~|!=|=)"((?:[^"\\]|\\.)*)"', selector)
     assert found
     return all(holds(labels.get(name, ""), operator, text.replace("\\\\", "\\")) for name, operator, text in found)
 
 
 def holds(value: str, operator: str, text: str) -> bool:
-    """Whether one condition holds."""
+    """Whether one matcher matches."""
     alike = re.fullmatch(text, value) is not None if "~" in operator else value == text
     return alike != operator.startswith("!")
 
 
 @pytest.mark.parametrize("name", ["rides", "plain", "quick"])
 def test_agrees_with_the_queries(name: str, slos: Sequence[BoundSlo]) -> None:
-    """Rules and ledger take the same runs for events, and the same ones for good, whatever their status and outcome."""
+    """PromQL and the ledger agree which runs are events and which are good, for every status and outcome."""
     slo = of(slos, name)
     assert isinstance(slo.sli, Success | Latency)
-    asked, judge = queries(slo, timedelta(minutes=5)), good_run_predicate(slo.sli)
-    edges = (60_000, 90_000, 120_000, INF_BUCKET)
-    for status, outcome, edge in product(STATUSES, OUTCOMES, edges):
+    queried, is_good = queries(slo, timedelta(minutes=5)), good_run_predicate(slo.sli)
+    buckets = (60_000, 90_000, 120_000, INF_BUCKET)
+    for status, outcome, bucket in product(STATUSES, OUTCOMES, buckets):
         labels = {
             names.NAMESPACE: "shop", names.WORKFLOW_TYPE: slo.workflow_types[0], names.TASK_QUEUE: "q",
             names.STATUS: status, names.OUTCOME: outcome, "le": "90",
         }  # fmt: skip
-        in_bucket = isinstance(slo.sli, Success) or 0 < edge <= 90_000
-        told = (
-            matches(asked.good or "", labels) and in_bucket
-            if matches(asked.events.partition(" unless ")[0], labels)
+        in_bucket = isinstance(slo.sli, Success) or 0 < bucket <= 90_000
+        expected = (
+            matches(queried.good or "", labels) and in_bucket
+            if matches(queried.events.partition(" unless ")[0], labels)
             else None
         )
-        assert judge(status, outcome, edge) == told, (status, outcome, edge)
+        assert is_good(status, outcome, bucket) == expected, (status, outcome, bucket)
 
 
 def row(minute: int, status: str, count: int, **other: Any) -> dict[str, Any]:  # noqa: ANN401 - a column's value
-    """A row of the totals by minute."""
+    """A row of the counts by minute."""
     basic = {"namespace": "shop", "workflow_type": "Ride", "task_queue": "q", "outcome": "good", "bucket": 60_000}
     return {**basic, "minute": minute, "status": status, "count": count, **other}
 
 
 def fill(connection: Connection, *rows: dict[str, Any]) -> None:
-    """Put rows in, and where counting began."""
-    whose = {"namespace": "shop", "list": CLOSED}
-    connection.execute(insert(schema.watermarks).values(lowest=LOWEST, position=LOWEST, **whose))
+    """Insert rows, and the start of counting."""
+    key = {"namespace": "shop", "list": CLOSED}
+    connection.execute(insert(schema.watermarks).values(lowest=LOWEST, position=LOWEST, **key))
     connection.execute(insert(schema.closed_minutes), list(rows))
 
 
 async def test_events(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
-    """Runs of the SLO's types and queue count, from the first minute to the last; nothing is known before a poll."""
+    """Events are the runs of the SLO's workflow types and task queue in the period; unknown before the first poll."""
     ledger, first = Ledger(ledger_url), LOWEST // MINUTE
     rides, quick = of(slos, "rides"), of(slos, "quick")
 
@@ -135,7 +135,7 @@ async def test_events(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
     assert await found(rides, first, first + 2) == Events(7 + 11, 3 + 5)
     assert await found(rides, first + 1, first + 3) == Events(11, 5 + 23)
     assert await found(quick, first, first + 2) == Events(7, 3 + 5 + 13)
-    # A threshold that is younger than the runs tells nothing of them; one that is there from the beginning does.
+    # A threshold that was added later excludes the runs before it.
     for since, events in ((LOWEST, Events(7, 21)), (LOWEST + MINUTE, Events(0, 5 + 13))):
         await ledger.transact(store_threshold, since)
         assert await found(quick, first, first + 2) == events
@@ -176,7 +176,7 @@ def store_threshold(connection: Connection, since: int) -> None:
 
 
 async def test_month(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
-    """The source tells the month so far, and begins anew with the next; minutes count by the hour."""
+    """The source exposes the events of the current month, and starts at zero with the next; minutes count by hour."""
     ledger, source = Ledger(ledger_url), None
     source = CalendarPeriods(ledger, slos)
     now = int(datetime(2026, 3, 31, 23, 59, tzinfo=UTC).timestamp()) * SECOND
@@ -185,31 +185,31 @@ async def test_month(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
     rows = [row(begin - 1, "failed", 3), row(begin, "completed", 5), row(end, "failed", 7), row(end + 1, "failed", 11)]
     await ledger.transact(lambda connection: fill(connection, *rows))
     hours = [{"hour": hour, "observed": 60, "overdue": hour % 7} for hour in range(now // HOUR - 2, now // HOUR + 1)]
-    whose = {"namespace": "shop", "slo": "stuck"}
-    await ledger.transact(lambda to: to.execute(insert(schema.minute_hours), [whose | hour for hour in hours]))
+    key = {"namespace": "shop", "slo": "stuck"}
+    await ledger.transact(Connection.execute, insert(schema.minute_hours), [key | hour for hour in hours])
     overdue = sum(hour["overdue"] for hour in hours)
-    # The server's clock may be ahead: what it has closed a minute later is the new month's, and told with the old.
-    assert await told(source, now) == {
+    # The clock of the server may be ahead: its first minute of the new month still counts for the old one.
+    assert await period_events(source, now) == {
         "rides": (5, 18),
         "quick": (5, 18),
         "plain": (0, 0),
         "stuck": (180 - overdue, overdue),
     }
-    assert (await told(source, now + MINUTE))["rides"] == (0, 11)
+    assert (await period_events(source, now + MINUTE))["rides"] == (0, 11)
     source.apply_slos(())
-    assert await told(source, now) == {}
+    assert await period_events(source, now) == {}
     ledger.close()
 
 
-async def told(source: CalendarPeriods, now: int) -> dict[str, tuple[Value, Value]]:
-    """Good and bad events by SLO."""
+async def period_events(source: CalendarPeriods, now: int) -> dict[str, tuple[Value, Value]]:
+    """Good and bad events of the period, by SLO."""
     values = {(sample.labels[names.SLO], sample.family): sample.value for sample in await source.read(now)}
     return {slo: (values[slo, names.PERIOD_GOOD_EVENTS], values[slo, names.PERIOD_BAD_EVENTS]) for slo, _ in values}
 
 
 @pytest.mark.parametrize("zone", ["Africa/Accra", "Europe/London", "Asia/Kolkata", "America/Sao_Paulo"])
 def test_months_begin_at_midnight(zone: str) -> None:
-    """Everywhere, also where the clocks were changed since."""
+    """A month begins at local midnight, also across changes to daylight saving time."""
     for number in range(1, 13):
         now = datetime(2026, number, 28, 13, 7, tzinfo=ZoneInfo(zone))
         begin = datetime.fromtimestamp(month_start(int(now.timestamp()) * SECOND, zone) / SECOND, ZoneInfo(zone))
@@ -221,7 +221,7 @@ def test_months_begin_at_midnight(zone: str) -> None:
     st.integers(0, 59_999),
 )
 def test_spread(steps: list[tuple[int, int]], rest: int) -> None:
-    """Each event is in samples that make one together; samples are on the step, ascend, and leave no gap."""
+    """The samples of an event sum up to one; samples are aligned to the step, ascend, and leave no gap."""
     minute, minutes = 29_000_000, list[tuple[int, int]]()
     for wait, count in steps:
         minute += wait
