@@ -11,11 +11,12 @@ import pytest
 
 from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.ledger import lock, opening, reads, retention
-from temporal_slo.ledger.change import Change, Gap, Position
+from temporal_slo.ledger.change import MINUTES, Change, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_SEEN
+from temporal_slo.ledger.state import State
 from temporal_slo.runs.counted import Classification, ClosedKey, Counted
-from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.runs.microseconds import MINUTE, SECOND
 from tests.conftest import restore_copy
 from tests.run_factory import BEGAN, closed, running
 
@@ -70,13 +71,50 @@ async def test_many_ids(ledger_url: str) -> None:
     """Lookups of more ids than one query can take find all of them, in their own namespace only."""
     ledger, opened = Ledger(ledger_url), [running(at) for at in range(reads.CHUNK + 1)]
     change = counting(*range(reads.CHUNK + 1))
-    change.opened = opened
+    change.new_open = opened
     await ledger.commit("shop", change, BEGAN)
-    closed_ids, open_ids = [run.run_id for run in change.seen], [run.run_id for run in opened]
+    closed_ids, open_ids = [run.run_id for run in change.new_closed], [run.run_id for run in opened]
     for namespace, found in (("shop", reads.CHUNK + 1), ("other", 0)):
         unseen = await ledger.transact(reads.unseen, namespace, closed_ids)
         workflow_ids = await ledger.transact(reads.workflow_ids, namespace, open_ids)
         assert len(closed_ids) - len(unseen) == len(workflow_ids) == found
+    ledger.close()
+
+
+async def test_closed_counts(ledger_url: str) -> None:
+    """Counted and pending runs of a range of close times include its begin and exclude its end."""
+    ledger, begin = Ledger(ledger_url), BEGAN // MINUTE * MINUTE
+    offset = (begin - BEGAN) / SECOND
+    change = counting(offset - 1e-6, offset, offset + 60 - 1e-6, offset + 60)
+    change.pending = [closed(offset + second) for second in (-1e-6, 1, 60)]
+    await ledger.commit("shop", change, BEGAN)
+    await ledger.commit("other", counting(offset), BEGAN)
+    assert await ledger.transact(reads.closed_counts, "shop", begin, begin + MINUTE) == (3, 2)
+    ledger.close()
+
+
+async def test_evaluated_minutes(ledger_url: str) -> None:
+    """Overdue runs that closed before the evaluated minutes end, or as they end, are removed from ledger and memory."""
+    ledger, state = Ledger(ledger_url), State()
+    end = Change(positions={MINUTES: Position(BEGAN, BEGAN + 60 * SECOND)})
+    for change in (Change(closed_overdue=[closed(59), closed(60), closed(61)]), end):
+        await ledger.commit("shop", change, BEGAN)
+        state.apply(change)
+    assert await ledger.load("shop") == state
+    assert [run.close_time for run in state.closed_overdue.values()] == [BEGAN + 61 * SECOND]
+    ledger.close()
+
+
+async def test_same_run_id(ledger_url: str) -> None:
+    """A run that is paused or removed in one namespace does not change in another namespace with the same run id."""
+    ledger, run = Ledger(ledger_url), running(1)
+    for namespace in ("shop", "other"):
+        await ledger.commit(namespace, Change(new_open=[run], pending=[closed(1, run_id=run.run_id)]), BEGAN)
+    before = await ledger.load("other")
+    for change in (Change(paused={run.run_id: True}), Change(no_longer_open=[run.run_id], resolved=[run.run_id])):
+        await ledger.commit("shop", change, BEGAN)
+        assert await ledger.load("other") == before
+    assert await ledger.load("shop") == State()
     ledger.close()
 
 

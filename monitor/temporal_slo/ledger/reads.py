@@ -61,7 +61,7 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
     for row in rows(schema.open_runs):
         key = RunningKey(row["workflow_type"], row["task_queue"])
         state.open[row["run_id"]] = OpenRun(key, row["due_time"], bool(row["paused"]))
-    for row in rows(schema.long_runs):
+    for row in rows(schema.closed_overdue_runs):
         key = RunningKey(row["workflow_type"], row["task_queue"])
         state.closed_overdue[row["run_id"]] = ClosedOverdueRun(key, row["due_time"], row["close_time"])
     for row in rows(schema.minute_totals):

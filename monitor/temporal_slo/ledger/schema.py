@@ -78,7 +78,7 @@ other_totals: Final = _table("other_totals", {**_EPOCH, "name": Text}, {"count":
 
 _MINUTES: Final = {"observed": BigInteger, "overdue": BigInteger}
 
-long_runs: Final = _table(
+closed_overdue_runs: Final = _table(
     "long_runs",
     {**NAMESPACE, "run_id": Text},
     {**_SERIES, "due_time": BigInteger, "close_time": BigInteger},

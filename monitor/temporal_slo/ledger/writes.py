@@ -66,7 +66,7 @@ def new_rows(change: Change, now: int) -> Iterator[tuple[Table, Rows]]:
     paused = (run_row(schema.open_runs, run) | {"paused": int(run.status == PAUSED)} for run in change.new_open)
     yield schema.open_runs, paused
     yield schema.pending, (run_row(schema.pending, run) | {"rank": _rank(run)} | inserted for run in change.pending)
-    yield schema.long_runs, (run_row(schema.long_runs, run) for run in change.closed_overdue)
+    yield schema.closed_overdue_runs, (run_row(schema.closed_overdue_runs, run) for run in change.closed_overdue)
     yield schema.bad_runs, _bad_rows(change)
 
 
@@ -161,7 +161,7 @@ def _write_positions(connection: Connection, namespace: str, positions: Mapping[
     rows = [{"namespace": namespace, "list": name, **position._asdict()} for name, position in positions.items()]
     upserts.replace(connection, schema.watermarks, rows, "position")
     if evaluated := positions.get(MINUTES):
-        table = schema.long_runs
+        table = schema.closed_overdue_runs
         over = table.c.namespace == namespace, table.c.close_time <= evaluated.position
         connection.execute(delete(table).where(*over))
 
