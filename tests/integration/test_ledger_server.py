@@ -16,7 +16,7 @@ from temporal_slo.servers.postgres import Postgres
 from temporal_slo.servers.process import until
 from tests.conftest import Databases, Temporal, query
 from tests.ledger.test_ledger import counting
-from tests.ledger.test_postgres import END_HOLDERS
+from tests.ledger.test_postgres import TERMINATE_LOCK_HOLDERS
 
 from .exporter import Exporter
 from .test_exporter import becomes_unready, close_one, exporting
@@ -81,7 +81,7 @@ async def test_taken_over(temporal: Temporal, tmp_path: Path, databases: Databas
         await close(temporal, namespace, 2)
         await counts_exactly(exporter, 2)
         with paused(exporter):
-            query(url, END_HOLDERS)
+            query(url, TERMINATE_LOCK_HOLDERS)
             others.append(Ledger(url))
         await exporter.becomes(names.EXPORTER_UP, 0)
         await becomes_unready(exporter, "ledger")
@@ -94,7 +94,7 @@ async def test_taken_over(temporal: Temporal, tmp_path: Path, databases: Databas
         await exporter.becomes(names.EXPORTER_UP, 1)
         await counts_exactly(exporter, 3)
         with paused(exporter):
-            query(url, END_HOLDERS)
+            query(url, TERMINATE_LOCK_HOLDERS)
             other = Ledger(url)
             await other.commit(namespace, counting(1), 1)
             other.close()

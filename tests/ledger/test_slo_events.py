@@ -143,6 +143,23 @@ async def test_events(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
     ledger.close()
 
 
+async def test_partial_minute_and_hour(ledger_url: str, slos: Sequence[BoundSlo]) -> None:
+    """The minute and the hour in which the period ends are included; those that start as it ends are not."""
+    ledger, hour = Ledger(ledger_url), LOWEST // HOUR + 1
+    hours = [{"namespace": "shop", "slo": "stuck", "hour": at, "observed": 60, "overdue": 7} for at in (hour, hour + 1)]
+
+    def prepare(connection: Connection) -> None:
+        fill(connection, *(row(hour * 60 + minute, "completed", 3) for minute in (0, 1, 60)))
+        connection.execute(insert(schema.minute_hours), hours)
+
+    await ledger.transact(prepare)
+    for name, unit, events in (("rides", MINUTE, Events(3, 0)), ("stuck", HOUR, Events(53, 7))):
+        for end in (1, unit):
+            period = hour * HOUR, hour * HOUR + end
+            assert await ledger.transact(slo_events.events, of(slos, name), *period) == events
+    ledger.close()
+
+
 @pytest.mark.parametrize(
     ("since", "expected"),
     [(None, 0), (LOWEST - 1, 0), (LOWEST, 0), (LOWEST + 1, LOWEST + 1)],

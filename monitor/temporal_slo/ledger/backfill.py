@@ -49,7 +49,7 @@ class BackfillChange:
         counted: Runs to count.
         pending: Runs that wait for their close event.
         resolved: Ids of runs that are no longer pending.
-        without_event: How many of the settled runs are counted without their close event.
+        without_event: How many of the resolved runs are counted without their close event.
         unknown_status: Visibility rows skipped because of an unknown status.
         position: New position; None for no change.
         rescanned: Whether this completes the second read of the newest runs.
