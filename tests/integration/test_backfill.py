@@ -35,7 +35,7 @@ DAY = 24 * 3600
 LIMIT = ("--dynamic-config-value", "frontend.namespaceRPS.visibility=10")
 KILLS = 3
 POLITE = "4"
-REFUSAL = "the backfill waits, reading fails: RESOURCE_EXHAUSTED"
+REFUSAL = "reading closed runs failed, retrying: RESOURCE_EXHAUSTED"
 
 Counts = Counter[tuple[int, str]]
 """Runs by day of Unix time and status."""

@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from temporal_slo import names
 from temporal_slo.exporter.backfill.backfill import Backfill
-from temporal_slo.exporter.backfill.progress_bar import Bar
+from temporal_slo.exporter.backfill.progress_bar import ProgressBar
 from temporal_slo.exporter.classify.classifier import Classifier
 from temporal_slo.exporter.classify.payloads import Decoder
 from temporal_slo.exporter.classify.pending_runs import PendingRuns
@@ -50,7 +50,7 @@ class SharedParts:
     publisher: Publisher
     client: Client
     connection: Connection
-    progress_bar: Bar
+    progress_bar: ProgressBar
 
     @classmethod
     async def of(cls, settings: ExporterSettings, ledger: Ledger, process_metrics: ProcessMetrics = tuple) -> Self:
@@ -63,7 +63,7 @@ class SharedParts:
         """
         connection = await Connection.lazy(settings.connection, settings.reload_connection)
         publisher = Publisher(ledger, lambda: (*process_metrics(), *connection.samples()))
-        return cls(settings, ledger, publisher, connection.client, connection, Bar(sys.stderr))
+        return cls(settings, ledger, publisher, connection.client, connection, ProgressBar(sys.stderr))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,5 +188,5 @@ def _backfill(
         TemporalCloseEvents(context.gateway, context.limiters["history"], bulk=True),
         classifier=classifier,
         since=None if settings.backfill == RETENTION else settings.backfill,
-        show=shared.progress_bar,
+        on_progress=shared.progress_bar,
     )

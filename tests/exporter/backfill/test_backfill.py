@@ -1,4 +1,4 @@
-"""The past of a namespace, read into a ledger that has begun to count."""
+"""The backfill of one namespace, into a ledger that counts already."""
 
 import asyncio
 import logging
@@ -21,8 +21,8 @@ from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEvent
 
 from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
-from temporal_slo.exporter.backfill.backfill import BACKLOG, Backfill, Clocks, Done
-from temporal_slo.exporter.backfill.progress_bar import Bar
+from temporal_slo.exporter.backfill.backfill import PENDING_LIMIT, Backfill, Clocks, ProgressReport
+from temporal_slo.exporter.backfill.progress_bar import ProgressBar
 from temporal_slo.exporter.classify.classifier import Classifier
 from temporal_slo.exporter.classify.pending_runs import DEADLINE
 from temporal_slo.exporter.mirror.mirror import Mirror
@@ -38,6 +38,9 @@ from tests.run_factory import BEGAN, closed, running
 
 T = TypeVar("T")
 HOUR = 3600.0
+RESCAN = "closed until"
+"""Request of a rescan that fits on one page."""
+
 FAILED = HistoryEvent(
     workflow_execution_failed_event_attributes=WorkflowExecutionFailedEventAttributes(
         failure=Failure(application_failure_info=ApplicationFailureInfo(type="Refused"))
@@ -46,32 +49,30 @@ FAILED = HistoryEvent(
 
 
 class Histories:
-    """Close events: that of a refused run for all but those in `gone` or `failing`."""
+    """The same close event for each run, except that of `missing` runs; requests for `failing` runs fail."""
 
     def __init__(self) -> None:
-        self.gone: set[str] = set()
+        self.missing: set[str] = set()
         self.failing: set[str] = set()
-        self.asked: list[str] = []
 
     async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
-        """Answer."""
+        """Return the failure, None, or raise."""
         assert workflow_id == "w"
-        self.asked.append(run_id)
         if run_id in self.failing:
             raise TemporalRequestError("INTERNAL", "no shard")
-        return None if run_id in self.gone else FAILED
+        return None if run_id in self.missing else FAILED
 
 
 async def decode(*_: object) -> object:
-    """No result is read here."""
+    """Fail: no run here has a result."""
     raise AssertionError
 
 
 class Site:
-    """A ledger that began to count at BEGAN, and a backfill of it.
+    """A ledger that counts from BEGAN, and its backfill.
 
     Attributes:
-        clock: An hour after BEGAN at first.
+        clock: BEGAN at first.
     """
 
     def __init__(self, path: Path, runs: Sequence[Run] = (), page_limit: int = 3) -> None:
@@ -80,13 +81,13 @@ class Site:
         self.visibility = FakeVisibility(runs, page_limit)
         self.histories = Histories()
         self.clock = FixedClock(BEGAN / SECOND)
-        self.shown: list[bool] = []
+        self.reported_complete: list[bool] = []
         self.on_complete: Callable[[], object] = list
         self.on_sleep: Callable[[], object] = list
-        self.bar: Callable[[Done], object] = bool
+        self.progress_bar: Callable[[ProgressReport], object] = bool
 
     async def begin(self) -> "Site":
-        """Poll for the first time, or go on."""
+        """Load the ledger and poll once."""
         state = await self.ledger.load("shop")
         rule = ClosedRunRule("rides", ("Ride",), None, lambda status, *_: status == "failed")
         self.mirror = Mirror(
@@ -103,21 +104,23 @@ class Site:
 
     @property
     def now(self) -> int:
-        """The clock, in microseconds."""
+        """The time of the clock, in microseconds."""
         return round(self.clock.now * SECOND)
 
-    def backfill(self, since: timedelta | None = None, page_size: int = 3) -> Backfill:
-        """A backfill that waits by moving the clock."""
+    def backfill(
+        self, since: timedelta | None = None, page_size: int = 3, pending_limit: int = PENDING_LIMIT
+    ) -> Backfill:
+        """Return a backfill whose sleep moves the clock."""
 
         async def sleep(seconds: float) -> None:
             self.clock.forward(seconds)
             self.on_sleep()
             await asyncio.sleep(0)
 
-        def show(done: Done) -> None:
-            self.shown.append(done.complete)
-            self.bar(done)
-            if done.complete:
+        def on_progress(report: ProgressReport) -> None:
+            self.reported_complete.append(report.complete)
+            self.progress_bar(report)
+            if report.complete:
                 self.on_complete()
 
         return Backfill(
@@ -129,37 +132,38 @@ class Site:
             classifier=Classifier(decode),
             since=since,
             page_size=page_size,
-            show=show,
+            pending_limit=pending_limit,
+            on_progress=on_progress,
             clocks=Clocks(self.clock, sleep),
         )
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
-        """What the ledger has."""
+        """Return the rows that *query* selects from the ledger."""
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(query).fetchall()
 
     @property
     def counted(self) -> Counter[tuple[int, str]]:
-        """Runs by minute and status."""
+        """Runs in the ledger by minute and status."""
         rows = self.rows("SELECT minute, status, sum(count) FROM closed_minutes GROUP BY minute, status")
         return Counter({(int(str(minute)), str(status)): int(str(count)) for minute, status, count in rows})
 
 
 def truth(runs: Sequence[Run]) -> Counter[tuple[int, str]]:
-    """The same, of *runs*."""
+    """Return *runs* counted by minute and status."""
     return Counter((run.close_time // MINUTE, str(run.status)) for run in runs)
 
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """A ledger, and a server without runs."""
+    """A new ledger, and a server without runs."""
     made = Site(tmp_path / "ledger.db")
     yield made
     made.ledger.close()
 
 
-async def test_counts_the_past(site: Site) -> None:
-    """All that closed before counting began is counted by minute, and no figure that is exposed moves."""
+async def test_counts_by_minute(site: Site) -> None:
+    """Runs that closed before counting started are counted by minute, and no exposed value changes."""
     old = [closed(-number * 37, ("completed", "canceled", "failed")[number % 3]) for number in range(1, 60)]
     site.visibility.put(*old, running(-5000))
     await site.begin()
@@ -172,16 +176,16 @@ async def test_counts_the_past(site: Site) -> None:
     assert (after.closed, after.failures) == ({}, {})
     assert (dict(after.started), dict(after.counters), after.pending) == (before.started, before.counters, 0)
     assert exposed(site.mirror, site.now).closed == before.closed
-    assert site.shown[-1]
-    assert not any(site.shown[:3])
-    told = {sample.family: sample.value for sample in await backfill.read(0)}
-    assert told[names.BACKFILL_COMPLETE] == 1
-    assert told[names.BACKFILL_RUNS] == 59
-    assert told[names.BACKFILL_PENDING_RUNS] == 0
+    assert site.reported_complete[-1]
+    assert not any(site.reported_complete[:3])
+    values = {sample.family: sample.value for sample in await backfill.read(0)}
+    assert values[names.BACKFILL_COMPLETE] == 1
+    assert values[names.BACKFILL_RUNS] == 59
+    assert values[names.BACKFILL_PENDING_RUNS] == 0
 
 
-async def test_live_runs_are_not_the_past(site: Site) -> None:
-    """What closed since counting began is left to the polls, at the very microsecond of the boundary too."""
+async def test_leaves_live_runs_to_the_polls(site: Site) -> None:
+    """Runs that closed since counting started are counted by polls alone, also one at exactly that microsecond."""
     first = closed(-1)
     site.visibility.put(first)
     await site.begin()
@@ -197,7 +201,7 @@ async def test_live_runs_are_not_the_past(site: Site) -> None:
 
 
 async def test_since(site: Site) -> None:
-    """Only what closed in the span asked for is read; a longer one goes on where the shorter ended."""
+    """Only runs that closed within `since` are read; a longer `since` continues where the shorter one ended."""
     old = [closed(-number * HOUR) for number in range(1, 20)]
     site.visibility.put(*old)
     await site.begin()
@@ -205,15 +209,15 @@ async def test_since(site: Site) -> None:
     assert site.counted == truth(old[:5])
     await site.backfill(timedelta(hours=12, minutes=30)).run()
     assert site.counted == truth(old[:12])
-    asked = len(site.visibility.requests)
+    before = len(site.visibility.requests)
     await site.backfill(timedelta(hours=12, minutes=30)).run()
-    assert len(site.visibility.requests) == asked
+    assert len(site.visibility.requests) == before
     await site.backfill().run()
     assert site.counted == truth(old)
 
 
-async def test_shows_late(site: Site) -> None:
-    """A run that closed before counting began, and becomes visible after its page was read, is found."""
+async def test_run_visible_late(site: Site) -> None:
+    """A run that becomes visible after its page was read is found by the rescan."""
     old = [closed(-number) for number in range(1, 9)]
     late = closed(-100.5)
     site.visibility.put(*old)
@@ -227,55 +231,78 @@ async def _true(value: bool) -> bool:  # noqa: FBT001 - a condition to wait for
     return value
 
 
-async def test_tokens(site: Site) -> None:
-    """Pages follow by token; a filter on close time, which costs a scan, is for the way on after a restart."""
+async def test_page_tokens(site: Site) -> None:
+    """Pages are requested by token; a filter on close time, which costs a scan, is used after a restart only."""
     site.visibility.put(*[closed(-1000 - 400 * number) for number in range(20)])
     await site.begin()
     await site.backfill().run()
-    # The second look has a filter too: two minutes are too few for a page of their own.
+    # The rescan, whose runs fit on one page.
     assert Counter(site.visibility.requests)["closed until"] == 1
     site.visibility.put(*[closed(-15000 - number) for number in range(20)])
     with closing(sqlite3.connect(site.path)) as connection, connection:
         connection.execute("UPDATE past SET position = ?", [BEGAN - 14000 * SECOND])
-    asked = len(site.visibility.requests)
+    before = len(site.visibility.requests)
     await site.backfill().run()
-    assert set(site.visibility.requests[asked + 1 :]) == {"closed until"}
+    assert set(site.visibility.requests[before + 1 :]) == {"closed until"}
     assert sum(site.counted.values()) == 40
 
 
+@pytest.mark.parametrize(
+    ("code", "requests"),
+    [
+        ("RESOURCE_EXHAUSTED", ["closed"] * 4),
+        ("UNAVAILABLE", ["closed"] * 4),
+        ("DEADLINE_EXCEEDED", ["closed"] * 4),
+        ("INVALID_ARGUMENT", ["closed"] * 2 + ["closed until"] * 3),
+    ],
+)
+async def test_page_token_after_an_error(site: Site, code: str, requests: list[str]) -> None:
+    """After an overload the page token is used again; after another error a filter on close time replaces it."""
+    # Counting starts at the newest run, so the rescan reads only that one.
+    old = [closed(-1), *(closed(-1000 - number) for number in range(8))]
+    site.visibility.put(*old)
+    await site.begin()
+    before = len(site.visibility.requests)
+    # The first page is read, and the request of the second fails.
+    site.visibility.errors.extend([None, TemporalRequestError(code, "no answer")])
+    await site.backfill().run()
+    assert site.visibility.requests[before:] == [*requests, RESCAN]
+    assert site.counted == truth(old)
+
+
 @settings(max_examples=30, deadline=None)
-@example(offsets=[(1000, 0)] * 7, cuts=[(6, True), (9, False)], page=2)
+@example(offsets=[(1000, 0)] * 7, kills=[(6, True), (9, False)], page=2)
 @given(
     offsets=st.lists(st.tuples(st.sampled_from([1, 1000]), st.integers(0, 5)), min_size=1, max_size=25),
-    cuts=st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=8),
+    kills=st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=8),
     page=st.integers(1, 4),
 )
-def test_any_cut(offsets: list[tuple[int, int]], cuts: list[tuple[int, bool]], page: int) -> None:
-    """However many runs close in the same microsecond, and wherever it is cut, each run is counted once."""
-    # The oldest are beyond the reach of the second look.
+def test_killed_anywhere(offsets: list[tuple[int, int]], kills: list[tuple[int, bool]], page: int) -> None:
+    """Each run is counted once, however many runs close in the same microsecond and wherever the backfill is killed."""
+    # The oldest are not read by the rescan.
     old = [closed(-0.5), *(closed(-age - offset / SECOND) for age, offset in offsets)]
     with TemporaryDirectory() as folder:
-        asyncio.run(_cut_and_go_on(Site(Path(folder) / "ledger.db", old, page), cuts, page))
+        asyncio.run(_kill_and_continue(Site(Path(folder) / "ledger.db", old, page), kills, page))
 
 
-async def _cut_and_go_on(site: Site, cuts: list[tuple[int, bool]], page: int) -> None:
+async def _kill_and_continue(site: Site, kills: list[tuple[int, bool]], page: int) -> None:
     await site.begin()
     site.on_sleep = lambda: site.clock.forward(60)
     transact = site.ledger.transact
-    for calls, written in cuts:
+    for calls, written in kills:
         left = calls
 
-        async def cut(work: Callable[..., T], *arguments: object, written: bool = written) -> T:
+        async def transact_or_die(work: Callable[..., T], *arguments: object, written: bool = written) -> T:
             nonlocal left
             left -= 1
             if not left and not written:
                 raise asyncio.CancelledError
-            done = await transact(work, *arguments)
+            result = await transact(work, *arguments)
             if not left:
                 raise asyncio.CancelledError
-            return done
+            return result
 
-        site.ledger.transact = cut  # type: ignore[assignment,method-assign] # a kill, before or after what it writes is there
+        site.ledger.transact = transact_or_die  # type: ignore[assignment,method-assign] # a kill before or after the commit
         with suppress(asyncio.CancelledError):
             await site.backfill(page_size=page).run()
     site.ledger.transact = transact  # type: ignore[method-assign] # as it was
@@ -284,48 +311,50 @@ async def _cut_and_go_on(site: Site, cuts: list[tuple[int, bool]], page: int) ->
     site.ledger.close()
 
 
-async def test_close_event_gone(site: Site) -> None:
-    """A run whose close event is gone, or cannot be read for a quarter of an hour, is counted without, and told."""
+async def test_close_event_missing(site: Site) -> None:
+    """A run without close event, or whose event cannot be read for 15 minutes, is counted without it and reported."""
     old = [closed(-number, "failed") for number in range(1, 6)]
     site.visibility.put(*old)
-    site.histories.gone = {old[1].run_id}
+    site.histories.missing = {old[1].run_id}
     site.histories.failing = {old[3].run_id}
     await site.begin()
-    backfill, began = site.backfill(), site.clock.now
+    backfill, start = site.backfill(), site.clock.now
     site.on_sleep = lambda: site.clock.forward(20)
     await backfill.run()
-    assert site.clock.now - began > DEADLINE / SECOND
+    assert site.clock.now - start > DEADLINE / SECOND
     assert site.counted == truth(old)
-    kinds = site.rows("SELECT failure_type, count(*) FROM bad_runs GROUP BY 1 ORDER BY 1")
-    assert kinds == [("Refused", 3), ("unknown", 2)]
-    told = {sample.family: sample.value for sample in await backfill.read(0)}
-    assert told[names.BACKFILL_MISSING_CLOSE_EVENTS] == 2
+    failure_types = site.rows("SELECT failure_type, count(*) FROM bad_runs GROUP BY 1 ORDER BY 1")
+    assert failure_types == [("Refused", 3), ("unknown", 2)]
+    values = {sample.family: sample.value for sample in await backfill.read(0)}
+    assert values[names.BACKFILL_MISSING_CLOSE_EVENTS] == 2
 
 
-async def test_trouble(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that does not answer holds it up, which is told once; then it goes on."""
+async def test_request_error(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A failed request is retried until it succeeds, and is logged once."""
     caplog.set_level(logging.INFO)
     old = [closed(-number * 60) for number in range(1, 12)]
     site.visibility.put(*old)
     await site.begin()
-    site.visibility.errors.extend([None, *[TemporalRequestError("UNAVAILABLE", "away")] * 3])
+    site.visibility.errors.extend([None, *[TemporalRequestError("UNAVAILABLE", "no answer")] * 3])
     backfill, errors = site.backfill(), set[str]()
     site.on_sleep = lambda: errors.add(", ".join(map(str, backfill.errors)))
     await backfill.run()
-    assert errors == {"", "UNAVAILABLE: away"}
+    assert errors == {"", "UNAVAILABLE: no answer"}
     assert site.counted == truth(old)
-    assert [record.message for record in caplog.records if "held" in record.message or "waits" in record.message] == [
-        "shop: the backfill waits, reading fails: UNAVAILABLE: away"
+    messages = [record.message for record in caplog.records]
+    assert [message for message in messages if "closed runs" in message] == [
+        "shop: backfill: reading closed runs failed, retrying: UNAVAILABLE: no answer",
+        "shop: backfill: reading closed runs succeeded again",
     ]
-    assert caplog.records[-1].message == "shop: backfill is complete: 11 runs that had closed before"
+    assert messages[-1] == "shop: backfill is complete, 11 runs read"
 
 
 async def test_ledger_error(site: Site) -> None:
-    """An error of the ledger is raised as what it is, and fails the source until the backfill continues."""
+    """A ledger error is raised as LedgerError, and fails the source until the backfill succeeds again."""
     site.visibility.put(closed(-60))
     await site.begin()
     backfill, transact = site.backfill(), site.ledger.transact
-    watch = SourceRunner("shop", backfill, timedelta(seconds=1))
+    runner = SourceRunner("shop", backfill, timedelta(seconds=1))
 
     async def fail(*_: object) -> None:
         raise LedgerError("disk is full")
@@ -336,51 +365,70 @@ async def test_ledger_error(site: Site) -> None:
     for _ in range(2):
         with pytest.raises(LedgerError, match=r"^ledger: disk is full$"):
             await backfill.read(0)
-    await watch.read()
-    assert watch.result
-    assert (watch.result.error, watch.result.last_success) == ("ledger: disk is full", None)
+    await runner.read()
+    assert runner.result
+    assert (runner.result.error, runner.result.last_success) == ("ledger: disk is full", None)
     site.ledger.transact = transact  # type: ignore[method-assign] # as it was
     await task
-    await watch.read()
-    assert (watch.result.error, backfill.errors) == (None, ())
-    assert {sample.family for sample in watch.result.samples} >= {names.BACKFILL_COMPLETE}
+    await runner.read()
+    assert (runner.result.error, backfill.errors) == (None, ())
+    assert {sample.family for sample in runner.result.samples} >= {names.BACKFILL_COMPLETE}
 
 
-async def test_rests_while_catching_up(site: Site) -> None:
-    """While the mirror has a gap to read, and while too many runs wait for their close event, no page is read."""
+async def _clock_after(site: Site, seconds: float) -> None:
+    end = site.clock.now + seconds
+    await until(lambda: _true(site.clock.now > end), deadline=30, what=f"{seconds} s of the clock")
+
+
+async def test_waits_while_the_mirror_catches_up(site: Site) -> None:
+    """No page is read while the mirror has a gap."""
     site.visibility.put(*[closed(-number) for number in range(1, 5)])
     await site.begin()
     site.visibility.put(*[closed(number) for number in range(1, 40)])
     site.clock.forward(60)
     await site.mirror.poll(site.now)
     assert site.mirror.state.gaps
-    task, asked = asyncio.create_task(site.backfill().run()), len(site.visibility.requests)
-    began = site.clock.now
-    await until(lambda: _true(site.clock.now > began + 60), deadline=30, what="a minute")
-    assert len(site.visibility.requests) == asked
+    task, before = asyncio.create_task(site.backfill().run()), len(site.visibility.requests)
+    await _clock_after(site, 60)
+    assert len(site.visibility.requests) == before
     while await site.mirror.catch_up(site.now):
         pass
     await task
     assert sum(site.counted.values()) == 43
-    assert BACKLOG == 10_000
+
+
+async def test_waits_for_pending_runs(site: Site) -> None:
+    """No page is read while the number of pending runs is at the limit or above it."""
+    old = [closed(-number, "failed") for number in range(1, 16)]
+    site.visibility.put(*old)
+    site.histories.failing = {run.run_id for run in old}
+    await site.begin()
+    task, before = asyncio.create_task(site.backfill(pending_limit=6).run()), len(site.visibility.requests)
+    await _clock_after(site, 60)
+    # Two pages of three runs.
+    assert len(site.visibility.requests) == before + 2
+    site.histories.failing.clear()
+    await task
+    assert site.counted == truth(old)
+    assert PENDING_LIMIT == 10_000
 
 
 class Terminal(StringIO):
     """A terminal."""
 
     def isatty(self) -> bool:
-        """It is one."""
+        """Return True."""
         return True
 
 
-async def test_bar(site: Site) -> None:
-    """A terminal gets a line that tells how far it is and goes away at the end; anything else gets nothing."""
+async def test_progress_bar(site: Site) -> None:
+    """A terminal gets a line with the progress, which is erased at the end; other streams get nothing."""
     site.visibility.put(*[closed(-number * HOUR) for number in range(1, 20)])
     await site.begin()
     terminal, file, ticks = Terminal(), StringIO(), iter(range(1000))
-    site.bar = Bar(terminal, lambda: next(ticks))
+    site.progress_bar = ProgressBar(terminal, lambda: next(ticks))
     await site.backfill(timedelta(hours=10, minutes=30)).run()
-    site.bar = Bar(file)
+    site.progress_bar = ProgressBar(file)
     await site.backfill(timedelta(hours=15)).run()
     assert file.getvalue() == ""
     lines = terminal.getvalue().split("\r")

@@ -1,1 +1,1 @@
-"""Backfill: counts runs that closed before the ledger began."""
+"""Backfill: counts runs that closed before counting started."""

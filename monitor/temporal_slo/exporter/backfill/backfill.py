@@ -1,4 +1,4 @@
-"""Fills the ledger with runs that closed before counting began, out of what the polls leave of the budgets."""
+"""Fills the ledger with runs that closed before counting started, with the requests that polls leave unused."""
 
 import asyncio
 import logging
@@ -27,26 +27,29 @@ from temporal_slo.temporal.close_events import CloseEvents
 from temporal_slo.temporal.rate_limit import backoff
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Visibility
 
-KEPT: Final = timedelta(days=KEEP_DAYS)
-"""What is older is forgotten as soon as it is counted."""
+HISTORY_KEPT: Final = timedelta(days=KEEP_DAYS)
+"""Retention of the ledger: it would delete older runs at once."""
 
-BACKLOG: Final = 10_000
-"""Runs that may wait for their close event before reading rests: neither the ledger nor memory is to fill up."""
+PENDING_LIMIT: Final = 10_000
+"""No page is read while this many runs are pending: they take space in the ledger and in memory."""
 
-IDLE: Final = 0.5
-"""Seconds until it is looked again whether there is something to do."""
+CHECK_INTERVAL: Final = 0.5
+"""Seconds between two checks for work."""
 
 JITTER: Final = 0.5
+
+READING: Final = "reading closed runs"
+COUNTING: Final = "counting pending runs"
 
 log = logging.getLogger(__name__)
 
 
-class Done(NamedTuple):
-    """How far the backfill of a namespace has come, for whoever shows it.
+class ProgressReport(NamedTuple):
+    """Progress of the backfill of a namespace.
 
     Attributes:
-        share: Of the close times that were asked for, from 0 to 1; None if that was all that there is.
-        complete: Whether all is read and counted.
+        share: Share of the requested close times that is read, from 0 to 1; None if all history was requested.
+        complete: Whether all runs are read and counted.
     """
 
     namespace: str
@@ -57,7 +60,7 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Unix time in seconds, and how to wait so many; for tests to replace."""
+    """Unix time and sleep, both in seconds; for tests to replace."""
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -67,19 +70,22 @@ CLOCKS: Final = Clocks()
 
 
 class Backfill(Source):
-    """Reads and counts the past of one namespace, and tells how far it has come, as a source.
+    """Reads and counts runs of one namespace that closed before counting started. As a source it exposes its progress.
+
+    It reads nothing while the mirror catches up, or while `pending_limit` runs are pending.
 
     Args:
-        namespace: Whose past.
-        mirror: Counts what closes from now on, and tells where the past ends; while it catches up nothing is read.
-        ledger: Keeps what is read.
-        visibility: Lists runs; is to let all other requests go ahead.
-        history: Has the close events; likewise.
-        classifier: The backfill's own: old results that cannot be decoded must not stop outcomes of live runs.
-        since: How far back; None for all that there is.
-        show: Is told how far it has come.
+        namespace: Temporal namespace.
+        mirror: Counts the runs that close since counting started.
+        ledger: Gets the runs.
+        visibility: Lists runs, with bulk requests, which yield to all others.
+        history: Fetches close events, with bulk requests too.
+        classifier: Used by the backfill alone: old results that cannot be decoded must not stop outcomes of live runs.
+        since: How far back to read; None for all runs that the server still has.
+        on_progress: Called with each change of the progress.
         page_size: Rows of a page.
-        clocks: What it knows of time.
+        pending_limit: No page is read while this many runs are pending.
+        clocks: Clock and sleep.
 
     Attributes:
         classifier: As given.
@@ -97,8 +103,9 @@ class Backfill(Source):
         *,
         classifier: Classifier,
         since: timedelta | None,
-        show: Callable[[Done], None] = lambda _: None,
+        on_progress: Callable[[ProgressReport], None] = lambda _: None,
         page_size: int = PAGE_SIZE_MAX,
+        pending_limit: int = PENDING_LIMIT,
         clocks: Clocks = CLOCKS,
     ) -> None:
         self.classifier = classifier
@@ -107,16 +114,17 @@ class Backfill(Source):
         self._ledger = ledger
         self._visibility = visibility
         self._history = history
-        self._span = since
-        self._show = show
+        self._since = since
+        self._on_progress = on_progress
         self._page_size = page_size
+        self._pending_limit = pending_limit
         self._clocks = clocks
-        self._floor = max(self._now() - min(since or KEPT, KEPT) // timedelta(microseconds=1), 1)
-        self._done: Done | None = None
+        self._floor = max(self._now() - min(since or HISTORY_KEPT, HISTORY_KEPT) // timedelta(microseconds=1), 1)
+        self._report: ProgressReport | None = None
         self._errors: dict[str, TemporalRequestError | LedgerError] = {}
 
     async def read(self, now: int) -> Iterable[Sample]:  # noqa: ARG002 - the protocol's
-        """Return how far it has come; nothing before it has begun.
+        """Return the progress; nothing before the backfill started.
 
         Raises:
             TemporalRequestError: The last request failed; the backfill retries it.
@@ -125,7 +133,7 @@ class Backfill(Source):
         for error in self.errors:
             # Without the traceback, which would grow with every read.
             raise error.with_traceback(None)
-        return () if self._done is None else tuple(_samples(self._done))
+        return () if self._report is None else tuple(_samples(self._report))
 
     @property
     def errors(self) -> tuple[TemporalRequestError | LedgerError, ...]:
@@ -137,96 +145,104 @@ class Backfill(Source):
         self.classifier.apply_slos(slos)
 
     async def run(self) -> None:
-        """Read and count all that was asked for, and return."""
+        """Read and count all requested runs, and return."""
         state = self._mirror.state
         while CLOSED not in state.positions:
-            await self._clocks.sleep(IDLE)
-        past = BackfillStore(self._ledger, self._namespace, state.positions[CLOSED].lowest)
+            await self._clocks.sleep(CHECK_INTERVAL)
+        store = BackfillStore(self._ledger, self._namespace, state.positions[CLOSED].lowest)
         reader = BackfillReader(
-            past,
+            store,
             self._visibility,
             classify=self.classifier.from_visibility,
             count=self._mirror.store.counted,
             floor=self._floor,
             page_size=self._page_size,
         )
-        pending = PendingBackfillRuns(past, self._history, self.classifier, self._mirror.store.counted)
-        while (progress := await self._try("reading", past.progress, past)) is None:
-            await self._clocks.sleep(IDLE)
-        whole = progress.position < self._floor
-        begin, end = _moment(self._floor), _moment(min(progress.position, past.end))
-        log.info("%s: backfill %s", self._namespace, "is complete" if whole else f"begins: from {end} back to {begin}")
+        pending = PendingBackfillRuns(store, self._history, self.classifier, self._mirror.store.counted)
+        while (progress := await self._try(READING, store.progress, store)) is None:
+            await self._clocks.sleep(CHECK_INTERVAL)
+        self._log_start(reader, store, progress)
         async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(self._read_on(reader, past, progress))
-            tasks.create_task(self._count_on(pending, past, reading))
+            reading = tasks.create_task(self._read_all(reader, store, progress))
+            tasks.create_task(self._count_pending(pending, store, reading))
 
-    async def _read_on(self, reader: BackfillReader, past: BackfillStore, progress: Progress) -> None:
+    async def _read_all(self, reader: BackfillReader, store: BackfillStore, progress: Progress) -> None:
         failures = 0
-        # When the ledger began to count by our clock, and so when the last of the past is surely visible.
-        visible = self._mirror.state.positions.get(MINUTES, Position(self._now(), 0)).lowest + VISIBILITY_DELAY
-        while not (reader.done(progress) and progress.rescanned):
-            done, busy = reader.done(progress), self._mirror.state.gaps or progress.pending >= BACKLOG
-            if busy or (done and self._now() < visible):
-                await self._clocks.sleep(IDLE)
-                progress = self._done.progress if self._done else progress
+        # Counting started at this local time; by then plus the delay, all runs that closed before are visible.
+        counting_start = self._mirror.state.positions.get(MINUTES, Position(self._now(), 0)).lowest
+        all_visible = counting_start + VISIBILITY_DELAY
+        while not (reader.reached_floor(progress) and progress.rescanned):
+            rescan = reader.reached_floor(progress)
+            busy = self._mirror.state.gaps or progress.pending >= self._pending_limit
+            if busy or (rescan and self._now() < all_visible):
+                await self._clocks.sleep(CHECK_INTERVAL)
+                progress = self._report.progress if self._report else progress
                 continue
-            act = reader.second_look if done else reader.page
-            after = await self._try("reading", partial(act, self._now()), past)
+            act = reader.rescan if rescan else reader.page
+            after = await self._try(READING, partial(act, self._now()), store)
             progress = after or progress
             failures = 0 if after else failures + 1
             if failures:
                 await self._clocks.sleep(backoff(failures, JITTER))
 
-    async def _count_on(self, pending: PendingBackfillRuns, past: BackfillStore, reading: "asyncio.Task[None]") -> None:
-        over = False
-        while not over:
-            last = reading.done()
-            progress = await self._try("settling", lambda: pending.count_all(self._now), past)
-            over = last and progress is not None and not progress.pending
-            await self._clocks.sleep(0 if over else IDLE)
+    async def _count_pending(
+        self, pending: PendingBackfillRuns, store: BackfillStore, reading: "asyncio.Task[None]"
+    ) -> None:
+        complete = False
+        while not complete:
+            all_read = reading.done()
+            progress = await self._try(COUNTING, lambda: pending.count_all(self._now), store)
+            complete = all_read and progress is not None and not progress.pending
+            await self._clocks.sleep(0 if complete else CHECK_INTERVAL)
 
-    async def _try(self, what: str, act: Callable[[], Awaitable[Progress]], past: BackfillStore) -> Progress | None:
-        """Return how far *act* has led, and tell of it; None if it failed."""
-        before = self._errors.pop(what, None)
+    async def _try(self, step: str, act: Callable[[], Awaitable[Progress]], store: BackfillStore) -> Progress | None:
+        """Report and return the progress that *act* returns; None if it failed."""
+        before = self._errors.pop(step, None)
         try:
             progress = await act()
         except (TemporalRequestError, LedgerError) as error:
-            self._errors[what] = error
+            self._errors[step] = error
             if str(error) != str(before):
-                log.warning("%s: the backfill waits, %s fails: %s", self._namespace, what, error)
+                log.warning("%s: backfill: %s failed, retrying: %s", self._namespace, step, error)
             return None
         if before:
-            log.info("%s: the backfill goes on", self._namespace)
-        self._tell(progress, past.end)
+            log.info("%s: backfill: %s succeeded again", self._namespace, step)
+        self._report_progress(progress, store.end)
         return progress
 
-    def _tell(self, progress: Progress, begin: int) -> None:
-        whole = progress.position < self._floor
-        share = (begin - progress.position) / max(begin - self._floor, 1)
-        ended = bool(self._done and not self._done.complete)
-        self._done = Done(
+    def _report_progress(self, progress: Progress, end: int) -> None:
+        share = (end - progress.position) / max(end - self._floor, 1)
+        was_running = bool(self._report and not self._report.complete)
+        self._report = ProgressReport(
             self._namespace,
             progress,
-            None if self._span is None else min(max(share, 0.0), 1.0),
-            complete=whole and not progress.pending,
+            None if self._since is None else min(max(share, 0.0), 1.0),
+            complete=progress.position < self._floor and not progress.pending,
         )
-        self._show(self._done)
-        if self._done.complete and ended:
-            log.info("%s: backfill is complete: %d runs that had closed before", self._namespace, progress.runs)
+        self._on_progress(self._report)
+        if self._report.complete and was_running:
+            log.info("%s: backfill is complete, %d runs read", self._namespace, progress.runs)
+
+    def _log_start(self, reader: BackfillReader, store: BackfillStore, progress: Progress) -> None:
+        if reader.reached_floor(progress):
+            log.info("%s: backfill is complete", self._namespace)
+            return
+        newest, oldest = _time_text(min(progress.position, store.end)), _time_text(self._floor)
+        log.info("%s: backfill started, reading close times from %s back to %s", self._namespace, newest, oldest)
 
     def _now(self) -> int:
         return int(self._clocks.now() * SECOND)
 
 
-def _samples(done: Done) -> Iterator[Sample]:
-    progress = done.progress
+def _samples(report: ProgressReport) -> Iterator[Sample]:
+    progress = report.progress
     yield Sample(names.BACKFILL_REACHED, {}, progress.position / SECOND)
     yield Sample(names.BACKFILL_RUNS, {}, progress.runs)
     yield Sample(names.BACKFILL_PENDING_RUNS, {}, progress.pending)
     yield Sample(names.BACKFILL_MISSING_CLOSE_EVENTS, {}, progress.without_event)
     yield Sample(names.BACKFILL_UNKNOWN_STATUS_ROWS, {}, progress.unknown_status)
-    yield Sample(names.BACKFILL_COMPLETE, {}, int(done.complete))
+    yield Sample(names.BACKFILL_COMPLETE, {}, int(report.complete))
 
 
-def _moment(microseconds: int) -> str:
+def _time_text(microseconds: int) -> str:
     return f"{datetime.fromtimestamp(microseconds / SECOND, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,4 +1,4 @@
-"""Counts pending runs of the backfill, when no live run needs a close event."""
+"""Counts pending runs of the backfill with requests that live runs leave unused."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,25 +20,25 @@ class PendingBackfillRuns:
     """Counts runs of the backfill that wait for their close event.
 
     Args:
-        past: Has the pending runs, and gets the counted ones.
+        store: Has the pending runs, and gets the counted ones.
         history: Fetches close events.
         classifier: Classifies runs by their close events.
-        count: Returns a run as it is to be counted.
+        count: Adds the series and the bucket to a classified run.
     """
 
     def __init__(
         self,
-        past: BackfillStore,
+        store: BackfillStore,
         history: CloseEvents,
         classifier: Classifier,
         count: Callable[[Run, Classification], Counted],
     ) -> None:
-        self._past = past
+        self._store = store
         self._history = history
         self._classifier = classifier
         self._count = count
-        # Since when the event of a run has not been available; never more runs than may be pending.
-        self._failing: dict[str, int] = {}
+        # First time that the close event of a run was not available, by run id; bounded by the limit of pending runs.
+        self._unavailable_since: dict[str, int] = {}
 
     async def count_all(self, now: Callable[[], int]) -> Progress:
         """Request the close event of every pending run once, newest close first, and return the progress.
@@ -49,27 +49,27 @@ class PendingBackfillRuns:
         Raises:
             LedgerError: Some runs could not be read or written; they are requested again.
         """
-        beyond: SortKey | None = None
-        while runs := await self._past.pending_runs(BATCH, beyond):
+        last_key: SortKey | None = None
+        while runs := await self._store.pending_runs(BATCH, last_key):
             fetched = await asyncio.gather(*(self._fetch(run, now()) for run in runs))
             change = BackfillChange()
             for run, classification, event_missing in fetched:
                 if classification:
-                    self._failing.pop(run.run_id, None)
+                    self._unavailable_since.pop(run.run_id, None)
                     change.resolved.append(run.run_id)
                     change.without_event += event_missing
-                    # The limit of failure types is its own: old ones take no place from live ones.
+                    # A limit of its own: failure types of old runs must not use up the limit of live runs.
                     bounded = self._classifier.bound_failure_type(run, classification, Change())
                     change.counted.append(self._count(run, bounded))
             if change.resolved:
-                await self._past.commit(change, now())
-            beyond = runs[-1].close_time, runs[-1].run_id
-        return await self._past.progress()
+                await self._store.commit(change, now())
+            last_key = runs[-1].close_time, runs[-1].run_id
+        return await self._store.progress()
 
     async def _fetch(self, run: Run, now: int) -> Fetched:
         return await fetch(
             run,
             self._history,
             self._classifier,
-            late=lambda: now - self._failing.setdefault(run.run_id, now) > DEADLINE,
+            late=lambda: now - self._unavailable_since.setdefault(run.run_id, now) > DEADLINE,
         )

@@ -1,4 +1,4 @@
-"""Reads runs that closed before counting began, newest first, page by page."""
+"""Reads runs that closed before counting started, newest first, page by page."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -10,35 +10,35 @@ from temporal_slo.runs.run import Run
 from temporal_slo.temporal.rate_limit import OVERLOAD_CODES
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Page, Visibility
 
-EPSILON: Final = 1
-"""Microseconds more that a filter on close time lets through: some stores keep more digits than rows tell."""
+FILTER_MARGIN: Final = 1
+"""Microseconds added to a filter on close time: some stores filter by more digits than their rows show."""
 
 
 class Cursor(NamedTuple):
-    """The page that follows: its token, and the close time that the list is filtered by."""
+    """Next page: its token, and the latest close time that the list is filtered by."""
 
     token: bytes = b""
     until: int | None = None
 
 
 class BackfillReader:
-    """Reads the past of one namespace.
+    """Reads the closed runs of one namespace.
 
-    Each page is one transaction: its runs, and the close time down to which all is read, with the ids of the runs at
-    that very time. So a run is counted once, whatever is killed whenever.
+    Each page is one transaction: its runs, the close time down to which all runs are read, and the ids of the runs at
+    exactly that time. So each run is counted once, at whatever point the process is killed.
 
     Args:
-        past: Keeps it.
+        store: Stores runs and progress.
         visibility: Lists runs.
         classify: Classifies a run by its row, or returns None if that needs its close event.
-        count: Returns a run as it is to be counted.
-        floor: The oldest close time that is asked for, in microseconds of Unix time.
+        count: Adds the series and the bucket to a classified run.
+        floor: Oldest requested close time, in microseconds of Unix time.
         page_size: Rows of a page.
     """
 
     def __init__(
         self,
-        past: BackfillStore,
+        store: BackfillStore,
         visibility: Visibility,
         *,
         classify: Callable[[Run], Classification | None],
@@ -46,7 +46,7 @@ class BackfillReader:
         floor: int,
         page_size: int = PAGE_SIZE_MAX,
     ) -> None:
-        self._past = past
+        self._store = store
         self._visibility = visibility
         self._classify = classify
         self._count = count
@@ -54,80 +54,85 @@ class BackfillReader:
         self._page_size = page_size
         self._cursor = Cursor()
 
-    def done(self, progress: Progress) -> bool:
-        """Return whether all that was asked for is read."""
+    def reached_floor(self, progress: Progress) -> bool:
+        """Return whether all requested close times are read."""
         return progress.position < self._floor
 
     async def page(self, now: int) -> Progress:
-        """Read one page, and return how far that leads.
+        """Read one page and return the progress.
 
         Args:
-            now: Our clock, in microseconds of Unix time.
+            now: Local clock, in microseconds of Unix time.
 
         Raises:
-            TemporalRequestError: The request brought no answer.
-            LedgerError: It could not be written, or not for sure: what is read next is what the ledger then lacks.
+            TemporalRequestError: The request failed.
+            LedgerError: The page could not be written, or it is unknown whether it was. The next page starts at the
+                position in the ledger.
         """
-        before = await self._past.progress()
-        page = await self._ask(before)
+        before = await self._store.progress()
+        page = await self._next_page(before)
         if page is None:
             return before
         rows = [run for run in page.rows if self._floor <= run.close_time <= before.position]
-        change = await self._new(rows)
-        change.position = self._lowest(page, rows, before)
+        change = await self._change(rows)
+        change.position = self._position_after(page, rows, before)
         try:
-            after = await self._past.commit(change, now)
+            after = await self._store.commit(change, now)
         except LedgerError:
-            self._cursor = Cursor(until=before.position + EPSILON)
+            self._seek(before)
             raise
         self._cursor = Cursor(page.next_token, self._cursor.until)
         return after
 
-    async def second_look(self, now: int) -> Progress:
-        """Read the youngest of the past once more, for runs that were not visible at first; return how far that leads.
+    async def rescan(self, now: int) -> Progress:
+        """Read the newest runs again, for those that became visible late, and return the progress.
 
         Args:
-            now: Our clock, in microseconds of Unix time; late enough for all to be visible.
+            now: Local clock, in microseconds of Unix time; late enough for all runs to be visible.
 
         Raises:
-            TemporalRequestError: A request brought no answer.
-            LedgerError: Something could not be written.
+            TemporalRequestError: A request failed.
+            LedgerError: A page could not be written.
         """
-        floor, until = max(self._floor, self._past.rescan_from), self._past.end - 1
-        token, done = b"", False
-        while not done:
-            page = await self._visibility.closed(self._page_size, token, until + EPSILON)
-            change = await self._new([run for run in page.rows if floor <= run.close_time <= until])
-            done = change.rescanned = _ends(page, floor)
-            after = await self._past.commit(change, now)
+        floor, until = max(self._floor, self._store.rescan_from), self._store.end - 1
+        token, complete = b"", False
+        while not complete:
+            page = await self._visibility.closed(self._page_size, token, until + FILTER_MARGIN)
+            change = await self._change([run for run in page.rows if floor <= run.close_time <= until])
+            complete = change.rescanned = _is_last(page, floor)
+            after = await self._store.commit(change, now)
             token = page.next_token
         return after
 
-    async def _ask(self, before: Progress) -> Page | None:
-        """Return the page that follows; None if another must be asked for."""
+    async def _next_page(self, before: Progress) -> Page | None:
+        """Return the next page; None if it must be requested with a filter on close time instead."""
         try:
             page = await self._visibility.closed(self._page_size, *self._cursor)
         except TemporalRequestError as error:
             if error.code not in OVERLOAD_CODES:
-                # It may be the token that is no longer understood.
-                self._cursor = Cursor(until=before.position + EPSILON)
+                # The server may no longer accept the token.
+                self._seek(before)
             raise
         if self._cursor == Cursor() and page.next_token and page.rows and page.rows[-1].close_time > before.position:
-            # The end of the past is not on the first page. Only a filter leads there, though it costs a scan.
-            self._cursor = Cursor(until=before.position + EPSILON)
+            # The position is not on the first page. Only a filter leads there, though it costs the server a scan.
+            self._seek(before)
             return None
         return page
 
-    def _lowest(self, page: Page, rows: list[Run], before: Progress) -> int:
-        if _ends(page, self._floor):
+    def _seek(self, progress: Progress) -> None:
+        """Continue at the position of *progress*, by a filter on close time instead of the page token."""
+        self._cursor = Cursor(until=progress.position + FILTER_MARGIN)
+
+    def _position_after(self, page: Page, rows: list[Run], before: Progress) -> int:
+        if _is_last(page, self._floor):
             return self._floor - 1
         return rows[-1].close_time if rows else before.position
 
-    async def _new(self, rows: list[Run]) -> BackfillChange:
-        """Return what the runs among *rows* change that are not known yet."""
+    async def _change(self, rows: list[Run]) -> BackfillChange:
+        """Return the change that adds the runs among *rows* that are not in the ledger yet."""
         change, runs = BackfillChange(), {run.run_id: run for run in rows if run.status}
         change.unknown_status = sum(run.status is None for run in rows)
-        known = await self._past.known(runs) if runs else set()
+        known = await self._store.known(runs) if runs else set()
         for run in (run for run_id, run in runs.items() if run_id not in known):
             change.new_closed.append(run)
             classification = self._classify(run)
@@ -138,6 +143,6 @@ class BackfillReader:
         return change
 
 
-def _ends(page: Page, floor: int) -> bool:
-    # A page without rows has no place to go on from, whatever its token says.
+def _is_last(page: Page, floor: int) -> bool:
+    # A page without rows has no position to continue from, whatever its token.
     return not page.rows or not page.next_token or page.rows[-1].close_time < floor
