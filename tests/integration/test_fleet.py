@@ -86,7 +86,7 @@ async def running(
 
 def up(board: Publisher) -> dict[str, float]:
     """Whether each namespace is up, as a scrape has it."""
-    text = board.answer("", "")[0].body.decode()
+    text = board.response("", "")[0].body.decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
     return {sample.labels[names.NAMESPACE]: sample.value for sample in families[names.EXPORTER_UP.name].samples}
 

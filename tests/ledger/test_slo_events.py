@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert
 
 from temporal_slo import names
 from temporal_slo.exporter.history_export.openmetrics_file import Window
-from temporal_slo.exporter.history_export.recorded_series import STEP, spread
+from temporal_slo.exporter.history_export.recorded_series import STEP_MS, rate_samples
 from temporal_slo.exporter.sources.calendar_month import CalendarPeriods, month_start
 from temporal_slo.ledger import schema, slo_events, upserts
 from temporal_slo.ledger.change import CLOSED
@@ -237,17 +237,17 @@ def test_months_begin_at_midnight(zone: str) -> None:
     st.lists(st.tuples(st.integers(1, 40), st.integers(1, 999)), min_size=1, max_size=30),
     st.integers(0, 59_999),
 )
-def test_spread(steps: list[tuple[int, int]], rest: int) -> None:
+def test_rate_samples(steps: list[tuple[int, int]], rest: int) -> None:
     """The samples of an event sum up to one; samples are aligned to the step, ascend, and leave no gap."""
     minute, minutes = 29_000_000, list[tuple[int, int]]()
     for wait, count in steps:
         minute += wait
         minutes.append((minute, count))
     window = Window(0, minute * 60_000 + rest, 60_000)
-    samples = list(spread(iter(minutes), window))
-    assert sum(rate for _, rate in samples) * STEP / 1000 == pytest.approx(sum(count for _, count in minutes))
+    samples = list(rate_samples(iter(minutes), window))
+    assert sum(rate for _, rate in samples) * STEP_MS / 1000 == pytest.approx(sum(count for _, count in minutes))
     times = [at for at, _ in samples]
     assert times == sorted(set(times))
     assert times[-1] <= window.end
-    assert all(at % STEP == 0 for at in times)
+    assert all(at % STEP_MS == 0 for at in times)
     assert all(later - at <= 240_000 for at, later in pairwise(times))

@@ -11,9 +11,9 @@ def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.exporter.history_export import command  # noqa: PLC0415 needs the monitor extra, which workers lack
     from temporal_slo.spec.load import load  # noqa: PLC0415 as above
 
-    given = {name: getattr(args, name) for name in ("openmetrics", "ledger", "temporal_namespace", "since", "step")}
+    options = {name: getattr(args, name) for name in ("openmetrics", "ledger", "temporal_namespace", "since", "step")}
     slos = load([Path(path) for path in args.spec]).slos if args.spec else ()
-    print(command.write(given, args.label, context.environ, slos=slos), file=context.stdout)
+    print(command.export(options, args.label, context.environ, slos=slos), file=context.stdout)
     return OK
 
 

@@ -1,4 +1,4 @@
-"""The HTTP application: metrics, health, readiness, debug information."""
+"""HTTP endpoints of the exporter: metrics, health, readiness, debug information."""
 
 import ipaddress
 from collections.abc import Callable
@@ -17,22 +17,23 @@ def create_app(publisher: Publisher, debug_info: DebugInfo = dict, *, debug_anyw
     """Return the application that serves the metrics of *publisher*.
 
     Args:
-        publisher: Has the exposition.
-        debug_info: Returns what the last polls did, for `/debug/poll`.
+        publisher: Renders the metrics.
+        debug_info: Returns details of the last polls, for `/debug/poll`.
         debug_anywhere: Serve `/debug/poll` to any client, not only to localhost.
     """
     app = FastAPI(title="temporal-slo exporter", docs_url=None, redoc_url=None, openapi_url=None)
 
-    async def served(number: int, scraper: str) -> None:
-        publisher.served(number, scraper)
+    # Asynchronous, so that it runs on the event loop and not in a thread.
+    async def served(generation: int, scraper: str) -> None:
+        publisher.served(generation, scraper)
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
         headers = request.headers
-        answer, number = publisher.answer(headers.get("accept", ""), headers.get("accept-encoding", ""))
-        # After it is sent: a series is released only when a scraper has received its zero.
-        sent = BackgroundTask(served, number, request.client.host if request.client else "")
-        return Response(answer.body, headers=answer.headers, background=sent)
+        response, generation = publisher.response(headers.get("accept", ""), headers.get("accept-encoding", ""))
+        # After the response is sent: a series is released only when a scraper has received its initial value.
+        after = BackgroundTask(served, generation, request.client.host if request.client else "")
+        return Response(response.body, headers=response.headers, background=after)
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -40,23 +41,23 @@ def create_app(publisher: Publisher, debug_info: DebugInfo = dict, *, debug_anyw
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        body = _ready(publisher)
+        body = _readiness(publisher)
         return JSONResponse(body, status.HTTP_200_OK if body["ready"] else status.HTTP_503_SERVICE_UNAVAILABLE)
 
     @app.get("/debug/poll")
     async def debug_poll(request: Request) -> Response:
         if debug_anywhere or _is_local(request):
             return JSONResponse(debug_info())
-        return PlainTextResponse("only on localhost, or with --debug-anywhere\n", status.HTTP_403_FORBIDDEN)
+        return PlainTextResponse("available only from localhost, or with --debug-anywhere\n", status.HTTP_403_FORBIDDEN)
 
     return app
 
 
-def _ready(publisher: Publisher) -> dict[str, Any]:
+def _readiness(publisher: Publisher) -> dict[str, Any]:
     """Return whether any namespace can be polled, and the errors of the others."""
     errors = {name: snapshot.error for name, snapshot in publisher.snapshots.items() if snapshot.error}
     ready = len(errors) < len(publisher.snapshots)
-    reason = None if ready else next(iter(errors.values()), "nothing was published yet")
+    reason = None if ready else next(iter(errors.values()), "no poll has finished yet")
     return {"ready": ready, "reason": reason, "errors": errors}
 
 

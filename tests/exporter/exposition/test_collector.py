@@ -57,12 +57,12 @@ RULES = SloRules(overdue=(OverdueRule("not-stuck", ("Ride",), None, 5 * SECOND),
 
 
 async def decode(_: Payload, __: str) -> object:
-    """Decode nothing."""
+    """Fail: nothing is decoded here."""
     raise AssertionError
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """A snapshot in which every number is another one."""
+    """Return a snapshot in which all numbers differ."""
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
     store = MirrorStore("shop", ledger, STATE, rules=RULES)
     ledger.close()
@@ -76,7 +76,7 @@ def snapshot(folder: Path) -> Snapshot:
 
 
 @pytest.fixture
-def good(tmp_path: Path) -> Snapshot:
+def complete(tmp_path: Path) -> Snapshot:
     """A snapshot after a complete poll."""
     return snapshot(tmp_path)
 
@@ -119,49 +119,49 @@ temporal_slo_exporter_build_info{version="0.1.0"} 1.0
 
 
 def render(*snapshots: Snapshot) -> Exposition:
-    """The exposition of these snapshots."""
+    """Return the exposition of *snapshots*."""
     return Renderer().render(collect(snapshots, [build_info()]))
 
 
 def text(snapshot: Snapshot) -> str:
-    """The exposition without comments and the histogram."""
+    """Return the exposition without comments and the histogram."""
     lines = render(snapshot).text.decode().splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith(("#", names.WORKFLOW_DURATION.name)))
 
 
-def test_exposition(good: Snapshot) -> None:
-    """Each fact of a ledger and of the exporter is exposed under its name and labels, in the order of `names`."""
-    assert text(good) == EXPECTED
+def test_exposition(complete: Snapshot) -> None:
+    """Each value of the ledger and of the exporter is exposed with its name and labels, in the order of `names`."""
+    assert text(complete) == EXPECTED
 
 
-def test_histogram(good: Snapshot) -> None:
+def test_histogram(complete: Snapshot) -> None:
     """Observations become cumulative buckets that end at +Inf, with count and sum."""
-    (family,) = (f for f in parse_text(render(good).text.decode()) if f.name == names.WORKFLOW_DURATION.name)
+    (family,) = (f for f in parse_text(render(complete).text.decode()) if f.name == names.WORKFLOW_DURATION.name)
     values = {(s.name.removeprefix(family.name), s.labels.get("le")): s.value for s in family.samples}
     assert (values["_bucket", "0.5"], values["_bucket", "86400.0"], values["_bucket", "+Inf"]) == (3, 3, 7)
     assert (values["_count", None], values["_sum", None]) == (7, 12.5)
 
 
 def test_no_data_is_not_zero() -> None:
-    """Before the first poll there are no values and no last success, and the exporter is not up."""
+    """Before the first poll no values and no last success are exposed, and `up` is 0."""
     assert text(Snapshot("shop", error="not yet")).splitlines() == [
         'temporal_slo_exporter_up{temporal_namespace="shop"} 0.0',
         'temporal_slo_exporter_build_info{version="0.1.0"} 1.0',
     ]
 
 
-def test_every_family_declared(good: Snapshot) -> None:
-    """Both formats parse, and hold every family of names.py with its type and help."""
-    exposition = render(good)
+def test_every_family_declared(complete: Snapshot) -> None:
+    """Both formats parse, and have every family of `names` with its type and HELP."""
+    exposition = render(complete)
     text = {f.name: (f.type, f.documentation) for f in parse_text(exposition.text.decode())}
     openmetrics = exposition.openmetrics.decode()
-    strict = parse_openmetrics(openmetrics)  # type: ignore[no-untyped-call] # the library has it untyped
+    strict = parse_openmetrics(openmetrics)  # type: ignore[no-untyped-call] # untyped in the library
     assert text == {f.name: (f.type, f.documentation) for f in strict}
     assert text == {f.name: (f.type, f.help) for f in names.EXPORTER_FAMILIES}
 
 
 @pytest.mark.parametrize("labels", [{"kind": "Ride"}, {"workflow_type": "Ride", "task_queue": "rides", "status": "x"}])
 def test_wrong_labels(labels: dict[str, str]) -> None:
-    """A sample with labels that its family does not declare is refused, not silently truncated."""
+    """A sample with labels that its family does not declare raises an error."""
     with pytest.raises(ValueError, match=r"temporal_slo_workflows_running: labels .* are not"):
         collect([Snapshot("shop", (Sample(names.WORKFLOWS_RUNNING, labels, 1),))])

@@ -12,82 +12,85 @@ from temporal_slo.runs.counted import ClosedKey
 from temporal_slo.testing import FixedClock
 
 
-class Marks:
-    """A ledger's memory of what was let go from 0."""
+class FakeMemory:
+    """Released series, as a ledger stores them."""
 
     def __init__(self) -> None:
         self.series: set[str] = set()
         self.broken = False
 
     async def released(self, namespace: str) -> set[str]:
-        """What was remembered."""
+        """Return the stored series."""
         assert namespace == "shop"
         return self.series
 
     async def mark_released(self, namespace: str, series: Iterable[str]) -> None:
-        """Remember, unless broken."""
+        """Store series, or raise if broken."""
         assert namespace == "shop"
         if self.broken:
             raise LedgerError("database or disk is full")
         self.series.update(series)
 
 
-def counted(count: int) -> Snapshot:
-    """A snapshot with one closed series."""
+def snapshot_of(count: int) -> Snapshot:
+    """Return a snapshot with one series of closed runs."""
     key = ClosedKey("Ride", "rides", "failed", "none")
     return Snapshot("shop", (Sample(names.WORKFLOWS_CLOSED, key._asdict(), count),))
 
 
-def shown(board: Publisher) -> float:
-    """What a scrape has of that series; it is sent to its end."""
-    answer, number = board.answer("text/plain", "")
-    board.served(number, "prometheus")
-    families = {family.name: family for family in parse_text(answer.body.decode())}
+def scrape(publisher: Publisher) -> float:
+    """Return the value of that series in a complete scrape."""
+    response, generation = publisher.response("text/plain", "")
+    publisher.served(generation, "prometheus")
+    families = {family.name: family for family in parse_text(response.body.decode())}
     return next(iter(families[names.WORKFLOWS_CLOSED.name].samples)).value
 
 
 async def test_zero_first() -> None:
-    """A new series is at 0 until a scrape has had that, is then stored as let go, and shows its value."""
-    marks = Marks()
-    board = Publisher(marks, clock=FixedClock())
-    await board.put(counted(3))
-    assert (shown(board), marks.series) == (0, set())
-    await board.put(counted(5))
-    assert (shown(board), len(marks.series)) == (5, 1)
+    """A new series is 0 until a scrape has received the 0; then it is stored as released and has its value."""
+    memory = FakeMemory()
+    publisher = Publisher(memory, clock=FixedClock())
+    await publisher.put(snapshot_of(3))
+    assert (scrape(publisher), memory.series) == (0, set())
+    await publisher.put(snapshot_of(5))
+    assert (scrape(publisher), len(memory.series)) == (5, 1)
 
 
 async def test_restart() -> None:
-    """A series that was let go before a restart does not begin at 0 again."""
-    marks = Marks()
-    board = Publisher(marks, clock=FixedClock())
+    """A series that was released before a restart does not start at 0 restarted."""
+    memory = FakeMemory()
+    publisher = Publisher(memory, clock=FixedClock())
     for count in (1, 2):
-        await board.put(counted(count))
-        shown(board)
-    again = Publisher(marks, clock=FixedClock())
-    await again.join("shop")
-    await again.put(counted(2))
-    assert shown(again) == 2
+        await publisher.put(snapshot_of(count))
+        scrape(publisher)
+    restarted = Publisher(memory, clock=FixedClock())
+    await restarted.join("shop")
+    await restarted.put(snapshot_of(2))
+    assert scrape(restarted) == 2
 
 
-async def test_not_stored() -> None:
-    """A series whose letting go cannot be stored stays at 0 until it can: after a crash it would begin there again."""
-    marks = Marks()
-    board = Publisher(marks, clock=FixedClock())
-    await board.put(counted(1))
-    shown(board)
-    marks.broken = True
+async def test_release_not_stored() -> None:
+    """A series stays at 0 until its release is stored: after a crash it would start at 0 again."""
+    memory = FakeMemory()
+    publisher = Publisher(memory, clock=FixedClock())
+    await publisher.put(snapshot_of(1))
+    scrape(publisher)
+    memory.broken = True
     for count in (2, 3):
-        await board.put(counted(count))
-        assert shown(board) == 0
-    marks.broken = False
-    await board.put(counted(4))
-    assert (shown(board), [json.loads(series)[0] for series in marks.series]) == (4, [names.WORKFLOWS_CLOSED.name])
+        await publisher.put(snapshot_of(count))
+        assert scrape(publisher) == 0
+    memory.broken = False
+    await publisher.put(snapshot_of(4))
+    assert (scrape(publisher), [json.loads(series)[0] for series in memory.series]) == (
+        4,
+        [names.WORKFLOWS_CLOSED.name],
+    )
 
 
 async def test_rendered_once() -> None:
-    """Scrapes between two publishes get the very same bytes."""
-    board = Publisher(Marks(), clock=FixedClock())
-    await board.put(counted(1))
-    first, _ = board.answer("", "gzip")
-    second, _ = board.answer("", "gzip")
+    """Scrapes between two publishes get the same bytes, rendered once."""
+    publisher = Publisher(FakeMemory(), clock=FixedClock())
+    await publisher.put(snapshot_of(1))
+    first, _ = publisher.response("", "gzip")
+    second, _ = publisher.response("", "gzip")
     assert first.body is second.body

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition.renderer import OPENMETRICS, TEXT, WANTED_FOR, Exposition, Renderer, Variant
+from temporal_slo.exporter.exposition.renderer import OPENMETRICS, TEXT, VARIANT_TTL, Exposition, Renderer, Variant
 from temporal_slo.names.samples import Exemplar, Histogram, Labels, Observations, Value, ValueWithExemplar
 from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS
 
@@ -35,18 +35,18 @@ Data = Mapping[names.Family, Mapping[Labels, Value]]
 
 
 class Collected(Collector):
-    """A registry of metrics that are there already."""
+    """Collects given metrics."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
 
     def collect(self) -> Iterable[Metric]:
-        """Return them."""
+        """Return the metrics."""
         return self._metrics
 
 
 def metric(family: names.Family, series: Mapping[Labels, Value]) -> Metric:
-    """The library's own family with the same data."""
+    """Return the family as a Metric of prometheus_client."""
     if family.type == "histogram":
         histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels, unit=family.unit)
         for labels, value in series.items():
@@ -59,37 +59,37 @@ def metric(family: names.Family, series: Mapping[Labels, Value]) -> Metric:
         assert not isinstance(value, Histogram)
         if isinstance(value, ValueWithExemplar):
             assert isinstance(number, CounterMetricFamily)
-            number.add_metric(labels, value.value, exemplar=by_the_librarys_name(value.exemplar))
+            number.add_metric(labels, value.value, exemplar=library_exemplar(value.exemplar))
         else:
             number.add_metric(labels, value)
     return number
 
 
-def by_the_librarys_name(exemplar: Exemplar) -> samples.Exemplar:
-    """The same exemplar as the library has it; it does not cut one to its length."""
+def library_exemplar(exemplar: Exemplar) -> samples.Exemplar:
+    """Return the exemplar of prometheus_client, which does not limit its length."""
     return samples.Exemplar({"run_id": exemplar.run_id, "workflow_id": exemplar.workflow_id}, 1.0, exemplar.timestamp)
 
 
 def buckets(value: Histogram) -> list[tuple[str, float]]:
-    """The cumulative buckets, as the library wants them."""
-    counts, edges = value.observed.counts, [*map(go_float, value.bounds), "+Inf"]
-    return [(edge, sum(counts[: index + 1])) for index, edge in enumerate(edges)]
+    """Return the cumulative buckets, as prometheus_client expects them."""
+    counts, bounds = value.observed.counts, [*map(go_float, value.bounds), "+Inf"]
+    return [(bound, sum(counts[: index + 1])) for index, bound in enumerate(bounds)]
 
 
 def go_float(value: float) -> str:
-    """A number as the library writes it."""
-    return str(floatToGoString(value))  # type: ignore[no-untyped-call] # the library has it untyped
+    """Return a number in the format of prometheus_client."""
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call] # untyped in the library
 
 
-def by_library(data: Data) -> tuple[bytes, bytes]:
-    """What the library makes of *data* in both formats."""
+def library_rendering(data: Data) -> tuple[bytes, bytes]:
+    """Return *data* in both formats, rendered by prometheus_client."""
     metrics = Collected(metric(family, series) for family, series in data.items())
-    openmetrics = library_openmetrics.generate_latest(metrics)  # type: ignore[no-untyped-call] # untyped there
+    openmetrics = library_openmetrics.generate_latest(metrics)  # type: ignore[no-untyped-call] # untyped in the library
     return library_text.generate_latest(metrics), openmetrics
 
 
 def render(data: Data, renderer: Renderer | None = None) -> Exposition:
-    """Render *data*, by a new renderer unless one is given."""
+    """Return *data* rendered, by default by a new renderer."""
     return (renderer or Renderer()).render((family, series.items()) for family, series in data.items())
 
 
@@ -105,25 +105,25 @@ values = st.one_of(
 
 @st.composite
 def histograms(draw: st.DrawFn) -> Histogram:
-    """A histogram of any shape."""
-    edges = draw(st.lists(st.floats(min_value=0.001, max_value=1e12), unique=True, max_size=4).map(sorted))
-    counts = draw(st.lists(st.integers(0, 2_000_000), min_size=len(edges) + 1, max_size=len(edges) + 1))
-    return Histogram(Observations(tuple(counts), draw(numbers)), tuple(edges))
+    """Histograms with any bounds, counts and sum."""
+    bounds = draw(st.lists(st.floats(min_value=0.001, max_value=1e12), unique=True, max_size=4).map(sorted))
+    counts = draw(st.lists(st.integers(0, 2_000_000), min_size=len(bounds) + 1, max_size=len(bounds) + 1))
+    return Histogram(Observations(tuple(counts), draw(numbers)), tuple(bounds))
 
 
-# Of those that the library writes too: whole, and with both ids.
+# Only ids that prometheus_client writes too: complete, and both of them.
 ids = st.one_of(st.sampled_from(["ride", 'a"b\\c\nd{e}=,# ', "ü 漢", "\r"]), st.text(min_size=1, max_size=50)).filter(
     lambda value: "\0" not in value
 )
-exemplified = st.builds(
+values_with_exemplar = st.builds(
     ValueWithExemplar, numbers, st.builds(Exemplar, ids, ids, st.floats(0, 4e9, allow_nan=False, allow_infinity=False))
 )
 
 
 def series_of(family: names.Family) -> st.SearchStrategy[dict[Labels, Value]]:
-    """Series with hostile labels and numbers; few label sets, so that the next round has some of them again."""
+    """Series with hostile labels and numbers; few label sets, so that the next rendering has some of them again."""
     value: st.SearchStrategy[Value] = histograms() if family.type == "histogram" else numbers
-    value = st.one_of(numbers, exemplified) if family.type == "counter" else value
+    value = st.one_of(numbers, values_with_exemplar) if family.type == "counter" else value
     labels = st.tuples(*(st.one_of(st.sampled_from(["a", "%"]), values) for _ in family.labels))
     return st.dictionaries(labels, value, max_size=3)
 
@@ -134,11 +134,11 @@ datasets = st.fixed_dictionaries({family: series_of(family) for family in FAMILI
 @settings(deadline=None)
 @given(st.lists(datasets, min_size=1, max_size=3))
 def test_same_bytes_as_the_library(rounds: Sequence[Data]) -> None:
-    """Whatever the data, and whatever was rendered before, both formats are the library's byte for byte."""
+    """Both formats equal those of prometheus_client byte for byte, whatever the data and the renderings before."""
     renderer = Renderer()
     for data in rounds:
         exposition = render(data, renderer)
-        assert (exposition.text, exposition.openmetrics) == by_library(data)
+        assert (exposition.text, exposition.openmetrics) == library_rendering(data)
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,15 @@ def test_same_bytes_as_the_library(rounds: Sequence[Data]) -> None:
     ],
 )
 def test_changed_histograms(before: Histogram, after: Histogram) -> None:
-    """A histogram that changes in its sum, its sign or its edges alone is rendered anew."""
+    """A histogram is rendered again if only its sum, the sign of its sum or its bounds change."""
     renderer = Renderer()
     for value in (before, after, before):
         data: Data = {LATE: {("%s", "y"): value}}
-        assert render(data, renderer).text == by_library(data)[0]
+        assert render(data, renderer).text == library_rendering(data)[0]
 
 
-def test_whole_text() -> None:
-    """A counter and a histogram read as the text format says: labels by name, `le` among them, buckets cumulative."""
+def test_text_format() -> None:
+    """Labels including `le` are sorted by name, buckets are cumulative, HELP and label values are escaped."""
     wait = Histogram(Observations((3, 0, 4), 12.5), (0.5, 3600.0))
     text = render({COUNTER: {('a"b', "x\ny"): 7}, HISTOGRAM: {("z", "d", "k"): wait}}).text.decode()
     assert text == (
@@ -175,14 +175,14 @@ def test_whole_text() -> None:
 
 
 def test_declared_families_parse() -> None:
-    """Every family of names.py, its unit included, passes the library's strict OpenMetrics parser."""
+    """Every family of `names` passes the strict OpenMetrics parser of prometheus_client, with its unit."""
     example = Histogram(Observations((1,) * (len(BUCKET_BOUNDS_SECONDS) + 1), 2.5), BUCKET_BOUNDS_SECONDS)
     data = {
         family: {("x",) * len(family.labels): example if family.type == "histogram" else 3}
         for family in names.EXPORTER_FAMILIES
     }
     text = render(data).openmetrics.decode()
-    parsed = text_string_to_metric_families(text)  # type: ignore[no-untyped-call] # the library has it untyped
+    parsed = text_string_to_metric_families(text)  # type: ignore[no-untyped-call] # untyped in the library
     assert [(f.name, f.type, f.unit) for f in parsed] == [(f.name, f.type, f.unit) for f in names.EXPORTER_FAMILIES]
 
 
@@ -194,17 +194,17 @@ def test_declared_families_parse() -> None:
         (BARE, ("x",), 1, "t_up: 1 label values"),
         (COUNTER, ("x", "y"), Histogram(Observations((1,), 1), ()), "t_rides: .* does not fit a counter"),
         (LATE, ("x", "y"), 3, "t_late_seconds: 3 does not fit a histogram"),
-        (LATE, ("x", "y"), Histogram(Observations((1,), 1), (5.0,)), "1 counts for 1 bounds and one above"),
+        (LATE, ("x", "y"), Histogram(Observations((1,), 1), (5.0,)), "1 counts for 1 bounds and [+]Inf"),
     ],
 )
-def test_refused(family: names.Family, labels: Labels, value: Value, error: str) -> None:
-    """A series that its family does not declare, or that does not fit it, is refused and not quietly cut."""
+def test_wrong_series(family: names.Family, labels: Labels, value: Value, error: str) -> None:
+    """A series that does not match the declaration of its family raises an error."""
     with pytest.raises((ValueError, TypeError), match=error):
         render({family: {labels: value}})
 
 
-def test_refused_leaves_no_trace() -> None:
-    """After a histogram that was refused, the one before it is rendered as before."""
+def test_render_after_an_error() -> None:
+    """A histogram that raises an error does not affect later renderings."""
     renderer, good = Renderer(), Histogram(Observations((1, 2), 3.0), (5.0,))
     before = render({LATE: {("x", "y"): good}}, renderer).text
     with pytest.raises(ValueError, match="2 counts for 2 bounds"):
@@ -216,74 +216,74 @@ def test_refused_leaves_no_trace() -> None:
 
 
 def test_lone_surrogate() -> None:
-    """A label value that no encoding can hold costs a character, not the exposition."""
+    """A label value that cannot be encoded loses a character, and does not fail the exposition."""
     assert render({GAUGE: {("a\ud800b",): 3}}).text.endswith(b't_fare_seconds{zone="a?b"} 3.0\n')
 
 
 class Name(str):
-    """A label value that can be watched."""
+    """A label value with a weak reference."""
 
     __slots__ = ("__weakref__",)
 
 
-def test_gone_series_are_forgotten() -> None:
-    """A renderer keeps nothing of a series that its last render did not have."""
-    renderer, name = Renderer(), Name("gone")
-    watched = weakref.ref(name)
+def test_memory_of_deleted_series() -> None:
+    """A renderer keeps no text of series that its last rendering did not have."""
+    renderer, name = Renderer(), Name("deleted")
+    reference = weakref.ref(name)
     render({GAUGE: {(name,): 3}}, renderer)
     del name
     gc.collect()
-    assert watched()
+    assert reference()
     render({GAUGE: {("stays",): 3}}, renderer)
     gc.collect()
-    assert watched() is None
+    assert reference() is None
 
 
 @dataclass
 class Clock:
-    """A clock that stands."""
+    """A clock that a test moves."""
 
     now: float = 1000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
 
-def test_variants_made_ahead() -> None:
-    """At first both formats are ready as Prometheus asks for them; later what was asked for in ten minutes."""
+def test_variants_rendered_ahead() -> None:
+    """Both formats with gzip are rendered ahead initially, later the variants requested in the last ten minutes."""
     clock = Clock()
     renderer = Renderer(clock)
     first = render({BARE: {(): 1}}, renderer)
     assert first.ready == {TEXT_GZIP, OPENMETRICS_GZIP}
-    clock.now += WANTED_FOR - 1
-    first.answer(PROMETHEUS, "gzip")
+    clock.now += VARIANT_TTL - 1
+    first.response(PROMETHEUS, "gzip")
     assert render({BARE: {(): 1}}, renderer).ready == {TEXT_GZIP, OPENMETRICS_GZIP}
     clock.now += 2
     second = render({BARE: {(): 1}}, renderer)
     assert second.ready == {OPENMETRICS_GZIP}
-    second.answer("", "")
+    second.response("", "")
     assert render({BARE: {(): 1}}, renderer).ready == {OPENMETRICS_GZIP, Variant(TEXT, gzip=False)}
-    clock.now += WANTED_FOR + 1
+    clock.now += VARIANT_TTL + 1
     assert render({BARE: {(): 1}}, renderer).ready == frozenset()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate, GZIP;q=0.5", "br;q=1.0,gzip;q=1"])
 @pytest.mark.parametrize(("accept", "content_type"), [("", TEXT), (PROMETHEUS, OPENMETRICS)])
 def test_gzip(accept: str, content_type: str, encoding: str) -> None:
-    """Who accepts gzip gets the same body packed, and the same bytes each time."""
+    """A client that accepts gzip gets the same body compressed, and the same bytes each time."""
     exposition = render({COUNTER: {("a", "b"): 7}})
-    body, headers = exposition.answer(accept, encoding)
+    body, headers = exposition.response(accept, encoding)
     assert (headers["content-type"], headers["content-encoding"]) == (content_type, "gzip")
-    assert gzip.decompress(body) == exposition.choose(accept)[0]
-    assert render({COUNTER: {("a", "b"): 7}}).answer(accept, encoding).body == body
+    assert gzip.decompress(body) == exposition.response(accept, "").body
+    assert render({COUNTER: {("a", "b"): 7}}).response(accept, encoding).body == body
 
 
 @pytest.mark.parametrize("encoding", ["", "identity", "gzip;q=0", "gzip; q=0.000", "br", "gzipped"])
 def test_no_gzip(encoding: str) -> None:
-    """Who does not accept gzip gets plain bytes, under no content encoding."""
+    """A client that does not accept gzip gets an uncompressed body without content encoding."""
     exposition = render({COUNTER: {("a", "b"): 7}})
-    body, headers = exposition.answer(PROMETHEUS, encoding)
+    body, headers = exposition.response(PROMETHEUS, encoding)
     assert body == exposition.openmetrics
     assert "content-encoding" not in headers
 
@@ -307,19 +307,21 @@ accepts = st.lists(
 
 @settings(deadline=None)
 @given(accepts)
-def test_choice_is_the_librarys(accept: str) -> None:
-    """A scrape gets OpenMetrics where the library would give it, else text."""
+def test_format_negotiation(accept: str) -> None:
+    """A scrape gets OpenMetrics if prometheus_client would return it, else the text format."""
     exposition = render({COUNTER: {("a", "b"): 7}})
     _, content_type = library_text.choose_encoder(accept)
-    wanted = OPENMETRICS if content_type.startswith("application/openmetrics-text") else TEXT
-    assert exposition.choose(accept) == (exposition.openmetrics if wanted == OPENMETRICS else exposition.text, wanted)
+    expected = OPENMETRICS if content_type.startswith("application/openmetrics-text") else TEXT
+    body, headers = exposition.response(accept, "")
+    assert headers["content-type"] == expected
+    assert body == (exposition.openmetrics if expected == OPENMETRICS else exposition.text)
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="application/openmetrics-text;version=1.0,q ", max_size=60), st.text(alphabet="gzip;q=0., *"))
-def test_any_header_is_answered(accept: str, accept_encoding: str) -> None:
-    """However broken the headers of a scrape, it gets an exposition."""
-    assert render({BARE: {(): 1}}).answer(accept, accept_encoding).body
+def test_malformed_headers(accept: str, accept_encoding: str) -> None:
+    """A scrape with malformed headers gets an exposition."""
+    assert render({BARE: {(): 1}}).response(accept, accept_encoding).body
 
 
 @pytest.mark.parametrize(
@@ -330,6 +332,6 @@ def test_any_header_is_answered(accept: str, accept_encoding: str) -> None:
         ("application/openmetrics-text;version=draft", OPENMETRICS),
     ],
 )
-def test_choice_beyond_the_library(accept: str, content_type: str) -> None:
-    """Drafts of OpenMetrics and a quality of zero get text; a version that is none fails nothing."""
-    assert render({BARE: {(): 1}}).choose(accept)[1] == content_type
+def test_drafts_and_zero_quality(accept: str, content_type: str) -> None:
+    """Drafts of OpenMetrics and a quality of zero get the text format; an invalid version is ignored."""
+    assert render({BARE: {(): 1}}).response(accept, "").headers["content-type"] == content_type

@@ -1,4 +1,4 @@
-"""The past as OpenMetrics text."""
+"""The history in the ledger as OpenMetrics text."""
 
 import re
 import sqlite3
@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from temporal_slo import names
 from temporal_slo.errors import UsageError
-from temporal_slo.exporter.history_export.command import write
+from temporal_slo.exporter.history_export.command import export
 from temporal_slo.exporter.history_export.openmetrics_file import (
-    HEARTBEAT,
-    RARE,
-    PastFamily,
-    PastSeries,
+    MAX_HISTOGRAM_SAMPLE_INTERVAL,
+    MAX_SAMPLE_INTERVAL,
+    ExportedFamily,
+    ExportedSeries,
     Window,
+    counter_samples,
     counter_suffix,
-    sampled,
+    write,
 )
-from temporal_slo.exporter.history_export.openmetrics_file import write as write_families
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.spec.load import load
@@ -32,22 +32,22 @@ from tests.exporter.backfill.test_backfill import Site
 from tests.run_factory import BEGAN, closed
 
 STEP = 60_000
-LAST = re.compile(r"^(\w+)(\{.*\}) (\S+) (\d+\.\d{3})$")
+SAMPLE_LINE = re.compile(r"^(\w+)(\{.*\}) (\S+) (\d+\.\d{3})$")
 
 
 @given(
     st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 9)), max_size=20),
     st.sampled_from([1, 2, 7]),
-    st.sampled_from([HEARTBEAT, RARE]),
+    st.sampled_from([MAX_SAMPLE_INTERVAL, MAX_HISTOGRAM_SAMPLE_INTERVAL]),
 )
-def test_sampled(steps: list[tuple[int, int]], factor: int, heartbeat: int) -> None:
-    """A sample tells what had happened by then, a change has one on either side, and none is far from the next."""
+def test_counter_samples(steps: list[tuple[int, int]], factor: int, max_interval: int) -> None:
+    """Samples have the total at their time, one is before and one after each change, and no interval is too long."""
     changes, moment, total = list[tuple[int, int]](), 0, 0
     for wait, count in steps:
         moment, total = moment + wait * 1000, total + count
         changes.append((moment, total))
     window = Window(0, moment + 12_345, factor * STEP)
-    samples = list(sampled(iter(changes), 0, window, heartbeat))
+    samples = list(counter_samples(iter(changes), 0, window, max_interval))
     assert bool(samples) == bool(changes)
     times = [at for at, _ in samples]
     assert times == sorted(set(times))
@@ -56,19 +56,19 @@ def test_sampled(steps: list[tuple[int, int]], factor: int, heartbeat: int) -> N
             assert at % window.step == 0
         assert value == max([total for moment, total in changes if moment <= at or at == window.end], default=0)
     for (at, value), (then, after) in pairwise(samples):
-        assert then - at <= max(heartbeat, window.step)
+        assert then - at <= max(max_interval, window.step)
         assert value == after or then - at <= window.step
     assert not samples or (samples[0][1], times[-1], samples[-1][1]) == (0, window.end, total)
 
 
 def test_lines() -> None:
-    """Lines are what OpenMetrics wants, whatever a label holds; other series may stand beside ours."""
+    """Lines are valid OpenMetrics for any label value; recorded series are in the same file."""
     recorded = names.Family("slo:rides:ratio", "gauge", 'A "ratio".', ())
-    counter = PastSeries(counter_suffix({"workflow_type": 'a"b\\c\nd'}), [(1_500, (1,)), (2_000, (2_000_000,))])
+    counter = ExportedSeries(counter_suffix({"workflow_type": 'a"b\\c\nd'}), [(1_500, (1,)), (2_000, (2_000_000,))])
     file = BytesIO()
-    gauge = PastSeries(("",), [(1_000, (0.25,))])
-    tally = write_families(file, [PastFamily(names.WORKFLOWS_CLOSED, [counter]), PastFamily(recorded, [gauge])])
-    assert (tally.series, tally.samples) == (2, 3)
+    gauge = ExportedSeries(("",), [(1_000, (0.25,))])
+    written = write(file, [ExportedFamily(names.WORKFLOWS_CLOSED, [counter]), ExportedFamily(recorded, [gauge])])
+    assert (written.series, written.samples) == (2, 3)
     assert file.getvalue().decode().splitlines()[1:] == [
         "# TYPE temporal_slo_workflows_closed counter",
         r'temporal_slo_workflows_closed_total{workflow_type="a\"b\\c\nd"} 1.0 1.500',
@@ -82,7 +82,7 @@ def test_lines() -> None:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """A ledger with a past, and runs that closed since, in the same minute too."""
+    """A ledger with backfilled and live runs, some of both in the same minute."""
     old = [closed(-number * 50, ("completed", "failed")[number % 2]) for number in range(1, 20)]
     made = Site(tmp_path / "ledger.db", old)
     await made.begin()
@@ -96,29 +96,29 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     made.ledger.close()
 
 
-def test_ends_where_counting_began(site: Site) -> None:
-    """The last sample has all of the past and none of the runs that the exposed counters have; an exporter may run."""
-    target = site.path.with_name("past.txt")
-    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "step": "5m"}
-    told = write({"temporal_namespace": None, "since": None, **given}, ["job=slo"], {})
-    lines = [match.groups() for line in target.read_text().splitlines() if (match := LAST.match(line))]
-    ends = {(name, labels): (float(value), at) for name, labels, value, at in lines}
+def test_ends_where_counting_started(site: Site) -> None:
+    """The last sample has all backfilled runs and no live ones; an exporter may have the ledger open."""
+    target = site.path.with_name("history.txt")
+    options = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "step": "5m"}
+    summary = export({"temporal_namespace": None, "since": None, **options}, ["job=slo"], {})
+    lines = [match.groups() for line in target.read_text().splitlines() if (match := SAMPLE_LINE.match(line))]
+    last = {(name, labels): (float(value), at) for name, labels, value, at in lines}
     begin = (BEGAN - 50 * SECOND + 1) // 1000
-    assert {at for _, at in ends.values()} == {f"{begin / 1000:.3f}"}
-    assert sorted(value for (name, _), (value, _) in ends.items() if name.endswith("closed_total")) == [9, 10]
-    assert sorted(value for (name, _), (value, _) in ends.items() if name.endswith("_count")) == [9, 10]
-    assert all('job="slo"' in labels and 'temporal_namespace="shop"' in labels for _, labels in ends)
+    assert {at for _, at in last.values()} == {f"{begin / 1000:.3f}"}
+    assert sorted(value for (name, _), (value, _) in last.items() if name.endswith("closed_total")) == [9, 10]
+    assert sorted(value for (name, _), (value, _) in last.items() if name.endswith("_count")) == [9, 10]
+    assert all('job="slo"' in labels and 'temporal_namespace="shop"' in labels for _, labels in last)
     assert sum(site.counted.values()) == 22
-    assert told.splitlines()[1].startswith("shop: read back to ")
+    assert summary.splitlines()[1].startswith("shop: backfilled back to ")
 
 
 def test_since(site: Site) -> None:
-    """A shorter past begins at 0 too, and has what closed in it."""
-    target = site.path.with_name("past.txt")
-    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": "shop"}
+    """A shorter history starts at 0 too, and has the runs that closed in it."""
+    target = site.path.with_name("history.txt")
+    options = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": "shop"}
     now = BEGAN / SECOND // 60 * 60
-    write({"since": "5m", "step": "1m", **given}, [], {}, clock=lambda: now)
-    lines = [match.groups() for line in target.read_text().splitlines() if (match := LAST.match(line))]
+    export({"since": "5m", "step": "1m", **options}, [], {}, clock=lambda: now)
+    lines = [match.groups() for line in target.read_text().splitlines() if (match := SAMPLE_LINE.match(line))]
     counts = {labels: float(value) for name, labels, value, _ in lines if name.endswith("closed_total")}
     old = [BEGAN - number * 50 * SECOND for number in range(1, 20)]
     assert sum(counts.values()) == sum(close // MINUTE >= (now - 300) // 60 for close in old)
@@ -131,35 +131,35 @@ MISTAKES = {
     "no port": ({"ledger": "postgresql://u:hunter2@h:port/x"}, [], "--ledger: is not a database URL; write for"),
     "step": ({"step": "90s"}, [], "--step: 1m30s is not whole minutes"),
     "since": ({"since": "soon"}, [], "--since: 'soon' is not a duration"),
-    "namespace": ({"temporal_namespace": "shpo"}, [], "--temporal-namespace: the ledger knows no 'shpo'"),
+    "namespace": ({"temporal_namespace": "shpo"}, [], "--temporal-namespace: 'shpo' is not in the ledger"),
     "folder": ({"openmetrics": "/nowhere/x"}, [], "--openmetrics /nowhere/x: cannot be written: No such file"),
-    "there": ({"openmetrics": "/etc/hostname"}, [], "--openmetrics /etc/hostname: is there already"),
-    "label": ({}, ["job"], "--label: 'job' is no label of a target, or is there twice"),
-    "label of ours": ({}, ["status=x"], "--label: 'status=x' is no label"),
-    "label twice": ({}, ["job=a", "job=b"], "--label: 'job=b' is no label"),
-    "label of Prometheus": ({}, ["__name__=b"], "--label: '__name__=b' is no label"),
+    "file exists": ({"openmetrics": "/etc/hostname"}, [], "--openmetrics /etc/hostname: already exists"),
+    "label": ({}, ["job"], "--label: 'job' is not a valid target label, or is repeated"),
+    "reserved label": ({}, ["status=x"], "--label: 'status=x' is not a valid"),
+    "label twice": ({}, ["job=a", "job=b"], "--label: 'job=b' is not a valid"),
+    "label of Prometheus": ({}, ["__name__=b"], "--label: '__name__=b' is not a valid"),
 }
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_mistakes(site: Site, kind: str) -> None:
-    """A mistake is one line, and leaves no file behind."""
+    """A mistake raises one line, and leaves no file."""
     wrong, labels, message = MISTAKES[kind]
-    target = site.path.with_name("past.txt")
-    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": None}
+    target = site.path.with_name("history.txt")
+    options = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": None}
     with pytest.raises(UsageError) as error:
-        write({"since": None, "step": "1m", **given, **wrong}, labels, {})
+        export({"since": None, "step": "1m", **options, **wrong}, labels, {})
     assert str(error.value).startswith(message)
     assert {path.name.split("-")[0] for path in site.path.parent.iterdir()} == {"ledger.db"}
 
 
 def test_empty_file(tmp_path: Path) -> None:
-    """An empty file is no ledger, and stays empty."""
+    """An empty file is not a ledger, and stays empty."""
     path = tmp_path / "empty.db"
     path.touch()
-    given = {"openmetrics": str(tmp_path / "past.txt"), "temporal_namespace": None, "since": None, "step": "1m"}
+    options = {"openmetrics": str(tmp_path / "history.txt"), "temporal_namespace": None, "since": None, "step": "1m"}
     with pytest.raises(UsageError, match=r"^--ledger: '.*/empty\.db' is empty; give the ledger of the exporter$"):
-        write({"ledger": f"sqlite:///{path}", **given}, [], {})
+        export({"ledger": f"sqlite:///{path}", **options}, [], {})
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_size == 0
 
@@ -175,28 +175,30 @@ slos: [{{name: rides, workflow: Ride, objective: 99, sli: {{success: {{bad: [fai
 
 
 def test_specs_of_other_namespaces(site: Site, tmp_path: Path) -> None:
-    """A spec whose namespace is not written is told of; where that is true of all nothing is written."""
+    """A spec whose namespace is not exported is reported; if no spec has one, nothing is written."""
     for service in ("shop", "fleet"):
         (tmp_path / f"{service}.yaml").write_text(SPEC.format(service=service))
-    target = tmp_path / "past.txt"
-    given = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": None}
-    options = {"since": None, "step": "5m", **given}
-    with pytest.raises(UsageError, match=r"^--spec: no spec is of a Temporal namespace that is written \('shop'\); "):
-        write(options, [], {}, slos=load([tmp_path / "fleet.yaml"]).slos)
+    target = tmp_path / "history.txt"
+    options = {"openmetrics": str(target), "ledger": f"sqlite:///{site.path}", "temporal_namespace": None}
+    options |= {"since": None, "step": "5m"}
+    with pytest.raises(UsageError, match=r"^--spec: no spec is for an exported Temporal namespace \('shop'\); "):
+        export(options, [], {}, slos=load([tmp_path / "fleet.yaml"]).slos)
     assert not target.exists()
-    told = write(options, [], {}, slos=load([tmp_path / "fleet.yaml", tmp_path / "shop.yaml"]).slos)
-    assert "not in it, for their Temporal namespaces are not: fleet (fleet)" in told.splitlines()
+    summary = export(options, [], {}, slos=load([tmp_path / "fleet.yaml", tmp_path / "shop.yaml"]).slos)
+    assert "skipped (Temporal namespace not in this export): fleet (fleet)" in summary.splitlines()
 
 
-def test_no_past(tmp_path: Path) -> None:
-    """A ledger without a past, or of an older version, is refused with what to do, and no file is left."""
-    path, target = tmp_path / "ledger.db", tmp_path / "past.txt"
+def test_no_history(tmp_path: Path) -> None:
+    """A ledger without history, or of an older version, is an error with a remedy, and leaves no file."""
+    path, target = tmp_path / "ledger.db", tmp_path / "history.txt"
     Ledger(f"sqlite:///{path}").close()
-    given = {"openmetrics": str(target), "ledger": f"sqlite:///{path}", "temporal_namespace": None, "since": None}
-    with pytest.raises(UsageError, match="has no past to write; run temporal-slo exporter with --backfill"):
-        write({"step": "1m", **given}, [], {})
+    options = {"openmetrics": str(target), "ledger": f"sqlite:///{path}", "temporal_namespace": None, "since": None}
+    with pytest.raises(UsageError, match="has no history to export; run temporal-slo exporter with --backfill"):
+        export({"step": "1m", **options}, [], {})
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE ledger SET value = '2' WHERE key = 'schema'")
-    with pytest.raises(UsageError, match="is not one of schema 3; run temporal-slo exporter of this version"):
-        write({"step": "1m", **given}, [], {})
+    with pytest.raises(
+        UsageError, match="is not a ledger of schema version 3; start this version of temporal-slo exporter"
+    ):
+        export({"step": "1m", **options}, [], {})
     assert not target.exists()

@@ -20,7 +20,7 @@ from temporal_slo.names.samples import Exemplar, Labels, Value, ValueWithExempla
 from temporal_slo.runs.counted import Classification, ClosedKey, Counted, FailureKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.testing import FakeVisibility, FixedClock
-from tests.exporter.exposition.test_publisher import Marks
+from tests.exporter.exposition.test_publisher import FakeMemory
 from tests.exposed import exposed
 from tests.run_factory import BEGAN, closed, from_visibility
 
@@ -48,7 +48,7 @@ async def mirror_of(ledger_url: str, exemplars: Exemplars, *runs: Counted) -> Mi
 
 def openmetrics(publisher: Publisher) -> str:
     """What a scrape for OpenMetrics has; it is sent to its end."""
-    answer, number = publisher.answer("application/openmetrics-text", "")
+    answer, number = publisher.response("application/openmetrics-text", "")
     publisher.served(number, "prometheus")
     return answer.body.decode()
 
@@ -159,7 +159,7 @@ async def test_after_its_increment(ledger_url: str) -> None:
     """A new series has no exemplar while it is exposed at 0; the exemplar comes with the increment."""
     failed = run(10, "a", Classification("failed", "none", "Refused"))
     samples = tuple((await mirror_of(ledger_url, Exemplars(), failed)).samples(BEGAN))
-    publisher = Publisher(Marks(), clock=FixedClock())
+    publisher = Publisher(FakeMemory(), clock=FixedClock())
     await publisher.put(Snapshot("shop", samples))
     assert "# {" not in openmetrics(publisher)
     await publisher.put(Snapshot("shop", samples))

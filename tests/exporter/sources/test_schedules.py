@@ -267,7 +267,7 @@ async def test_exposed_without_initial_zero() -> None:
     publisher = Publisher(NothingReleased(), clock=FixedClock())
     samples = tuple(await Schedules(FakeSchedules(row("daily"))).read(NOW))
     await publisher.put(Snapshot("default", self_metrics=samples))
-    families = parse_text(publisher.answer("text/plain", "")[0].body.decode())
+    families = parse_text(publisher.response("text/plain", "")[0].body.decode())
     exposed = {sample.name: sample.value for family in families for sample in family.samples}
     assert exposed[names.SCHEDULE_MISSED_CATCHUP.sample] == 3
     assert exposed[names.SCHEDULE_OVERLAP_SKIPPED.sample] == 5

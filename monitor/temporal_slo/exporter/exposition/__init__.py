@@ -1,1 +1,1 @@
-"""Exposition: from the mirror's state to the bytes that a scrape gets."""
+"""Exposition: renders snapshots and serves them to scrapes."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from temporal_slo import names
 from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter.exposition.collector import build_info, collect, replace_values
-from temporal_slo.exporter.exposition.renderer import Answer, Exposition, Renderer
+from temporal_slo.exporter.exposition.renderer import Exposition, Renderer, ScrapeResponse
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.exposition.start_at_zero import StartAtZero, zero_of
 from temporal_slo.names.samples import FamilySeries, Labels, Sample, Value
@@ -56,7 +56,7 @@ class Publisher:
         self._unmarked: set[Series] = set()
         self._exposition: Exposition = self._renderer.render(collect([], [build_info()]))
         self._rendering = asyncio.Lock()
-        self._wanted = self._rendered = 0
+        self._requested = self._rendered = 0
 
     async def join(self, namespace: str) -> None:
         """Load the released series of *namespace*, before its first snapshot.
@@ -64,10 +64,10 @@ class Publisher:
         Raises:
             LedgerError: They could not be read.
         """
-        self._initial.know(map(_series, await self._memory.released(namespace)))
+        self._initial.add_released_before(map(_series, await self._memory.released(namespace)))
 
     async def leave(self, namespace: str) -> None:
-        """Stop to expose *namespace*."""
+        """Stop exposing *namespace*."""
         if self.snapshots.pop(namespace, None):
             await self.renew()
 
@@ -78,11 +78,11 @@ class Publisher:
 
     async def renew(self) -> None:
         """Render all snapshots; those that arrive during a rendering are rendered together."""
-        self._wanted += 1
-        wanted = self._wanted
+        self._requested += 1
+        requested = self._requested
         async with self._rendering:
-            if self._rendered < wanted:
-                self._rendered = self._wanted
+            if self._rendered < requested:
+                self._rendered = self._requested
                 await self._render()
 
     async def _render(self) -> None:
@@ -90,10 +90,10 @@ class Publisher:
         process = (build_info(), *self._process_metrics())
         families = await asyncio.to_thread(collect, tuple(self.snapshots.values()), process)
         counters = _counters(families)
-        shown = dict(self._initial.expose(counters))
+        exposed = dict(self._initial.expose(counters))
         self._unmarked |= self._initial.released
-        shown.update({series: zero_of(counters[series]) for series in await self._unstored() if series in counters})
-        initial = {series: value for series, value in shown.items() if value is not counters[series]}
+        exposed.update({series: zero_of(counters[series]) for series in await self._unstored() if series in counters})
+        initial = {series: value for series, value in exposed.items() if value is not counters[series]}
         generation = self._initial.generation
         families = replace_values(families, initial) if initial else families
         self._exposition = await asyncio.to_thread(self._renderer.render, families, generation)
@@ -112,10 +112,10 @@ class Publisher:
             self._unmarked -= own
         return self._unmarked
 
-    def answer(self, accept: str, accept_encoding: str) -> tuple[Answer, int]:
+    def response(self, accept: str, accept_encoding: str) -> tuple[ScrapeResponse, int]:
         """Return the response to a scrape with these two headers, and the number to pass to `served`."""
         exposition = self._exposition
-        return exposition.answer(accept, accept_encoding), exposition.generation
+        return exposition.response(accept, accept_encoding), exposition.generation
 
     def served(self, generation: int, scraper: str) -> None:
         """Record that *scraper* received the exposition of that number completely."""

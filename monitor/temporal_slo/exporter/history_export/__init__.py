@@ -1,1 +1,1 @@
-"""History export: the ledger's history as an OpenMetrics file."""
+"""History export: the history in the ledger as an OpenMetrics file for promtool."""

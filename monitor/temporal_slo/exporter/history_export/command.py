@@ -1,4 +1,4 @@
-"""The command `temporal-slo history-export`: the ledger's past as a file that Prometheus can take in."""
+"""Export of the ledger's history as an OpenMetrics file that Prometheus can import: `temporal-slo history-export`."""
 
 import re
 import time
@@ -17,65 +17,72 @@ from temporal_slo import names, settings
 from temporal_slo.durations import format_duration
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter.history_export import counters, recorded_series
-from temporal_slo.exporter.history_export.counters import Part
-from temporal_slo.exporter.history_export.openmetrics_file import BLOCKS, OPTION, Tally, Window, replaced
-from temporal_slo.exporter.history_export.openmetrics_file import write as write_families
+from temporal_slo.exporter.history_export.counters import NamespaceExport
+from temporal_slo.exporter.history_export.openmetrics_file import (
+    OPTION,
+    PROMTOOL_OPTION,
+    Window,
+    WrittenCounts,
+    atomic_file,
+    write,
+)
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.opening import PROGRAM, open_engine, redacted_message
+from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.spec.bound import BoundSlo
 
-LABEL: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-OURS: Final = frozenset({*names.WORKFLOWS_CLOSED.labels, *names.WORKFLOW_DURATION.labels, "le"})
+LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+RESERVED_LABELS: Final = frozenset({*names.WORKFLOWS_CLOSED.labels, *names.WORKFLOW_DURATION.labels, "le"})
 MINUTE: Final = timedelta(minutes=1)
 MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-def write(
-    given: Mapping[str, str | None],
+def export(
+    options: Mapping[str, str | None],
     labels: Sequence[str],
     environ: Mapping[str, str],
     *,
     clock: Callable[[], float] = time.time,
     slos: Sequence[BoundSlo] = (),
 ) -> str:
-    """Write the file, and return what is to be told of it.
+    """Write the file and return a summary to print.
 
     Args:
-        given: Options by name; None for those that were not given.
-        labels: Of the target, as `name=value`.
-        environ: The process's environment.
+        options: Options by name; None for those that are not set.
+        labels: Labels of the scrape target, as `name=value`.
+        environ: Environment of the process.
         clock: Unix time in seconds.
-        slos: Of which the file has the series, too, that recording rules would have made.
+        slos: SLOs whose recorded series to export too.
 
     Raises:
-        UsageError: An option is wrong, the file is there or cannot be written, or there is no past to write.
+        UsageError: An option is wrong, the file exists or cannot be written, or there is no history to export.
     """
-    url = given["ledger"] or environ.get(f"{settings.PREFIX}LEDGER") or settings.DEFAULT_LEDGER
-    path, target = Path(str(given["openmetrics"])), _labels(labels)
-    step = settings.duration(str(given["step"]), "--step")
+    url = options["ledger"] or environ.get(f"{settings.PREFIX}LEDGER") or settings.DEFAULT_LEDGER
+    path, target = Path(str(options["openmetrics"])), _target_labels(labels)
+    step = settings.duration(str(options["step"]), "--step")
     if step % MINUTE:
         raise UsageError("--step", f"{format_duration(step)} is not whole minutes", "write for example 1m or 5m")
-    since = settings.duration(given["since"], "--since") if given["since"] else None
+    since = settings.duration(options["since"], "--since") if options["since"] else None
     begin = 0 if since is None else int((clock() - since.total_seconds()) * 1000)
-    with reading(url) as connection, replaced(path) as file:
-        parts = list(_parts(connection, given["temporal_namespace"], target, begin, step // MILLISECOND))
-        _refuse_strange(slos, parts)
-        recorded = recorded_series.families(connection, parts, slos) if slos else ()
-        tally = write_families(file, chain(counters.families(connection, parts), recorded))
-        if not tally.samples:
-            raise UsageError(OPTION, "the ledger has no past to write", "run temporal-slo exporter with --backfill")
-        return _told(connection, parts, slos, path, tally)
+    with ledger_snapshot(url) as connection, atomic_file(path) as file:
+        exports = list(_exports(connection, options["temporal_namespace"], target, begin, step // MILLISECOND))
+        _check_namespaces(slos, exports)
+        recorded = recorded_series.families(connection, exports, slos) if slos else ()
+        written = write(file, chain(counters.families(connection, exports), recorded))
+        if not written.samples:
+            raise UsageError(OPTION, "the ledger has no history to export", "run temporal-slo exporter with --backfill")
+        return _summary(connection, exports, slos, path, written)
 
 
 @contextmanager
-def reading(url: str) -> Iterator[Connection]:
-    """Give a connection that sees the ledger as it is at one moment; an exporter may go on writing it.
+def ledger_snapshot(url: str) -> Iterator[Connection]:
+    """Open a connection that sees one state of the ledger, while an exporter may write to it.
 
     Raises:
-        UsageError: There is no ledger, or it cannot be read, or is of another version.
+        UsageError: The ledger does not exist, cannot be read, or has another schema version.
     """
     remedy = "give the ledger of the exporter"
-    _refuse_missing(url, remedy)
+    _require_sqlite_file(url, remedy)
     engine = open_engine(url)
     try:
         with engine.connect() as connection:
@@ -83,21 +90,21 @@ def reading(url: str) -> Iterator[Connection]:
                 connection.exec_driver_sql("BEGIN")
             else:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same
-            _check(connection)
+            _check_schema(connection)
             yield connection
     except DBAPIError as error:
-        # Without the cause, whose text may have the password.
+        # Without the cause, whose text may contain the password.
         raise UsageError("--ledger", f"cannot be read: {redacted_message(engine, error)}", remedy) from None
     finally:
         engine.dispose()
 
 
-def _refuse_missing(url: str, remedy: str) -> None:
-    """Refuse a SQLite file that is not there, or is empty: opening it would make a database of it."""
+def _require_sqlite_file(url: str, remedy: str) -> None:
+    """Raise a UsageError for a missing or empty SQLite file: opening it would create a database."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        # Opening it tells, without the URL and so without its password.
+        # open_engine reports it, without the URL and its password.
         return
     if parsed.get_backend_name() != "sqlite":
         return
@@ -108,60 +115,72 @@ def _refuse_missing(url: str, remedy: str) -> None:
         raise UsageError("--ledger", f"{path!r} is empty", remedy)
 
 
-def _refuse_strange(slos: Sequence[BoundSlo], parts: Sequence[Part]) -> None:
-    """Refuse specs none of which is of a namespace that is written: the file would lack all that they are given for."""
-    if slos and len(recorded_series.elsewhere(slos, (part.namespace for part in parts))) == len(slos):
-        there = ", ".join(repr(part.namespace) for part in parts) or "none"
-        what = f"no spec is of a Temporal namespace that is written ({there})"
-        raise UsageError("--spec", what, "correct temporal_namespace in the spec, or leave the option out")
+def _check_namespaces(slos: Sequence[BoundSlo], exports: Sequence[NamespaceExport]) -> None:
+    """Raise a UsageError if none of *slos* is in an exported namespace: the file would lack all recorded series."""
+    exported = [export.namespace for export in exports]
+    if slos and len(recorded_series.slos_of_other_namespaces(slos, exported)) == len(slos):
+        what = f"no spec is for an exported Temporal namespace ({', '.join(map(repr, exported)) or 'none'})"
+        raise UsageError("--spec", what, "correct temporal_namespace in the spec, or omit the option")
 
 
-def _check(connection: Connection) -> None:
-    about = {row.key: row.value for row in connection.execute(select(schema.ledger))}
-    if about.get("program") != PROGRAM or about.get("schema") != str(schema.VERSION):
+def _check_schema(connection: Connection) -> None:
+    values = {row.key: row.value for row in connection.execute(select(schema.ledger))}
+    if values.get("program") != PROGRAM or values.get("schema") != str(schema.VERSION):
         raise UsageError(
             "--ledger",
-            f"is not one of schema {schema.VERSION}",
-            "run temporal-slo exporter of this version on it once, which renews it",
+            f"is not a ledger of schema version {schema.VERSION}",
+            "start this version of temporal-slo exporter with it once, which upgrades it",
         )
 
 
-def _labels(given: Sequence[str]) -> dict[str, str]:
+def _target_labels(texts: Sequence[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not LABEL.fullmatch(name) or name in OURS or name in labels:
-            what = f"{text!r} is no label of a target, or is there twice"
+        if not equals or not LABEL_NAME.fullmatch(name) or name in RESERVED_LABELS or name in labels:
+            what = f"{text!r} is not a valid target label, or is repeated"
             raise UsageError("--label", what, "write for example job=temporal-slo")
         labels[name] = value
     return labels
 
 
-def _parts(
+def _exports(
     connection: Connection, namespace: str | None, target: Mapping[str, str], begin: int, step: int
-) -> Iterator[Part]:
-    begun = counters.begun(connection)
-    if namespace is not None and namespace not in begun:
-        raise UsageError("--temporal-namespace", f"the ledger knows no {namespace!r}", "name one that was watched")
-    for name, lowest in sorted(begun.items()):
+) -> Iterator[NamespaceExport]:
+    starts = counters.counting_starts(connection)
+    if namespace is not None and namespace not in starts:
+        what = f"{namespace!r} is not in the ledger"
+        raise UsageError("--temporal-namespace", what, "give a Temporal namespace that the exporter monitored")
+    for name, start in sorted(starts.items()):
         if namespace in {None, name}:
             labels = {**target, names.NAMESPACE: name}
-            yield Part(name, lowest, Window(begin, lowest // 1000, step), labels, counters.edges(connection, name))
+            window, bounds = Window(begin, start // 1000, step), counters.bucket_bounds_ms(connection, name)
+            yield NamespaceExport(name, start, window, labels, bounds)
 
 
-def _told(connection: Connection, parts: Sequence[Part], slos: Sequence[BoundSlo], path: Path, tally: Tally) -> str:
-    lines = [f"{path}: {tally.series} series, {tally.samples} samples"]
-    for part in parts:
-        waiting, reached = counters.unfinished(connection, part.namespace)
-        if reached is None:
-            lines.append(f"{part.namespace}: no backfill has begun; run temporal-slo exporter with --backfill")
-            continue
-        back = f"{datetime.fromtimestamp(reached / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
-        lines.append(f"{part.namespace}: read back to {back}" + (f", {waiting} runs still wait" if waiting else ""))
-    written = [part.namespace for part in parts]
-    if missing := recorded_series.unknown(slos, written):
-        lines.append(f"not in it, for nobody knows their past: {', '.join(missing)}")
-    if others := recorded_series.elsewhere(slos, written):
-        own = ", ".join(dict.fromkeys(f"{slo.service} ({slo.temporal_namespace})" for slo in others))
-        lines.append(f"not in it, for their Temporal namespaces are not: {own}")
-    return "\n".join([*lines, f"next: promtool tsdb create-blocks-from {BLOCKS} openmetrics {path} DATA-FOLDER"])
+def _summary(
+    connection: Connection,
+    exports: Sequence[NamespaceExport],
+    slos: Sequence[BoundSlo],
+    path: Path,
+    written: WrittenCounts,
+) -> str:
+    exported = [export.namespace for export in exports]
+    lines = [f"{path}: {written.series} series, {written.samples} samples"]
+    lines += [_backfill_summary(connection, namespace) for namespace in exported]
+    if without_history := recorded_series.slos_without_history(slos, exported):
+        lines.append(f"skipped (no history available for these SLO types): {', '.join(without_history)}")
+    if others := recorded_series.slos_of_other_namespaces(slos, exported):
+        services = ", ".join(dict.fromkeys(f"{slo.service} ({slo.temporal_namespace})" for slo in others))
+        lines.append(f"skipped (Temporal namespace not in this export): {services}")
+    return "\n".join(
+        [*lines, f"next: promtool tsdb create-blocks-from {PROMTOOL_OPTION} openmetrics {path} DATA-FOLDER"]
+    )
+
+
+def _backfill_summary(connection: Connection, namespace: str) -> str:
+    pending, position = counters.backfill_progress(connection, namespace)
+    if position is None:
+        return f"{namespace}: no backfill yet; run temporal-slo exporter with --backfill"
+    reached = f"{datetime.fromtimestamp(position / SECOND, UTC):%Y-%m-%d %H:%M}Z"
+    return f"{namespace}: backfilled back to {reached}" + (f", {pending} runs pending" if pending else "")

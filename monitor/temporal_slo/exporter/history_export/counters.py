@@ -1,4 +1,4 @@
-"""The ledger's totals by minute, up to where the exposed counters begin, as series of these."""
+"""Counters and histograms of closed runs from the ledger's counts by minute, up to where the exposed counters start."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,127 +9,135 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal, select, union_all
 
 from temporal_slo import names
-from temporal_slo.exporter.exposition.renderer import number
+from temporal_slo.exporter.exposition.renderer import number_text
 from temporal_slo.exporter.history_export.openmetrics_file import (
-    RARE,
-    PastFamily,
-    PastSeries,
+    MAX_HISTOGRAM_SAMPLE_INTERVAL,
+    ExportedFamily,
+    ExportedSeries,
     Window,
+    counter_samples,
     counter_suffix,
     histogram_suffixes,
-    sampled,
 )
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.change import CLOSED
 from temporal_slo.runs.counted import BUCKET_BOUNDS_MS, bucket_counts
 from temporal_slo.runs.microseconds import MINUTE
 
-YIELD: Final = 1000
+FETCHED_ROWS: Final = 1000
 """Rows in memory at a time."""
+
+MINUTE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What is told of one namespace.
+class NamespaceExport:
+    """What to export of one namespace.
 
     Attributes:
-        lowest: The close time with which counting began, in microseconds; the exposed counters have all from there on.
-        labels: Of the target, and the namespace.
-        edges: Of duration buckets, in milliseconds.
+        counting_start: First close time that the exposed counters include, in microseconds of Unix time.
+        window: Time range of the samples; it ends at `counting_start`.
+        labels: Labels of the scrape target, and the namespace.
+        bounds_ms: Bucket bounds of durations, in milliseconds.
     """
 
     namespace: str
-    lowest: int
+    counting_start: int
     window: Window
     labels: Mapping[str, str]
-    edges: tuple[int, ...]
+    bounds_ms: tuple[int, ...]
 
 
-def begun(connection: Connection) -> dict[str, int]:
-    """Return the close time with which counting began, in microseconds, by namespace."""
+def counting_starts(connection: Connection) -> dict[str, int]:
+    """Return the first close time that the exposed counters include, in microseconds of Unix time, by namespace."""
     table = schema.watermarks
     rows = connection.execute(select(table.c.namespace, table.c.lowest).where(table.c.list == CLOSED))
     return {row.namespace: row.lowest for row in rows}
 
 
-def edges(connection: Connection, namespace: str) -> tuple[int, ...]:
-    """Return the edges that durations were ever counted under, in milliseconds."""
+def bucket_bounds_ms(connection: Connection, namespace: str) -> tuple[int, ...]:
+    """Return all bucket bounds under which durations were counted, in milliseconds."""
     buckets = connection.scalars(
         select(schema.closed_minutes.c.bucket).where(schema.closed_minutes.c.namespace == namespace).distinct()
     )
     return tuple(sorted({*BUCKET_BOUNDS_MS, *(bucket for bucket in buckets if bucket > 0)}))
 
 
-def unfinished(connection: Connection, namespace: str) -> tuple[int, int | None]:
-    """Return how many runs of the past are not counted yet, and the close time down to which all are read, if any."""
-    pending, past = schema.backfill_pending, schema.backfill_progress
-    waiting = select(func.count()).select_from(pending).where(pending.c.namespace == namespace)
-    reached = select(past.c.position).where(past.c.namespace == namespace)
-    return connection.scalar(waiting) or 0, connection.scalar(reached)
+def backfill_progress(connection: Connection, namespace: str) -> tuple[int, int | None]:
+    """Return the number of pending runs of the backfill, and the close time down to which it has read.
+
+    The close time is in microseconds of Unix time; None without a backfill.
+    """
+    pending, progress = schema.backfill_pending, schema.backfill_progress
+    count = select(func.count()).select_from(pending).where(pending.c.namespace == namespace)
+    position = select(progress.c.position).where(progress.c.namespace == namespace)
+    return connection.scalar(count) or 0, connection.scalar(position)
 
 
-def families(connection: Connection, parts: Iterable[Part]) -> Iterator[PastFamily]:
-    """Yield the families of the past, each to be read before the next."""
-    parts = list(parts)
-    yield PastFamily(names.WORKFLOWS_CLOSED, (one for part in parts for one in _closed(connection, part)))
-    yield PastFamily(names.WORKFLOW_DURATION, (one for part in parts for one in _durations(connection, part)))
+def families(connection: Connection, exports: Iterable[NamespaceExport]) -> Iterator[ExportedFamily]:
+    """Yield the families. Read each completely before the next."""
+    exports = list(exports)
+    yield ExportedFamily(names.WORKFLOWS_CLOSED, (s for export in exports for s in _closed(connection, export)))
+    yield ExportedFamily(names.WORKFLOW_DURATION, (s for export in exports for s in _durations(connection, export)))
 
 
-def _closed(connection: Connection, part: Part) -> Iterator[PastSeries]:
+def _closed(connection: Connection, export: NamespaceExport) -> Iterator[ExportedSeries]:
     keys = names.WORKFLOW_TYPE, names.TASK_QUEUE, names.STATUS, names.OUTCOME
-    for labels, rows in _by_series(connection, part, keys):
-        changes = ((_end(minute), sum(row.runs for row in group)) for minute, group in _by_minute(rows))
+    for labels, rows in _by_series(connection, export, keys):
+        changes = ((_end_ms(minute), sum(row.runs for row in group)) for minute, group in _by_minute(rows))
         totals = accumulate(changes, lambda before, change: (change[0], before[1] + change[1]))
-        samples = ((moment, (value,)) for moment, value in sampled(totals, 0, part.window))
-        yield PastSeries(counter_suffix(labels), samples)
+        samples = ((moment, (value,)) for moment, value in counter_samples(totals, 0, export.window))
+        yield ExportedSeries(counter_suffix(labels), samples)
 
 
-def _durations(connection: Connection, part: Part) -> Iterator[PastSeries]:
-    # No sum: the ledger keeps none by minute, and an unknown sum is left out, not 0.
+def _durations(connection: Connection, export: NamespaceExport) -> Iterator[ExportedSeries]:
+    # Without _sum: the ledger stores none by minute, and an unknown value is left out, not 0.
     keys = names.WORKFLOW_TYPE, names.STATUS, names.OUTCOME
-    bounds = [*(number(edge / 1000) for edge in part.edges), "+Inf"]
-    for labels, rows in _by_series(connection, part, keys):
-        samples = sampled(_buckets(rows, part.edges), (0,) * len(bounds), part.window, RARE)
+    bounds = [*(number_text(bound / 1000) for bound in export.bounds_ms), "+Inf"]
+    for labels, rows in _by_series(connection, export, keys):
+        totals, zero = _cumulative_buckets(rows, export.bounds_ms), (0,) * len(bounds)
+        samples = counter_samples(totals, zero, export.window, MAX_HISTOGRAM_SAMPLE_INTERVAL)
         lines = ((moment, (*values, values[-1])) for moment, values in samples)
-        yield PastSeries(histogram_suffixes(labels, bounds), lines)
+        yield ExportedSeries(histogram_suffixes(labels, bounds), lines)
 
 
-def _buckets(rows: Iterable[Row[Any]], edges: tuple[int, ...]) -> Iterator[tuple[int, tuple[int, ...]]]:
+def _cumulative_buckets(rows: Iterable[Row[Any]], bounds_ms: tuple[int, ...]) -> Iterator[tuple[int, tuple[int, ...]]]:
     counts: Counter[int] = Counter()
     for minute, group in _by_minute(rows):
         for row in group:
             counts[row.bucket] += row.runs
-        yield _end(minute), tuple(accumulate(bucket_counts(counts, edges)))
+        yield _end_ms(minute), tuple(accumulate(bucket_counts(counts, bounds_ms)))
 
 
 def _by_minute(rows: Iterable[Row[Any]]) -> Iterator[tuple[int, Iterator[Row[Any]]]]:
     return groupby(rows, lambda row: int(row.minute))
 
 
-def _end(minute: int) -> int:
-    return (minute + 1) * 60_000
+def _end_ms(minute: int) -> int:
+    return (minute + 1) * MINUTE_MS
 
 
 def _by_series(
-    connection: Connection, part: Part, keys: tuple[str, ...]
+    connection: Connection, export: NamespaceExport, keys: tuple[str, ...]
 ) -> Iterator[tuple[dict[str, str], Iterator[Row[Any]]]]:
-    """Yield the labels of each series with its rows, by minute; a series is to be read before the next."""
-    rows = connection.execution_options(yield_per=YIELD).execute(_query(part, keys))
+    """Yield the labels of each series with its rows, by minute. Read each series completely before the next."""
+    rows = connection.execution_options(yield_per=FETCHED_ROWS).execute(_query(export, keys))
     for values, group in groupby(rows, lambda row: row[: len(keys)]):
-        yield {**part.labels, **dict(zip(keys, values, strict=True))}, group
+        yield {**export.labels, **dict(zip(keys, values, strict=True))}, group
 
 
-def _query(part: Part, keys: tuple[str, ...]) -> Select[Any]:
+def _query(export: NamespaceExport, keys: tuple[str, ...]) -> Select[Any]:
     table, last = schema.closed_minutes, schema.backfill_last_minute
-    minute = part.lowest // MINUTE
-    # The minute in which counting began has runs of both sides: what it has of the past is kept by itself.
+    last_minute = export.counting_start // MINUTE
+    # The minute in which counting started has live runs too: its backfilled runs are in a table of their own.
     whole = select(*(table.c[key] for key in keys), table.c.bucket, table.c.minute, table.c.count).where(
-        table.c.namespace == part.namespace,
-        table.c.minute >= part.window.begin // 60_000,
-        table.c.minute < minute,
+        table.c.namespace == export.namespace,
+        table.c.minute >= export.window.begin // MINUTE_MS,
+        table.c.minute < last_minute,
     )
-    rest = select(*(last.c[key] for key in keys), last.c.bucket, literal(minute).label("minute"), last.c.count).where(
-        last.c.namespace == part.namespace
+    minute = literal(last_minute).label("minute")
+    rest = select(*(last.c[key] for key in keys), last.c.bucket, minute, last.c.count).where(
+        last.c.namespace == export.namespace
     )
     both = union_all(whole, rest).subquery()
     order: list[ColumnElement[Any]] = [*(both.c[key] for key in keys), both.c.minute, both.c.bucket]
