@@ -1,4 +1,4 @@
-"""An exporter that backfills, in a process of its own that a test can kill."""
+"""An exporter with a backfill, in a separate process that a test can kill."""
 
 import asyncio
 import logging
@@ -25,15 +25,15 @@ from .polling import parts_of
 
 
 def backfill_of(parts: NamespaceMonitor, ledger: Ledger, client: Client, page_size: int = PAGE_SIZE_MAX) -> Backfill:
-    """A backfill of all that there is, within the budgets of *parts*."""
-    budgets, gateway = _limiters(parts), Gateway(client, parts.namespace)
+    """Return a backfill without limit of `since`, which shares the rate limiters of *parts*."""
+    limiters, gateway = _limiters(parts), Gateway(client, parts.namespace)
     decode = converter_decode(load_converter(DEFAULT_CONVERTER, "test"), parts.namespace)
     return Backfill(
         parts.namespace,
         parts.mirror,
         ledger,
-        TemporalVisibility(gateway, budgets["visibility"], bulk=True),
-        TemporalCloseEvents(gateway, budgets["history"], bulk=True),
+        TemporalVisibility(gateway, limiters["visibility"], bulk=True),
+        TemporalCloseEvents(gateway, limiters["history"], bulk=True),
         classifier=Classifier(decode),
         since=None,
         page_size=page_size,
@@ -41,7 +41,7 @@ def backfill_of(parts: NamespaceMonitor, ledger: Ledger, client: Client, page_si
 
 
 def _limiters(parts: NamespaceMonitor) -> Mapping[str, RateLimiter]:
-    metrics = parts.poller._self_metrics  # noqa: SLF001 what the parts share
+    metrics = parts.poller._self_metrics  # noqa: SLF001 - shared by the parts
     assert isinstance(metrics, SelfMetrics)
     return metrics.limiters
 

@@ -1,4 +1,4 @@
-"""A past that was counted later, in a fresh Prometheus: the budget is right at once, and stays so as time goes on."""
+"""Error budgets in a new Prometheus after the import of a history export: right immediately, and later too."""
 
 import random
 import re
@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from temporal_slo import names
-from temporal_slo.exporter.history_export.openmetrics_file import BLOCKS
+from temporal_slo.exporter.history_export.openmetrics_file import PROMTOOL_OPTION
 from temporal_slo.generate.artefacts import render
 from temporal_slo.generate.files import SUFFIX, write
 from temporal_slo.generate.links import Links
@@ -52,35 +52,35 @@ slos:
 RATIO, LEFT = "slo:sli_error:ratio_rate30d", names.BUDGET_REMAINING
 BUDGETS = re.compile(r"(- name: \S+/budget\n  interval:) \S+")
 LIVE = {"small": 9, "full": 420}
-"""Seconds for which runs close while Prometheus scrapes; at full size longer than the rates' window."""
+"""Seconds during which runs close while Prometheus scrapes; at full size longer than the window of the rates."""
 
 
 @pytest.mark.sized
-async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, full_size: bool) -> None:
-    """SLI and budget of 30 days are the ledger's as soon as the file is in, and no step comes where scraping begins."""
+async def test_budget_after_import(programs: dict[str, Path], tmp_path: Path, *, full_size: bool) -> None:
+    """SLI and budget of 30 days equal the ledger's after the import, without a step where scraping starts."""
     (tmp_path / "spec.yaml").write_text(SPEC)
     specs = load([tmp_path / "spec.yaml"])
     write(tmp_path, render(specs, Links("http://b", "http://g", "http://w")))
     rules = [path for path in tmp_path.glob(f"*{SUFFIX}") if path.name.startswith("shop")]
     if not full_size:
-        hurry(rules)
+        evaluate_every_second(rules)
     rows = 50_000 if full_size else 3_000
     newest = int((time.time() - 70) * SECOND)
     async with seeded(tmp_path / "server", rows, newest, DAYS * DAY // rows) as site:
         options = ("--backfill", "30d", "--spec", str(tmp_path / "spec.yaml"), "--visibility-rate", "50")
         exporter = await Exporter(tmp_path, site.server.address, NAMESPACE, *options).started()
         await exporter.becomes(names.BACKFILL_COMPLETE, 1)
-        take_in(programs, tmp_path)
+        import_history(programs, tmp_path)
         targets, keep = {"temporal-slo": exporter.target}, ["--storage.tsdb.retention.time=60d"]
         prometheus = Prometheus(programs["prometheus"], tmp_path, targets, rules=rules, options=keep)
         try:
             await prometheus.ready()
-            before = await holds(prometheus, tmp_path, specs.slos, "at once")
-            await live(site, LIVE["full" if full_size else "small"])
-            # Rates of what has just closed are in their window for five minutes more.
+            before = await compare(prometheus, tmp_path, specs.slos, "after import")
+            await close_live_runs(site, LIVE["full" if full_size else "small"])
+            # Runs that just closed stay in the window of the rates for five more minutes.
             if full_size:
                 await drained(prometheus)
-                after = await holds(prometheus, tmp_path, specs.slos, "later")
+                after = await compare(prometheus, tmp_path, specs.slos, "later")
                 assert after["done"] != before["done"]
             else:
                 await no_step(prometheus, before)
@@ -90,26 +90,26 @@ async def test_budget_of_a_past(programs: dict[str, Path], tmp_path: Path, *, fu
             await exporter.stop()
 
 
-def take_in(programs: dict[str, Path], folder: Path) -> None:
-    """Write the ledger's past, and make blocks for Prometheus of it."""
-    text, ledger = folder / "past.txt", f"sqlite:///{folder / 'ledger.db'}"
+def import_history(programs: dict[str, Path], folder: Path) -> None:
+    """Export the history, and create blocks from it for Prometheus."""
+    text, ledger = folder / "history.txt", f"sqlite:///{folder / 'ledger.db'}"
     command = own_command("history-export", "--openmetrics", str(text), "--ledger", ledger)
     command += ["--spec", str(folder / "spec.yaml"), "--label", "job=temporal-slo"]
     print(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
-    blocks = [str(programs["promtool"]), "tsdb", "create-blocks-from", BLOCKS, "openmetrics", str(text)]
+    blocks = [str(programs["promtool"]), "tsdb", "create-blocks-from", PROMTOOL_OPTION, "openmetrics", str(text)]
     subprocess.run([*blocks, str(folder / "prometheus")], check=True, capture_output=True, timeout=600)
 
 
-def hurry(rules: list[Path]) -> None:
-    """Have budgets evaluated every second; what they are made of stays at its pace, which figures are multiplied by."""
+def evaluate_every_second(rules: list[Path]) -> None:
+    """Evaluate budgets every second; the rates below keep their interval, by which their sums are multiplied."""
     for path in rules:
         text, budgets = BUDGETS.subn(r"\1 1s", path.read_text())
         assert budgets
         path.write_text(text)
 
 
-def ledgers(folder: Path, slos: Sequence[BoundSlo]) -> dict[str, Events]:
-    """What the ledger has for each SLO."""
+def ledger_events(folder: Path, slos: Sequence[BoundSlo]) -> dict[str, Events]:
+    """Return the events of each SLO in the ledger."""
     now, found = int(time.time() * SECOND), dict[str, Events]()
     with create_engine(f"sqlite:///{folder / 'ledger.db'}").connect() as connection:
         for slo in slos:
@@ -119,24 +119,24 @@ def ledgers(folder: Path, slos: Sequence[BoundSlo]) -> dict[str, Events]:
     return found
 
 
-async def holds(prometheus: Prometheus, folder: Path, slos: Sequence[BoundSlo], when: str) -> dict[str, float]:
-    """Hold Prometheus' figures against the ledger's; return its ratios."""
+async def compare(prometheus: Prometheus, folder: Path, slos: Sequence[BoundSlo], when: str) -> dict[str, float]:
+    """Compare the values in Prometheus with the ledger's; return the error ratios."""
     ratios = dict[str, float]()
     for slo in slos:
         selector = f'{{slo="{slo.name}"}}'
 
-        async def told(selector: str = selector) -> float | None:
+        async def remaining(selector: str = selector) -> float | None:
             return await prometheus.value(f"{LEFT}{selector}")
 
-        await until(told, deadline=90, what=f"a budget of {slo.name}")
-        truth = ledgers(folder, slos)[slo.name]
-        ratio, left = await prometheus.value(f"{RATIO}{selector}"), await told()
+        await until(remaining, deadline=90, what=f"a budget of {slo.name}")
+        truth = ledger_events(folder, slos)[slo.name]
+        ratio, left = await prometheus.value(f"{RATIO}{selector}"), await remaining()
         events = await prometheus.value(
             f"sum_over_time({names.EVENTS_RATE}5m{selector}[30d]) * {EVALUATION_INTERVAL.total_seconds():g}"
         )
         share = truth.bad / (truth.good + truth.bad)
         print(f"{when}: {slo.name}: {truth}, {share:.5f}; Prometheus {events:.1f}, {ratio:.5f}, budget left {left:.4f}")
-        # Live rates are extrapolated to the ends of their window.
+        # Prometheus extrapolates live rates to the bounds of their window.
         assert events == pytest.approx(truth.good + truth.bad, rel=0.002)
         assert ratio == pytest.approx(share, abs=0.0005)
         assert left == pytest.approx(1 - share / float(slo.error_budget), abs=0.005)
@@ -144,24 +144,24 @@ async def holds(prometheus: Prometheus, folder: Path, slos: Sequence[BoundSlo], 
     return ratios
 
 
-async def live(site: Site, seconds: float) -> None:
-    """Have a run close every second, of which every third is canceled, for that long."""
-    chosen, began = random.Random(11), time.monotonic()  # noqa: S311 no secret
+async def close_live_runs(site: Site, seconds: float) -> None:
+    """Close one run per second for that many seconds; a third of them are canceled."""
+    chosen, start = random.Random(11), time.monotonic()  # noqa: S311 no secret
     added = 0
 
-    async def over() -> bool:
+    async def finished() -> bool:
         nonlocal added
-        if added < time.monotonic() - began:
+        if added < time.monotonic() - start:
             rows = list(site.closed(1, int(time.time() * SECOND)))
             site.add([(*row[:STATUS], 4 if chosen.random() < 1 / 3 else 2, *row[STATUS + 1 :]) for row in rows])
             added += 1
-        return time.monotonic() - began > seconds
+        return time.monotonic() - start > seconds
 
-    await until(over, deadline=seconds + 60, what="the end of the live runs")
+    await until(finished, deadline=seconds + 60, what="the end of the live runs")
 
 
 async def drained(prometheus: Prometheus) -> None:
-    """Wait until what closed is in no window of five minutes any more."""
+    """Wait until no run is in the 5-minute window any more."""
 
     async def idle() -> bool:
         return await prometheus.value(f'{names.EVENTS_RATE}5m{{slo="done"}}') == 0
@@ -170,7 +170,7 @@ async def drained(prometheus: Prometheus) -> None:
 
 
 async def no_step(prometheus: Prometheus, before: dict[str, float]) -> None:
-    """The ratio has moved since by what closed since at most: nine runs beside thousands."""
+    """Require that the ratio changed at most by the live runs: nine among thousands."""
 
     async def recorded() -> bool:
         return bool(await prometheus.value(f'{names.EVENTS_RATE}5m{{slo="done"}} > 0'))
