@@ -105,7 +105,7 @@ async def test_ends_by_itself(tmp_path: Path) -> None:
         children = running.children()
         assert set(children) == {"server", "exporter", "prometheus", "worker", "load"}
         assert running.process.wait(timeout=90) == 0, running.output
-        assert re.search(r"Temporal counts the same closed runs as Prometheus: .* completed", running.output)
+        assert re.search(r"Temporal and Prometheus count the same closed runs: .* completed", running.output)
         assert len(running.ports()) == 5
         nothing_left(children, running.ports())
 
@@ -140,7 +140,7 @@ async def test_chaos(tmp_path: Path, temporal: Temporal, *, full_size: bool) -> 
         await running.printed("Bookings start")
         children = running.children()
         assert {"exporter", "prometheus", "alertmanager", "worker", "load"} == set(children)
-        await running.printed("CHAOS    payments-down")
+        await running.printed("FAULT    payments-down")
         assert running.process.wait(timeout=1000 if full_size else 90) == 0, running.output
         nothing_left(children, running.ports() - {temporal.server.port})
     if not full_size:

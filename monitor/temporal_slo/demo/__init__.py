@@ -1,4 +1,4 @@
-"""Everything together on one machine: Temporal, worker, load, exporter, Prometheus; started, watched, stopped."""
+"""The demo: Temporal, worker, load, exporter and Prometheus on one machine."""
 
 import asyncio
 import signal
@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 from temporalio.service import RPCError
 
-from temporal_slo.demo.parts import DemoSettings, Say, start
-from temporal_slo.demo.watch import prove, watch
+from temporal_slo.demo.parts import DemoSettings, Print, start
+from temporal_slo.demo.report import compare_counts, report
 from temporal_slo.errors import PartError
 from temporal_slo.servers import tools
 from temporal_slo.servers.alertmanager import Webhook
@@ -19,18 +19,18 @@ from temporal_slo.servers.stage import Stage
 __all__ = ["DemoSettings", "run"]
 
 
-async def run(settings: DemoSettings, say: Say) -> None:
-    """Run the demo until its time is over or a signal comes (INT, TERM, HUP); then stop all that it started.
+async def run(settings: DemoSettings, output: Print) -> None:
+    """Run the demo until its duration is over or a signal arrives (INT, TERM, HUP), then stop everything it started.
 
     Args:
         settings: What to run.
-        say: Prints a line.
+        output: Prints a line.
 
     Raises:
-        PartError: A part is not healthy; names it.
+        PartError: A part is not healthy.
         UsageError: A program is missing.
     """
-    main = asyncio.ensure_future(_run(settings, say))
+    main = asyncio.ensure_future(_run(settings, output))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, main.cancel)
@@ -39,23 +39,23 @@ async def run(settings: DemoSettings, say: Say) -> None:
         main.result()
 
 
-async def _run(settings: DemoSettings, say: Say) -> None:
-    programs = await asyncio.to_thread(tools.ensure, settings.tools, say)
+async def _run(settings: DemoSettings, output: Print) -> None:
+    programs = await asyncio.to_thread(tools.ensure, settings.tools, output)
     with ExitStack() as opened:
         folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="temporal-slo-demo-"))
         webhook = opened.enter_context(Webhook()) if settings.chaos else None
         stage = opened.enter_context(Stage(Path(folder)))
         try:
-            parts = await start(settings, stage, programs, webhook, say)
-            await watch(parts, stage, settings.duration, say)
-            await prove(parts, stage, say)
+            parts = await start(settings, stage, programs, webhook, output)
+            await report(parts, stage, settings.duration, output)
+            await compare_counts(parts, stage, output)
         except RPCError as error:
             stage.check()
-            raise PartError("Temporal", f"did not answer: {error.status.name}: {error}") from error
+            raise PartError("Temporal", f"no response: {error.status.name}: {error}") from error
         except httpx.HTTPError as error:
             stage.check()
-            raise PartError("Prometheus", f"did not answer: {error}") from error
+            raise PartError("Prometheus", f"no response: {error}") from error
         except TimeoutError as error:
             raise PartError("demo", str(error)) from error
         finally:
-            say("stopping …")
+            output("stopping …")

@@ -1,4 +1,4 @@
-"""Who would be woken in the demo, and by what: generated rules and configuration, and an outage that can be had."""
+"""Rules, Alertmanager configuration and the outage of the demo."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,12 @@ ticket:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What goes wrong, and who is told.
+    """An outage of the demo, and the webhook that receives its alerts.
 
     Attributes:
-        kind: The chaos.
-        file: The worker's chaos file.
-        webhook: Gets what Alertmanager tells.
+        kind: The fault.
+        file: The worker's fault file.
+        webhook: Receives Alertmanager's notifications.
         tier: The tier that pages soonest.
     """
 
@@ -40,25 +40,25 @@ class Outage:
         return ("--chaos-file", str(self.file))
 
     def begin(self) -> None:
-        """Let it go wrong from now on."""
+        """Activate the fault."""
         self.file.write_text(self.kind)
 
     def end(self) -> None:
-        """Let all be well again."""
+        """Deactivate the fault."""
         self.file.unlink()
 
 
 def generated(specs: Path, folder: Path, web: str | None, webhook: Webhook | None) -> Path:
-    """Make what `temporal-slo generate` makes of *specs*, and return the folder below *folder* that it is in.
+    """Generate rules and configuration from *specs*, and return their folder, which is below *folder*.
 
     Args:
         specs: Folder of SLO specs.
         folder: Gets the files.
-        web: Temporal's Web UI, if it is known.
-        webhook: Gets pages and tickets; None for no configuration of Alertmanager.
+        web: URL of Temporal's Web UI, if known.
+        webhook: Receives pages and tickets; None to generate no Alertmanager configuration.
 
     Raises:
-        UsageError: A spec is bad.
+        UsageError: A spec is invalid.
     """
     receivers = None
     if webhook:
@@ -77,7 +77,7 @@ def generated(specs: Path, folder: Path, web: str | None, webhook: Webhook | Non
 
 
 def outage(kind: Chaos, specs: Path, folder: Path, webhook: Webhook) -> Outage:
-    """Return the outage of that kind, which has not begun."""
+    """Return an outage that has not begun."""
     tiers = (tier for slo in load([specs]).slos for tier in slo.tiers)
     soonest = min((tier for tier in tiers if tier.severity == "page"), key=lambda tier: tier.long)
     return Outage(kind, folder / "chaos", webhook, soonest)

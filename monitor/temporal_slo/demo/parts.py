@@ -24,23 +24,23 @@ from temporal_slo.servers.stage import Stage
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace, try_connect
 from temporal_slo.temporal.visibility import count_closed
 
-Say = Callable[[str], None]
+Print = Callable[[str], None]
 
 TEMPORAL_PORT: Final = 7233
 EXPORTER_PORT: Final = 9464
 WORKER_PORT: Final = 9465
 PROMETHEUS_PORT: Final = 9090
 SERVER_INTERVAL: Final = "5s"
-"""Of the Temporal server's own metrics, which are many."""
+"""Scrape interval of the Temporal server, which has many metrics."""
 ALERTMANAGER_PORT: Final = 9093
 START_DEADLINE: Final = 60.0
 POLL_INTERVAL: Final = "2s"
-# Short, so that a booking that hangs shows as timed out while somebody looks on.
+# Short, so that a stuck booking times out within a demo.
 EXECUTION_TIMEOUT: Final = "20s"
-# More goes wrong than in a good shop, so that every ending shows within a minute.
+# More failures than in production, so that every status appears within a minute.
 MIX: Final = "confirmed=70,declined=8,cancelled_by_user=5,canceled=4,terminated=3,timed_out=5,failed=5"
-WELL: Final = "confirmed=95,cancelled_by_user=5"
-"""What goes on while chaos is to be seen: nothing else spends a budget."""
+HEALTHY_MIX: Final = "confirmed=95,cancelled_by_user=5"
+"""Mix during an outage: nothing else consumes an error budget."""
 
 BY_STATUS: Final = f"sum by ({names.STATUS}) ({names.WORKFLOWS_CLOSED.sample})"
 
@@ -50,12 +50,12 @@ class DemoSettings:
     """What `temporal-slo demo` runs with.
 
     Attributes:
-        duration: How long it runs once all is up; None for ever.
-        temporal_address: A server that already runs; None to start one.
-        rate: Bookings started a second.
-        tools: Folder for fetched programs.
-        specs: Folder of SLO specs, used if it is there.
-        chaos: What goes wrong after a while, so that somebody is paged; None for nothing.
+        duration: How long it runs once everything is up; None until interrupted.
+        temporal_address: A running server; None to start one.
+        rate: Bookings started per second.
+        tools: Folder of downloaded programs.
+        specs: Folder of SLO specs, used if it exists.
+        chaos: Fault that causes a page after a while; None for none.
     """
 
     duration: timedelta | None
@@ -66,18 +66,18 @@ class DemoSettings:
     chaos: Chaos | None = None
 
     def __post_init__(self) -> None:
-        """Refuse chaos that nobody would be paged for."""
+        """Refuse a fault without SLO specs: nothing would page."""
         if self.chaos and not self.specs.is_dir():
-            raise UsageError("--chaos", f"there are no specs in {self.specs}", "run it in the project's folder")
+            raise UsageError("--chaos", f"no specs in {self.specs}", "run it in the project's folder")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The running parts that the demo talks to.
+    """The running parts of the demo.
 
     Attributes:
-        closed_before: Runs that had closed when the exporter began to watch.
-        outage: What is to go wrong, if anything.
+        closed_before: Runs that had closed before the exporter started, by status.
+        outage: The planned outage, if any.
     """
 
     temporal: Client
@@ -89,29 +89,29 @@ class Parts:
 
 
 async def start(
-    settings: DemoSettings, stage: Stage, programs: Mapping[str, Path], webhook: Webhook | None, say: Say
+    settings: DemoSettings, stage: Stage, programs: Mapping[str, Path], webhook: Webhook | None, output: Print
 ) -> Parts:
-    """Start all that *settings* want, and return once bookings begin.
+    """Start all parts, and return once bookings start.
 
     Args:
-        settings: What to run.
-        stage: Owns what is started.
+        settings: What to start.
+        stage: Owns the processes.
         programs: Prometheus and Alertmanager, by name.
-        webhook: Gets the pages; None if nobody is to be paged.
-        say: Prints a line for each part.
+        webhook: Receives the pages; None without Alertmanager.
+        output: Prints a line for each part.
 
     Raises:
         PartError: A part is not healthy.
     """
-    temporal = await _temporal(settings, stage, say)
+    temporal = await _temporal(settings, stage, output)
     client, web = temporal.client, temporal.web
     where = ("--temporal-address", temporal.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
     closed_before = await count_closed(client)
     spec = ("--spec", str(settings.specs)) if settings.specs.is_dir() else ()
-    exporter = await _exporter(stage, (*where, *spec), say)
+    exporter = await _exporter(stage, (*where, *spec), output)
     worker = f"{LOOPBACK}:{free_port(WORKER_PORT)}"
     made = generated(settings.specs, stage.folder, web, webhook) if spec else None
-    alertmanager = await _alertmanager(stage, programs["alertmanager"], made, say) if made and webhook else None
+    alertmanager = await _alertmanager(stage, programs["alertmanager"], made, output) if made and webhook else None
     server = Prometheus(
         programs["prometheus"],
         stage.folder,
@@ -123,37 +123,37 @@ async def start(
     )
     stage.add(server.child)
     await server.ready()
-    say(f"  Prometheus  {server.url}/api/v1/query?query={quote(BY_STATUS)}")
+    output(f"  Prometheus  {server.url}/api/v1/query?query={quote(BY_STATUS)}")
     planned = outage(settings.chaos, settings.specs, stage.folder, webhook) if settings.chaos and webhook else None
     stage.own("worker", "worker", *where, "--metrics-listen", worker, *spec, *(planned.options if planned else ()))
-    say(f"  worker      http://{worker}/metrics")
-    mix = WELL if planned else MIX
+    output(f"  worker      http://{worker}/metrics")
+    mix = HEALTHY_MIX if planned else MIX
     options = ("--rate", str(settings.rate), "--mix", mix, "--execution-timeout", EXECUTION_TIMEOUT)
     load = stage.own("load", "load", *where, *options)
-    say(f"  logs        {stage.folder}  (until this ends)")
+    output(f"  logs        {stage.folder}  (removed when the demo ends)")
     return Parts(client, exporter, server, load, closed_before, planned)
 
 
-async def _exporter(stage: Stage, watching: tuple[str, ...], say: Say) -> str:
+async def _exporter(stage: Stage, watching: tuple[str, ...], output: Print) -> str:
     exporter = f"{LOOPBACK}:{free_port(EXPORTER_PORT)}"
     options = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{stage.folder / 'ledger.db'}")
     stage.own("exporter", "exporter", *watching, "--listen", exporter, *options)
     await stage.until(lambda: _ready(exporter), deadline=START_DEADLINE, part="exporter", what="ready")
-    say(f"  exporter    http://{exporter}/metrics")
+    output(f"  exporter    http://{exporter}/metrics")
     return exporter
 
 
-async def _alertmanager(stage: Stage, program: Path, made: Path, say: Say) -> str:
+async def _alertmanager(stage: Stage, program: Path, made: Path, output: Print) -> str:
     server = Alertmanager(program, stage.folder, made / ALERTMANAGER, ALERTMANAGER_PORT)
     stage.add(server.child)
     await server.ready()
-    say(f"  alerts      {server.url}/api/v2/alerts")
+    output(f"  alerts      {server.url}/api/v2/alerts")
     return server.target
 
 
 @dataclass(frozen=True, slots=True)
 class _Temporal:
-    """A Temporal server; one that ran already tells nothing of its Web UI and its metrics."""
+    """A Temporal server. Of one that was already running, Web UI and metrics are unknown."""
 
     address: str
     client: Client
@@ -161,11 +161,11 @@ class _Temporal:
     metrics: str | None = None
 
 
-async def _temporal(settings: DemoSettings, stage: Stage, say: Say) -> _Temporal:
+async def _temporal(settings: DemoSettings, stage: Stage, output: Print) -> _Temporal:
     if settings.temporal_address is not None:
         address, web, metrics = settings.temporal_address, None, None
         client = await stage.until(
-            lambda: try_connect(address), deadline=START_DEADLINE, part="Temporal", what=f"an answer from {address}"
+            lambda: try_connect(address), deadline=START_DEADLINE, part="Temporal", what=f"a response from {address}"
         )
     else:
         server = TemporalServer(stage.folder, TEMPORAL_PORT, options=["--namespace", TEMPORAL_NAMESPACE])
@@ -176,19 +176,19 @@ async def _temporal(settings: DemoSettings, stage: Stage, say: Say) -> _Temporal
         address, web, metrics = server.address, server.ui, server.metrics
     await ensure_namespace(client, TEMPORAL_NAMESPACE)
     page = f"{web}/namespaces/{TEMPORAL_NAMESPACE}/workflows  " if web else ""
-    say(f"  Temporal    {page}(gRPC {address})")
+    output(f"  Temporal    {page}(gRPC {address})")
     return _Temporal(address, Client(client.service_client, namespace=TEMPORAL_NAMESPACE), web, metrics)
 
 
 async def _ready(exporter: str) -> bool:
-    return not await trouble(exporter)
+    return not await readiness_error(exporter)
 
 
-async def trouble(exporter: str) -> str | None:
+async def readiness_error(exporter: str) -> str | None:
     """Return why the exporter is not ready, or None if it is."""
     async with httpx.AsyncClient() as http:
         try:
             answer = await http.get(f"http://{exporter}/readyz")
         except httpx.TransportError as error:
-            return f"no answer: {error}"
+            return f"no response: {error}"
         return None if answer.is_success else str(answer.json()["reason"])
