@@ -1,4 +1,5 @@
-"""The SLO spec: what a team promises of its workflows, written in YAML.
+"""SLO specs: the YAML files that define the SLOs of a service.
 
-tree (YAML text to data and lines) -> model (frozen, of values) -> load (files to specs, or every problem in words).
+tree (YAML to data with line numbers) -> model (frozen, validated) -> lint (valid, but cannot work)
+-> load (files to specs, or all problems) -> bound (each SLO with the values of its file).
 """

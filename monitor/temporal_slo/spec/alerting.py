@@ -1,4 +1,4 @@
-"""Who is told when the budget burns, how soon, and of what else."""
+"""Alerting options of a spec: burn-rate tiers, low-traffic protection, and thresholds of cause alerts."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,14 +15,14 @@ Severity = Literal["page", "ticket"]
 
 
 class Tier(Part):
-    """A burn rate that is worth an alert: `budget` spent within `long`, and still burning in `short`.
+    """A multiwindow burn-rate alert: fires when `budget` is consumed within `long` and `short` still burns as fast.
 
     Attributes:
-        name: Unique in the spec.
-        severity: Whether somebody is woken, or finds a ticket in the morning.
-        long: The window that tells how much was spent.
-        short: The window that tells that it goes on; the alert ends soon after it is quiet.
-        budget: Percent of the period's budget.
+        name: Name of the tier, unique in the spec.
+        severity: Whether the alert pages or opens a ticket.
+        long: Long window, over which the budget is consumed.
+        short: Short window, which resolves the alert soon after the errors stop.
+        budget: Percent of the period's error budget.
     """
 
     name: Name = Field(examples=["page-quick"])
@@ -34,16 +34,16 @@ class Tier(Part):
     @model_validator(mode="after")
     def _short_is_shorter(self) -> Self:
         if self.short >= self.long:
-            raise invalid("has a short window that is not shorter than the long one", "write for example short: 5m")
+            raise invalid("has a short window that is not shorter than the long window", "write for example short: 5m")
         return self
 
 
 class TierAlert(Part):
-    """What an SLO changes of one tier.
+    """Overrides of one tier for an SLO.
 
     Attributes:
-        enabled: Whether the tier alerts at all.
-        for_: How long the tier must burn before it alerts, `for` in the spec, or None to alert at once.
+        enabled: Whether the tier alerts.
+        for_: Duration for which the condition must hold before the alert fires, `for` in the spec, or None for 0s.
     """
 
     enabled: Boolean = Field(default=True, examples=["false"])
@@ -51,12 +51,13 @@ class TierAlert(Part):
 
 
 class LowTraffic(Part):
-    """What guards an SLO with few events from alerts on one failure.
+    """Protection from alerts on a single failure among few events.
 
     Attributes:
-        mode: Nothing; a number of failures; or a bound on the failures that is surely exceeded.
-        min_failures: So many failures in the long window at least, in either mode that guards.
-        confidence: How sure the bound is, between 0.5 and 1.
+        mode: `none`; `min_failures`, a minimum number of failures; or `confidence`, a lower confidence bound of the
+            failures that must exceed the threshold.
+        min_failures: Minimum number of failures in the long window, in both modes other than none.
+        confidence: Confidence level of the bound, between 0.5 and 1.
     """
 
     mode: Literal["none", "min_failures", "confidence"] = Field(examples=["confidence"])
@@ -68,20 +69,20 @@ class LowTraffic(Part):
         for key, modes in {"min_failures": ("min_failures", "confidence"), "confidence": ("confidence",)}.items():
             if key in self.model_fields_set and self.mode not in modes:
                 raise invalid(
-                    f"has {key}, which mode {self.mode} does not use", f"remove {key}, or write mode: {modes[0]}"
+                    f"sets {key}, which mode {self.mode} does not use", f"remove {key}, or write mode: {modes[0]}"
                 )
         return self
 
 
 class Alerting(Part):
-    """Who is told when the budget burns.
+    """Alerting options of an SLO.
 
     Attributes:
-        page: Whether anybody is woken.
-        ticket: Whether tickets are made.
-        low_traffic: What guards from alerts on one failure, or None for the default: confidence, where there are
-            events.
-        tiers: What is different for this SLO, by the name of the tier.
+        page: Whether tiers of severity page alert.
+        ticket: Whether tiers of severity ticket alert.
+        low_traffic: Protection from alerts on a single failure, or None for the default: mode confidence for events,
+            none for minutes.
+        tiers: Overrides for this SLO, by the name of the tier.
     """
 
     page: Boolean = Field(default=True, examples=["true"])
@@ -93,12 +94,12 @@ class Alerting(Part):
 
 
 class ServerCauses(Part):
-    """Thresholds on the Temporal server's own metrics.
+    """Alert thresholds of the Temporal server's own metrics.
 
     Attributes:
-        frontend_error_percent: Percent of requests that the frontend fails.
-        persistence_latency: The 99th percentile of requests to the database.
-        visibility_lag: How late a closed run shows in visibility.
+        frontend_error_percent: Error rate of the frontend, in percent of requests.
+        persistence_latency: p99 latency of requests to the database.
+        visibility_lag: Delay until a closed run appears in visibility.
     """
 
     frontend_error_percent: Percent = Field(default=Decimal(1), examples=["1"])
@@ -107,20 +108,20 @@ class ServerCauses(Part):
 
 
 class Causes(Part):
-    """Thresholds of the alerts that tell why a promise may break; each default is what most can keep.
+    """Thresholds of the alerts on likely causes of SLO violations; the defaults suit most installations.
 
     Attributes:
-        backlog_age: Age of the oldest task that waits in a queue.
-        uncovered: Close times that the exporter has not read yet.
-        exporter_stale: Time since the exporter's last good poll.
-        source_stale: Time since what the exporter reads beside closed runs was last read.
-        audit_drift: Runs that the server has and the ledger has not.
+        backlog_age: Age of the oldest task in the backlog of a task queue.
+        uncovered: Ingestion lag: range of close times that the exporter has not read yet.
+        exporter_stale: Time since the exporter's last successful poll.
+        source_stale: Time since the last successful read of an additional data source.
+        audit_drift: Runs that Temporal has and the ledger does not have.
         unknown_outcomes: Percent of completed runs whose outcome could not be read.
-        retrying_activities: Activities that fail again and again.
-        schedule_overdue: Time since a schedule should have run.
-        stuck: How long workflow tasks fail before somebody is told.
-        no_pollers_for: How long a watched queue is without a worker.
-        server: Of the Temporal server's own metrics.
+        retrying_activities: Activities that keep failing and being retried.
+        schedule_overdue: Time since the scheduled start of a schedule's action.
+        stuck: Time for which workflow tasks fail before the alert fires.
+        no_pollers_for: Time for which a task queue has no pollers before the alert fires.
+        server: Thresholds of the Temporal server's own metrics.
     """
 
     backlog_age: Duration = Field(default=timedelta(minutes=5), examples=["5m"])
@@ -137,10 +138,10 @@ class Causes(Part):
 
 
 class Prometheus(Part):
-    """What is known of the Prometheus that evaluates the rules.
+    """The Prometheus that evaluates the rules.
 
     Attributes:
-        retention: How long it keeps samples, or None if that is not known.
+        retention: Retention time of samples, or None if unknown.
     """
 
     retention: Duration | None = Field(default=None, examples=["60d"])

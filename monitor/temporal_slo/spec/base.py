@@ -1,9 +1,9 @@
-"""What every part of a spec is."""
+"""Base class of all parts of a spec."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Part(BaseModel):
-    """A part of the spec. The example of a field is what an error shows as its remedy."""
+    """A part of the spec. Error messages show the example of a field as the remedy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

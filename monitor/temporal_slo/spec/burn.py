@@ -1,4 +1,4 @@
-"""Burn tiers: how fast the budget must burn for an alert."""
+"""Burn-rate tiers, and the burn rate at which each of them alerts."""
 
 from datetime import timedelta
 from decimal import Context, Decimal
@@ -10,13 +10,13 @@ from temporal_slo.spec.model import Calendar, Period, Slo, Spec, Tier
 from temporal_slo.spec.validators import HUNDRED_PERCENT
 
 MONTH_LENGTH: Final = timedelta(days=30)
-"""What a calendar month counts as: a factor that changed with the month would change every alert with it."""
+"""Length of every calendar month: a burn rate that changed with the month would change every alert with it."""
 BASE_WINDOW: Final = timedelta(minutes=5)
-"""The window that current figures, and through them the period's, are made of."""
+"""Window of the current burn rate; the ratios over a period are computed from its rates."""
 EVALUATION_INTERVAL: Final = timedelta(seconds=30)
-"""Time between two evaluations of rules: Prometheus' usual scrape interval, more often would see nothing new."""
-_DIGITS: Final = Context(prec=9)
-"""Enough for every factor that comes out even, and short enough to read for the others."""
+"""Evaluation interval of the rules: the usual scrape interval of Prometheus; a shorter one would see no new samples."""
+_NINE_DIGITS: Final = Context(prec=9)
+"""Enough for every burn rate with a finite decimal expansion in practice, and short enough to read for the others."""
 
 DEFAULT_TIERS: Final = (
     Tier(name="page-quick", severity="page", long=timedelta(hours=1), short=timedelta(minutes=5), budget=Decimal(2)),
@@ -24,23 +24,25 @@ DEFAULT_TIERS: Final = (
     Tier(name="ticket-quick", severity="ticket", long=timedelta(days=1), short=timedelta(hours=2), budget=Decimal(10)),
     Tier(name="ticket-slow", severity="ticket", long=timedelta(days=3), short=timedelta(hours=6), budget=Decimal(10)),
 )
-"""The table of the SRE Workbook, chapter 5, and a tier of one day between its last two."""
+"""The table of the SRE Workbook, chapter 5, with an additional tier of one day between its last two."""
 
 
 def period_length(period: Period) -> timedelta:
-    """Return how long *period* is; a calendar month counts as 30 days."""
+    """Return the length of *period*; 30 days for a calendar month."""
     return MONTH_LENGTH if isinstance(period, Calendar) else period
 
 
 def burn_rate_threshold(tier: Tier, period: Period) -> Decimal:
-    """Return how many times faster than it may the budget burns when *tier* alerts.
+    """Return the burn rate at which *tier* alerts.
 
     Returns:
-        Exact, or to nine digits where it does not come out even: 14.4 for 2 % of 30 days' budget in an hour.
+        Exact, or nine digits if it has no finite decimal expansion: 14.4 for 2 % of the budget of 30 days in an hour.
     """
     millisecond = timedelta(milliseconds=1)
-    true = Fraction(tier.budget) / HUNDRED_PERCENT * (period_length(period) // millisecond) / (tier.long // millisecond)
-    return normalized(_DIGITS.divide(Decimal(true.numerator), Decimal(true.denominator)))
+    exact = (
+        Fraction(tier.budget) / HUNDRED_PERCENT * (period_length(period) // millisecond) / (tier.long // millisecond)
+    )
+    return normalized(_NINE_DIGITS.divide(Decimal(exact.numerator), Decimal(exact.denominator)))
 
 
 def tiers_of(spec: Spec, slo: Slo) -> tuple[Tier, ...]:
@@ -49,7 +51,7 @@ def tiers_of(spec: Spec, slo: Slo) -> tuple[Tier, ...]:
 
 
 def enabled_tiers(tiers: tuple[Tier, ...], slo: Slo) -> tuple[Tier, ...]:
-    """Return those of *tiers* that *slo* has not switched off."""
-    wanted = {"page": slo.alerting.page, "ticket": slo.alerting.ticket}
-    off = {name for name, alert in slo.alerting.tiers.items() if not alert.enabled}
-    return tuple(tier for tier in tiers if wanted[tier.severity] and tier.name not in off)
+    """Return those of *tiers* that *slo* has not disabled."""
+    enabled = {"page": slo.alerting.page, "ticket": slo.alerting.ticket}
+    disabled = {name for name, alert in slo.alerting.tiers.items() if not alert.enabled}
+    return tuple(tier for tier in tiers if enabled[tier.severity] and tier.name not in disabled)

@@ -1,4 +1,4 @@
-"""The SLO spec as frozen models: what may be written, and what the exporter watches because of it."""
+"""The SLO spec as frozen, validated models."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -86,15 +86,15 @@ __all__ = [
 
 PERIOD_MIN = timedelta(hours=1)
 PERIOD_MAX = timedelta(days=400)
-"""What the ledger keeps."""
+"""Retention of the ledger."""
 
 
 class Calendar(Part):
-    """A period that begins anew with each calendar month of a time zone.
+    """A period of one calendar month.
 
     Attributes:
-        calendar: What it begins anew with.
-        timezone: Whose midnight that is, as the IANA names it.
+        calendar: Calendar unit of the period.
+        timezone: IANA time zone in which the month starts.
     """
 
     calendar: Literal["month"] = Field(examples=["month"])
@@ -102,13 +102,13 @@ class Calendar(Part):
 
 
 class Outcome(Part):
-    """How a completed run's business outcome is read from its result.
+    """How the business outcome of a completed run is read from its result.
 
     Attributes:
-        from_: JMESPath expression, `from` in the spec.
-        good: The values, as text, that mean a kept promise.
-        bad: The values that mean a broken one.
-        excluded: The values that count as neither.
+        from_: JMESPath expression on the result, `from` in the spec.
+        good: Values, as text, of a good outcome.
+        bad: Values of a bad outcome.
+        excluded: Values of runs that are not counted at all.
     """
 
     from_: Expression = Field(alias="from", examples=["status"])
@@ -117,22 +117,22 @@ class Outcome(Part):
     excluded: Lines = Field(default=(), examples=["[CANCELLED]"])
 
     @model_validator(mode="after")
-    def _tells_apart(self) -> Self:
+    def _no_overlap(self) -> Self:
         if not self.good and not self.bad:
-            raise invalid("names neither good nor bad values", "add for example good: [CONFIRMED]")
+            raise invalid("has neither good nor bad values", "add for example good: [CONFIRMED]")
         values = (*self.good, *self.bad, *self.excluded)
         for index, value in enumerate(values):
             if value in values[:index]:
-                raise invalid(f"puts {quoted(value)} into two of good, bad and excluded", "keep it in one of them")
+                raise invalid(f"lists {quoted(value)} in two of good, bad and excluded", "keep it in one of them")
         return self
 
 
 Period = timedelta | Calendar
-"""Rolling, or by the calendar."""
+"""Compliance period: a rolling duration, or a calendar month."""
 
 
 def _period(value: object) -> Period:
-    # Told apart here and not by pydantic's union, which would complain once for each of its types.
+    # Not pydantic's union, which reports an error for each of its types.
     if isinstance(value, Calendar):
         return value
     if isinstance(value, Mapping):
@@ -151,18 +151,18 @@ _LINES = {"type": "array", "items": LINE, "minItems": 1, "uniqueItems": True}
 
 
 class Slo(Part):
-    """One promise.
+    """One service level objective.
 
     Attributes:
-        name: Unique in the namespace, over all files.
-        description: What it means to a customer; may be empty.
-        workflow: The workflow types whose runs are its events.
-        task_queue: Only runs of this task queue, or, for what workers measure, activities of it; None for all.
-        objective: Percent of good events, with the digits that were written.
-        outcome: How the result is read, or None if only the status counts.
-        sli: What a good event is.
-        expected_rate: Events per second, or None if nobody knows; mistakes that only traffic shows need it.
-        alerting: Who is told.
+        name: Name of the SLO, unique in the Temporal namespace across all files.
+        description: What the SLO means to a customer; may be empty.
+        workflow: Workflow types that the SLO covers.
+        task_queue: Only runs, or for SLIs measured by workers activities, of this task queue, or None for all.
+        objective: Percent of good events, with the digits as written.
+        outcome: How the business outcome is read from the result, or None if only the status counts.
+        sli: What an event is, and which events are good.
+        expected_rate: Expected events per second, or None if unknown; enables warnings about low traffic.
+        alerting: Alerting options.
     """
 
     name: Name = Field(examples=["booking-success"])
@@ -179,37 +179,39 @@ class Slo(Part):
 
     @property
     def error_budget(self) -> Decimal:
-        """The share of events that may be bad, exact: 0.005 for an objective of 99.5."""
+        """Share of events that may be bad, exact: 0.005 for an objective of 99.5."""
         return EXACT.divide(EXACT.subtract(Decimal(HUNDRED_PERCENT), self.objective), Decimal(HUNDRED_PERCENT))
 
     @property
     def low_traffic(self) -> LowTraffic:
-        """What guards from alerts on one failure; minutes, which come at a fixed pace, need nothing."""
+        """Protection from alerts on a single failure; minutes, which occur at a fixed rate, need none by default."""
         default = LowTraffic(mode="none" if isinstance(self.sli, Overdue) else "confidence")
         return self.alerting.low_traffic or default
 
-    # Checks between fields are field validators: those run although other fields are refused.
+    # Checks across fields are field validators, because those run even if other fields are invalid.
 
     @field_validator("sli")
     @classmethod
-    def _outcome_is_known(cls, sli: Sli, info: ValidationInfo) -> Sli:
+    def _bad_outcome_has_outcome(cls, sli: Sli, info: ValidationInfo) -> Sli:
         if isinstance(sli, Success) and "bad_outcome" in sli.bad and info.data.get("outcome", sli) is None:
             raise invalid("counts bad_outcome, but the SLO has no outcome", "add outcome, or remove bad_outcome")
         return sli
 
     @field_validator("expected_rate")
     @classmethod
-    def _rate_is_not_known(cls, rate: Rate | None, info: ValidationInfo) -> Rate | None:
+    def _no_rate_for_minutes(cls, rate: Rate | None, info: ValidationInfo) -> Rate | None:
         if isinstance(info.data.get("sli"), Overdue):
-            raise invalid("overdue counts minutes, of which there is always one a minute", "remove it")
+            raise invalid("has no effect on overdue, which counts one event a minute", "remove it")
         return rate
 
     @field_validator("alerting")
     @classmethod
-    def _confidence_has_events(cls, alerting: Alerting, info: ValidationInfo) -> Alerting:
+    def _no_confidence_for_minutes(cls, alerting: Alerting, info: ValidationInfo) -> Alerting:
         mode = alerting.low_traffic and alerting.low_traffic.mode
         if mode == "confidence" and isinstance(info.data.get("sli"), Overdue):
-            raise invalid("low_traffic mode confidence needs events, and overdue counts minutes", "write mode none")
+            raise invalid(
+                "low_traffic mode confidence is not available for overdue, which counts minutes", "write mode none"
+            )
         return alerting
 
 
@@ -217,7 +219,7 @@ def _distinct_tiers(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
     names = [tier.name for tier in tiers]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise invalid(f"holds two tiers named {quoted(name)}", "give one of them another name")
+            raise invalid(f"has two tiers named {quoted(name)}", "rename one of them")
     return tiers
 
 
@@ -226,18 +228,18 @@ WindowsKey = Annotated[tuple[Tier, ...], AfterValidator(not_empty), AfterValidat
 
 
 class Spec(Part):
-    """One file: the promises of one service in one Temporal namespace.
+    """One file: the SLOs of one service in one Temporal namespace.
 
     Attributes:
-        version: Of this format.
-        service: Whose promises these are.
-        temporal_namespace: Where its workflows run.
-        owner: The team that is told.
-        period: What the objectives are over: the last days, or the calendar month.
-        windows: Burn tiers in place of the default ones, or None for those.
-        prometheus: What is known of the Prometheus that evaluates the rules.
-        causes: Thresholds of the alerts that tell why a promise may break.
-        slos: The promises.
+        version: Version of the format.
+        service: Name of the service.
+        temporal_namespace: Temporal namespace of its workflows.
+        owner: The team that is alerted.
+        period: Compliance period of the objectives: a rolling duration such as 30d, or a calendar month.
+        windows: Burn-rate tiers, or None for the default tiers.
+        prometheus: The Prometheus that evaluates the rules.
+        causes: Thresholds of the alerts on likely causes of SLO violations.
+        slos: The SLOs.
     """
 
     version: Literal["temporal-slo/v1"] = Field(examples=["temporal-slo/v1"])
@@ -263,7 +265,7 @@ def spec_outcomes(specs: Sequence[Spec], namespace: str) -> dict[str, Outcome]:
 
 
 def latency_thresholds(specs: Sequence[Spec], namespace: str) -> tuple[float, ...]:
-    """Return every latency threshold in seconds, ascending, each once: the edges that a histogram needs."""
+    """Return every latency threshold once, in seconds, ascending."""
     return tuple(
         sorted({slo.sli.threshold.total_seconds() for slo in slos_of(specs, namespace) if isinstance(slo.sli, Latency)})
     )
@@ -277,10 +279,10 @@ def slos_of(specs: Sequence[Spec], namespace: str) -> Iterator[Slo]:
 
 
 def overdue_slos(specs: Sequence[Spec], namespace: str) -> tuple[tuple[Slo, Overdue], ...]:
-    """Return the SLOs that count minutes, each with its SLI, in the order of the specs."""
+    """Return the overdue SLOs, each with its SLI, in the order of the specs."""
     return tuple((slo, slo.sli) for slo in slos_of(specs, namespace) if isinstance(slo.sli, Overdue))
 
 
 def watched_types(specs: Sequence[Spec], namespace: str) -> tuple[str, ...]:
-    """Return every workflow type that an SLO names, sorted: their series exist from the start."""
+    """Return every workflow type that an SLO covers, sorted."""
     return tuple(sorted({type_ for slo in slos_of(specs, namespace) for type_ in slo.workflow}))

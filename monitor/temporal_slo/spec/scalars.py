@@ -1,4 +1,4 @@
-"""The types of the scalars of a spec: how each is read, and how it stands in the JSON Schema."""
+"""Types of the scalars in a spec: validation and JSON Schema of each."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema
 
 from temporal_slo.spec import validators
 
-# An editor takes text for a number or a truth value where the tree keeps it as it was written.
+# Editors parse unquoted numbers and booleans, which the tree keeps as text.
 _TEXT: Final = ["string", "number", "boolean"]
 _NUMBER: Final = {"type": ["number", "string"], "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"}
 _COUNT: Final = {"type": ["integer", "string"], "pattern": "^[0-9]{1,9}$"}
@@ -66,7 +66,7 @@ Confidence = Annotated[
 ]
 Rate = Annotated[
     Fraction,
-    PlainValidator(validators.rate),  # older pydantic does not know fractions
+    PlainValidator(validators.rate),  # older versions of pydantic do not know fractions
     ReplaceSchema({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?/[smhd]$"}),
 ]
 Duration = Annotated[timedelta, BeforeValidator(validators.duration), ReplaceSchema(DURATION)]

@@ -1,4 +1,4 @@
-"""The spec as JSON Schema, from which editors complete and check what is written."""
+"""JSON Schema of a spec, for completion and validation in editors."""
 
 import inspect
 import re
@@ -21,21 +21,21 @@ _NULL: Final = {"type": "null"}
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema of one spec file.
+    """Return the JSON Schema of one spec file.
 
-    It knows less than `load`: not what keys say together, nor what other files say.
+    It validates less than `load` does: neither combinations of keys nor contradictions between files.
     """
-    found = TypeAdapter(Spec).json_schema(schema_generator=_Generator)
+    schema = TypeAdapter(Spec).json_schema(schema_generator=_Generator)
     parts = {part.__name__: part for part in Part.__subclasses__()}
-    kinds = found["$defs"]["Slo"]["properties"]["sli"]
-    # The SLO comes last: what it says of `sli` is more than what the kinds say of themselves.
-    for name, schema in {"SliKinds": kinds, "Spec": found, **found["$defs"]}.items():
-        _describe(schema, parts[name])
-    return {"$schema": DIALECT, **_plain(found), "title": "temporal-slo spec"}
+    kinds = schema["$defs"]["Slo"]["properties"]["sli"]
+    # The SLO comes last: its description of `sli` replaces that of the kinds.
+    for name, part_schema in {"SliKinds": kinds, "Spec": schema, **schema["$defs"]}.items():
+        _describe(part_schema, parts[name])
+    return {"$schema": DIALECT, **_without_nulls(schema), "title": "temporal-slo spec"}
 
 
 class _Generator(GenerateJsonSchema):
-    """What pydantic knows, in the words of a spec: `5m` is a duration."""
+    """Writes defaults as in a spec: `5m` for a duration."""
 
     def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 - any default
         match dft:
@@ -44,35 +44,35 @@ class _Generator(GenerateJsonSchema):
             case Decimal():
                 return float(dft)
             case Part() | FrozenMapping():
-                # What stands beneath it has defaults of its own.
+                # The fields below have defaults of their own.
                 return None
         return super().encode_default(dft)
 
 
 def _describe(schema: dict[str, Any], part: type[Part]) -> None:
-    """Put what the docstring says of each key where editors show it, and examples as YAML means them."""
+    """Add the descriptions from the docstring, and the examples as parsed YAML."""
     text = inspect.getdoc(part) or ""
     schema["description"] = text.partition("\n\n")[0]
-    told = dict(_attributes(text))
+    descriptions = dict(_attributes(text))
     for name, field in part.model_fields.items():
         key = schema["properties"][field.alias or name]
-        if name in told:
-            key["description"] = told[name]
+        if name in descriptions:
+            key["description"] = descriptions[name]
         key["examples"] = [yaml.safe_load(str(example)) for example in field.examples or ()]
 
 
 def _attributes(text: str) -> Iterator[tuple[str, str]]:
-    for name, told in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)$", text, re.MULTILINE):
-        yield name, " ".join(told.split()).replace(" or None ", " or nothing ")
+    for name, description in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)$", text, re.MULTILINE):
+        yield name, " ".join(description.split()).replace(" or None ", " or unset ")
 
 
-def _plain(schema: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Drop null, which a spec never holds, and titles, which say what the key says."""
+def _without_nulls(schema: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Drop null, which a spec never contains, and titles, which only repeat the key."""
     if isinstance(schema, list):
-        return [_plain(item) for item in schema if item != _NULL]
+        return [_without_nulls(item) for item in schema if item != _NULL]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _plain(value) for key, value in schema.items() if not _is_noise(key, value)}
+    kept = {key: _without_nulls(value) for key, value in schema.items() if not _is_noise(key, value)}
     match kept.get("anyOf"):
         case [only]:
             del kept["anyOf"]

@@ -1,4 +1,4 @@
-"""The kinds of SLI: what an event is, and which ones are good."""
+"""The kinds of SLI: what an event is, and which events are good."""
 
 from datetime import timedelta
 from typing import Annotated, ClassVar, Final, Literal, Self
@@ -12,21 +12,24 @@ from temporal_slo.spec.scalars import NOT_EMPTY, UNIQUE_ITEMS, Count, Duration, 
 from temporal_slo.spec.validators import invalid, join_words, not_empty, quoted, unique
 
 SCHEDULE_TO_START_BUCKETS: Final = tuple(
-    timedelta(milliseconds=edge)
-    for edge in (5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000)
+    timedelta(milliseconds=bound)
+    for bound in (5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000)
 )
-"""Bucket edges of the waits that workers measure: between two of them nobody knows how many waits were longer."""
+"""Bucket bounds of the workers' histogram of schedule-to-start latency: only these thresholds can be measured."""
+
+BAD_OUTCOME: Final = "bad_outcome"
+"""Stands in `bad` for completed runs with a bad business outcome."""
 
 BadEvent = Literal["failed", "timed_out", "canceled", "terminated", "bad_outcome"]
 ExcludedEvent = Literal["failed", "timed_out", "canceled", "terminated"]
 
 
 class Success(Part):
-    """Good is a closed run that is not bad.
+    """Ratio of closed runs that are not bad.
 
     Attributes:
-        bad: Statuses, and `bad_outcome`, that break the promise.
-        excluded: Statuses that are no event at all.
+        bad: Statuses of bad runs; `bad_outcome` for completed runs with a bad business outcome.
+        excluded: Statuses of runs that are not counted at all.
     """
 
     kind: ClassVar[str] = "success"
@@ -39,18 +42,18 @@ class Success(Part):
     )
 
     @model_validator(mode="after")
-    def _tells_apart(self) -> Self:
+    def _no_overlap(self) -> Self:
         for status in self.excluded:
             if status in self.bad:
-                raise invalid(f"puts {quoted(status)} into both bad and excluded", "keep it in one of them")
+                raise invalid(f"lists {quoted(status)} as both bad and excluded", "keep it in one of them")
         return self
 
 
 class Latency(Part):
-    """Good is a run that closed well within the threshold.
+    """Ratio of runs that completed successfully within the threshold.
 
     Attributes:
-        threshold: A run that took longer is late.
+        threshold: Longest duration of a good run.
     """
 
     kind: ClassVar[str] = "latency"
@@ -59,11 +62,11 @@ class Latency(Part):
 
 
 class Overdue(Part):
-    """Good is a minute in which no more than `tolerate` runs were open for longer than `max_age`.
+    """Ratio of minutes with at most `tolerate` overdue runs: runs open for longer than `max_age`.
 
     Attributes:
-        max_age: A run that is open for longer is overdue.
-        tolerate: So many overdue runs make no bad minute.
+        max_age: Age from which an open run is overdue.
+        tolerate: Overdue runs that a good minute may have.
     """
 
     kind: ClassVar[str] = "overdue"
@@ -77,11 +80,11 @@ ActivityEnd = Literal["failed", "timed_out", "canceled"]
 
 
 class ActivitySuccess(Part):
-    """Good is an activity that ended well, after all its retries; counted by workers.
+    """Ratio of activities that succeed, after all their retries; measured by workers.
 
     Attributes:
-        activities: Only activities of these types, or None for all.
-        bad: Ends that break the promise.
+        activities: Activity types to count, or None for all.
+        bad: How bad activities end.
     """
 
     kind: ClassVar[str] = "activity_success"
@@ -92,11 +95,11 @@ class ActivitySuccess(Part):
 
 
 class ScheduleToStart(Part):
-    """Good is an activity whose first attempt waited no longer than the threshold for a worker; measured by workers.
+    """Ratio of activities whose first attempt starts within the threshold; measured by workers.
 
     Attributes:
-        threshold: A longer wait is bad.
-        activities: Only activities of these types, or None for all.
+        threshold: Longest schedule-to-start latency of a good activity.
+        activities: Activity types to count, or None for all.
     """
 
     kind: ClassVar[str] = "schedule_to_start"
@@ -106,11 +109,11 @@ class ScheduleToStart(Part):
 
 Sli = Success | Latency | Overdue | ActivitySuccess | ScheduleToStart
 WorkerSli = ActivitySuccess | ScheduleToStart
-"""What only workers see: the ledger, which keeps calendar periods, knows nothing of it."""
+"""SLIs that only workers measure. The ledger, from which calendar periods are computed, does not have them."""
 
 
 class SliKinds(Part):
-    """What may stand under `sli`: exactly one of these."""
+    """The keys of `sli`, of which exactly one is allowed."""
 
     success: Success | None = Field(default=None, examples=["{bad: [failed, timed_out]}"])
     latency: Latency | None = Field(default=None, examples=["{threshold: 2m}"])
@@ -120,19 +123,19 @@ class SliKinds(Part):
 
 
 class SliSchema:
-    """Stands in the JSON Schema for what is written: the key tells which kind it is."""
+    """Sets the JSON Schema of `sli` to that of the YAML: a mapping whose only key is the kind."""
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return handler(SliKinds.__pydantic_core_schema__) | {"minProperties": 1, "maxProperties": 1}
 
 
 def single_kind(value: object) -> object:
-    """Return the one SLI that stands under `sli`."""
+    """Return the SLI under `sli`; reject none and several."""
     if isinstance(value, Sli):
         return value
     kinds = SliKinds.model_validate(value)
     given = [getattr(kinds, kind) for kind in kinds.model_fields_set]
     if len(given) != 1:
-        kinds_known = join_words(list(SliKinds.model_fields), "and")
-        raise invalid(f"holds {len(given)} kinds of SLI", f"write exactly one of {kinds_known}")
+        known = join_words(list(SliKinds.model_fields), "and")
+        raise invalid(f"has {len(given)} kinds of SLI", f"write exactly one of {known}")
     return given[0]
