@@ -1,4 +1,4 @@
-"""How fast a budget must burn for an alert."""
+"""Burn-rate tiers and thresholds, and the texts of durations and numbers."""
 
 from datetime import timedelta
 from decimal import Decimal, localcontext
@@ -19,13 +19,13 @@ MONTHLY = Calendar(calendar="month", timezone="Africa/Accra")
 
 
 def slo(**keys: object) -> Slo:
-    """An SLO with *keys* beside the usual ones."""
+    """An SLO with *keys* in place of the defaults."""
     usual: dict[str, Any] = {"name": "slo", "workflow": "Ride", "objective": "99"}
     return Slo.model_validate(usual | {"sli": {"latency": {"threshold": "3s"}}} | keys)
 
 
 def tier(long: str, budget: str) -> Tier:
-    """A tier that looks back *long*."""
+    """A tier with this long window."""
     return Tier.model_validate({"name": "own", "severity": "page", "long": long, "short": "1ms", "budget": budget})
 
 
@@ -38,21 +38,21 @@ def tier(long: str, budget: str) -> Tier:
         (90, ["43.2", "18", "9", "3"]),
     ],
 )
-def test_factors(days: int, factors: list[str]) -> None:
-    """The factors follow from the period, and are written without noise."""
+def test_thresholds(days: int, factors: list[str]) -> None:
+    """Burn-rate thresholds follow from the period, and have no trailing zeros."""
     assert [f"{burn_rate_threshold(tier, timedelta(days=days))}" for tier in DEFAULT_TIERS] == factors
 
 
 def test_months_are_thirty_days() -> None:
-    """A calendar month burns as 30 days do, in whichever month it is."""
+    """A calendar month has the burn-rate thresholds of 30 days, in every month."""
     assert period_length(MONTHLY) == MONTH_LENGTH == timedelta(days=30)
     assert [burn_rate_threshold(tier, MONTHLY) for tier in DEFAULT_TIERS] == [
         burn_rate_threshold(tier, MONTH_LENGTH) for tier in DEFAULT_TIERS
     ]
 
 
-def test_factors_are_exact() -> None:
-    """A factor is exact to nine digits, whatever the precision of the caller's decimals."""
+def test_thresholds_are_exact() -> None:
+    """A threshold is exact to nine digits, whatever the precision of the caller's decimals."""
     with localcontext(prec=2):
         for long, budget in [("1h", "2"), ("7h", "13.75"), ("3d1h7m11s13ms", "0.000000001"), ("2ms", "100")]:
             found = burn_rate_threshold(tier(long, budget), timedelta(days=17, seconds=3))
@@ -62,7 +62,7 @@ def test_factors_are_exact() -> None:
 
 
 def test_tiers() -> None:
-    """An SLO alerts by the tiers of its spec, but for those of a severity or name that it has switched off."""
+    """An SLO has the tiers of its spec, without those whose severity or name it disables."""
     specs = load([GOOD])
     paid, _, any_activity, *_, quick, _ = specs.of_namespace("shop-test")
     assert [tier.name for tier in paid.tiers] == ["fast"]
@@ -74,7 +74,7 @@ def test_tiers() -> None:
 
 
 def test_tier_alerts() -> None:
-    """What an SLO says of a tier is read, cannot be changed, and makes equal SLOs equal."""
+    """Overrides of a tier are loaded, immutable, and compared by value."""
     found = slo(alerting={"tiers": {"page-quick": {"for": "2m"}}})
     alert = found.alerting.tiers["page-quick"]
     assert (alert.enabled, alert.for_) == (True, timedelta(minutes=2))
@@ -86,7 +86,7 @@ def test_tier_alerts() -> None:
     ("objective", "budget"), [("99.5", "0.005"), ("99.999999999", "0.00000000001"), ("0.1", "0.999"), ("33", "0.67")]
 )
 def test_budget(objective: str, budget: str) -> None:
-    """The budget is what the objective leaves, exact, whatever the precision of the caller's decimals."""
+    """The error budget is the complement of the objective, exact, whatever the precision of the caller's decimals."""
     with localcontext(prec=1):
         assert f"{slo(objective=objective).error_budget:f}" == budget
 
@@ -101,14 +101,14 @@ def test_rates(written: str, rate: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["", "20", "/h", "20/", "-1/h", "20 / h", "20/H", "1e3/h", "20/ms", "0/s", 20])
-def test_rates_refused(written: object) -> None:
-    """Nothing else is a rate."""
+def test_invalid_rates(written: object) -> None:
+    """Every other rate is rejected."""
     with pytest.raises(ValidationError, match=r"is not a rate|is a rate of zero"):
         slo(expected_rate=written)
 
 
-def test_figures() -> None:
-    """Figures have three digits, or are whole, and never an exponent."""
+def test_numbers() -> None:
+    """Numbers have three significant digits, or are integers, and never have an exponent."""
     shown = {Fraction(1, 3): "0.333", Fraction(2): "2", Fraction(10): "10", Fraction(1, 10**7): "0.0000001"}
     shown |= {Fraction(1996, 20): "99.8", Fraction(1234567, 2): "617284", Fraction(100): "100", Fraction(0): "0"}
     assert {number: number_text(number) for number in shown} == shown
@@ -121,6 +121,6 @@ def test_figures() -> None:
 
 
 def test_durations() -> None:
-    """Whole days are days: nobody says four weeks and two days for a month."""
+    """Whole days stay days: 30d, not 4w2d."""
     spans = [timedelta(days=30), timedelta(hours=36), timedelta(minutes=90), timedelta(days=7)]
     assert [duration_text(span) for span in spans] == ["30d", "1d12h", "1h30m", "7d"]

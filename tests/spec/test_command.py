@@ -1,4 +1,4 @@
-"""The commands that read specs."""
+"""The commands validate and schema."""
 
 import io
 import json
@@ -19,13 +19,13 @@ def run(*argv: str | Path) -> tuple[int, list[str], str]:
     return code, stdout.getvalue().splitlines(), stderr.getvalue()
 
 
-def test_fine() -> None:
+def test_valid() -> None:
     """Good specs are counted."""
     assert run("validate", SPECS / "good") == (0, ["9 SLOs in 2 files are valid"], "")
 
 
 def test_one(tmp_path: Path) -> None:
-    """One is not several."""
+    """A single SLO is counted in the singular."""
     slo = "{name: a, workflow: A, objective: 99, sli: {latency: {threshold: 3s}}}"
     text = "version: temporal-slo/v1\nservice: a\ntemporal_namespace: a\nowner: a\nperiod: 30d\n"
     (tmp_path / "a.yaml").write_text(f"{text}slos: [{slo}]\n")
@@ -33,16 +33,16 @@ def test_one(tmp_path: Path) -> None:
 
 
 def test_warned() -> None:
-    """Warnings are printed, and the specs are fine all the same."""
+    """Warnings are printed, and the specs are still valid."""
     path = SPECS / "warned" / "tier-fires-while-well.yaml"
     code, lines, stderr = run("validate", path)
     assert (code, stderr) == (0, "")
-    told = path.with_suffix(".txt").read_text().splitlines()
-    assert lines == [*(f"{path.parent}/{line}" for line in told), "3 SLOs in 1 file are valid (2 warnings)"]
+    expected = path.with_suffix(".txt").read_text().splitlines()
+    assert lines == [*(f"{path.parent}/{line}" for line in expected), "3 SLOs in 1 file are valid (2 warnings)"]
 
 
 def test_bad() -> None:
-    """Every problem and warning of every file is printed, one a line, and nothing is called fine."""
+    """Every problem and warning of every file is printed, one a line, without a summary."""
     folders = [SPECS / "bad" / "across-names", SPECS / "bad" / "several.yaml", SPECS / "warned" / "window-starves.yaml"]
     code, lines, stderr = run("validate", *folders, SPECS / "nowhere")
     assert (code, stderr) == (2, "")
@@ -53,14 +53,14 @@ def test_bad() -> None:
 
 
 def test_nothing() -> None:
-    """A path is needed."""
+    """A path is required."""
     code, lines, stderr = run("validate")
     assert (code, lines) == (2, [])
     assert "arguments are required: PATH" in stderr
 
 
 def test_schema() -> None:
-    """The schema is printed as JSON, in a process of its own too."""
+    """The schema is printed as JSON, also in a separate process."""
     code, lines, stderr = run("schema")
     assert (code, stderr) == (0, "")
     assert json.loads("\n".join(lines)) == json_schema()

@@ -1,4 +1,4 @@
-"""What is written well and will not work."""
+"""Specs that are valid but do not work."""
 
 import re
 from datetime import timedelta
@@ -29,7 +29,7 @@ def written(
 
 @pytest.mark.parametrize("path", WARNED, ids=[path.stem for path in WARNED])
 def test_warning(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each questionable spec is read, and gives exactly the warnings beside its file."""
+    """Each questionable spec is loaded with exactly the expected warnings."""
     monkeypatch.chdir(path.parent)
     found = read([Path(path.name)])
     assert found.problems == ()
@@ -37,17 +37,17 @@ def test_warning(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(load([path])) == 1
 
 
-def test_warnings_are_whole() -> None:
-    """Each file has warnings beside it, each of them with a remedy, and no two files give the same."""
-    told = {path.stem: path.with_suffix(".txt").read_text() for path in WARNED}
-    assert len(told) == len(set(told.values())) >= 10
-    assert {path.stem for path in (SPECS / "warned").glob("*.txt")} == set(told)
-    for line in "".join(told.values()).splitlines():
+def test_warnings_are_complete() -> None:
+    """Each file has expected warnings, each with a remedy, and no two files have the same."""
+    expected = {path.stem: path.with_suffix(".txt").read_text() for path in WARNED}
+    assert len(expected) == len(set(expected.values())) >= 10
+    assert {path.stem for path in (SPECS / "warned").glob("*.txt")} == set(expected)
+    for line in "".join(expected.values()).splitlines():
         assert re.fullmatch(r"[\w-]+\.yaml:\d+: warning: [^;]+; (write|lower|give) .+", line), line
 
 
 def test_good_has_no_warnings() -> None:
-    """Nothing is held against good specs."""
+    """Good specs have no warnings."""
     assert read([SPECS / "good"]).warnings == ()
 
 
@@ -55,8 +55,8 @@ def test_good_has_no_warnings() -> None:
     ("rate", "problems", "warnings"),
     [("99/d", 0, 1), ("100/d", 0, 0), ("500/d", 0, 0), ("501/d", 0, 0), ("19.9/d", 1, 0), ("20/d", 0, 1)],
 )
-def test_budget_edges(tmp_path: Path, rate: str, problems: int, warnings: int) -> None:
-    """A budget of one event is a warning, of less an error, and from five events on it is fine."""
+def test_budget_limits(tmp_path: Path, rate: str, problems: int, warnings: int) -> None:
+    """An error budget of less than one event is an error, of less than five a warning."""
     # 0.5 % of 10 days: a budget of one event is 20 a day, of five 100 a day.
     found = read(
         [written(tmp_path, "99.5", f"  expected_rate: {rate}\n  alerting: {{page: false, ticket: false}}\n", "10d")]
@@ -64,8 +64,8 @@ def test_budget_edges(tmp_path: Path, rate: str, problems: int, warnings: int) -
     assert (len(found.problems), len(found.warnings)) == (problems, warnings)
 
 
-def test_tier_edge(tmp_path: Path) -> None:
-    """A tier that fires when more than all events are bad can never fire; of more than nearly all it can."""
+def test_tier_limit(tmp_path: Path) -> None:
+    """A tier whose threshold is 100 % bad events can never fire; one just below can."""
     # 25 % of 30 days in 3 days: 2.5 times, and 40 % of events may be bad.
     windows = "windows: [{name: own, severity: page, long: 3d, short: 1h, budget: 25}]\n"
     for objective, fires in {"60": False, "60.000000001": True}.items():
@@ -86,14 +86,14 @@ def test_tier_edge(tmp_path: Path) -> None:
         ("50", "{}", 2, 1),  # ticket-slow is left of the tickets
     ],
 )
-def test_nobody_is_told(tmp_path: Path, objective: str, alerting: str, problems: int, warnings: int) -> None:
-    """A tier that can never fire is an error if no other of its severity can, else a warning."""
+def test_unreachable_tiers(tmp_path: Path, objective: str, alerting: str, problems: int, warnings: int) -> None:
+    """A tier that can never fire is an error if no tier of its severity can, else a warning."""
     found = read([written(tmp_path, objective, f"  alerting: {alerting}\n")])
     assert (len(found.problems), len(found.warnings)) == (problems, warnings)
 
 
-def test_retention_edge(tmp_path: Path) -> None:
-    """A retention as long as the period is enough; of a calendar month only what the tiers look back on is needed."""
+def test_retention_limit(tmp_path: Path) -> None:
+    """The retention must cover a rolling period; for a calendar month, only the long windows."""
     for period, retention, enough in [
         ("30d", "30d", True),
         ("30d", "29d23h", False),
@@ -105,8 +105,8 @@ def test_retention_edge(tmp_path: Path) -> None:
         assert bool(read([path]).problems) is not enough, (period, retention)
 
 
-def test_waits_are_measured_where_workers_count(tmp_path: Path) -> None:
-    """A wait may be promised at each bucket edge of the worker library's runtime, and nowhere else."""
+def test_schedule_to_start_buckets(tmp_path: Path) -> None:
+    """Thresholds of schedule-to-start SLIs are bucket bounds of the worker library, and nothing else."""
     bounds = [bound / timedelta(seconds=1) for bound in SCHEDULE_TO_START_BUCKETS]
     assert bounds == list(_runtime.SCHEDULE_TO_START_BUCKETS)
     for threshold, measured in {"900s": True, "15m": True, "500ms": True, "501ms": False, "16m": False}.items():
@@ -114,14 +114,14 @@ def test_waits_are_measured_where_workers_count(tmp_path: Path) -> None:
         assert bool(read([path]).problems) is not measured, threshold
 
 
-def test_rate_of_nothing(tmp_path: Path) -> None:
-    """The smallest rate that can be written is refused for its budget, whatever else there is to say of it."""
+def test_smallest_rate(tmp_path: Path) -> None:
+    """The smallest possible rate is rejected for its error budget alone."""
     (found,) = read([written(tmp_path, "99", "  expected_rate: 0.000000001/d\n")]).problems
     assert ": slos[0].objective: allows only 0.0000000003 bad events out of 0.00000003 expected in 30d" in found
 
 
 def test_lints_are_not_hidden(tmp_path: Path) -> None:
-    """What will not work is told beside the mistakes, and load refuses it as it refuses them."""
+    """Lints are reported together with invalid values, and load rejects both."""
     path = written(tmp_path, "80", "  alerting: {tiers: {page-slow: {enabled: false}}}\n")
     path.write_text(path.read_text().replace("owner: shop-team\n", ""))
     first, second = read([path]).problems
@@ -135,8 +135,8 @@ def test_lints_are_not_hidden(tmp_path: Path) -> None:
     assert read([path]).specs == ()
 
 
-def test_figures_are_plain(tmp_path: Path) -> None:
-    """No warning shows more digits than tell something."""
+def test_numbers_are_short(tmp_path: Path) -> None:
+    """No warning has a number with more than three decimal places or an exponent."""
     rates = [Fraction(n, 7) for n in range(1, 400, 13)]
     for rate in rates:
         path = written(tmp_path, "99.7", f"  expected_rate: {float(rate):.9f}/h\n", "7d")

@@ -16,7 +16,7 @@ BAD = sorted(path for path in (SPECS / "bad").iterdir() if path.suffix != ".txt"
 
 
 def problems(*paths: Path) -> tuple[str, ...]:
-    """What is wrong with *paths*."""
+    """Problems in *paths*."""
     with pytest.raises(SpecError) as caught:
         load(paths)
     assert str(caught.value) == "\n".join(caught.value.problems)
@@ -25,20 +25,20 @@ def problems(*paths: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in, so that messages name files without their folder."""
+    """An empty working directory, so that messages contain file names without a folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("path", BAD, ids=[path.stem for path in BAD])
 def test_mistake(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each mistake gives exactly the lines beside its file."""
+    """Each bad spec has exactly the expected problems."""
     monkeypatch.chdir(SPECS / "bad")
     assert list(problems(Path(path.name))) == path.with_suffix(".txt").read_text().splitlines()
 
 
-def test_mistakes_are_whole() -> None:
-    """There is a file for each expectation, no mistake is there twice, and pydantic's words appear nowhere."""
+def test_mistakes_are_complete() -> None:
+    """Each bad spec has expected problems, no two the same, none without a remedy or with pydantic's wording."""
     expected = {path.stem: path.read_text() for path in (SPECS / "bad").glob("*.txt")}
     assert set(expected) == {path.stem for path in BAD}
     assert len(expected) >= 100
@@ -48,14 +48,14 @@ def test_mistakes_are_whole() -> None:
         assert "; " in line, "no remedy"
 
 
-def test_every_key_is_refused_somewhere() -> None:
-    """Each model of the spec has a mistake of its own among the files."""
+def test_every_model_is_covered() -> None:
+    """Each model of the spec has a bad spec of its own."""
     lines = "".join(path.read_text() for path in (SPECS / "bad").glob("*.txt"))
     assert [key for key in MODELS if key and not re.search(rf"\b{key}(\[\d+\])?\.\w", lines)] == []
 
 
 def test_good() -> None:
-    """A good file is one spec, and naming it twice, also through its folder, changes nothing."""
+    """A good file is one spec, also if it is given twice or through its folder."""
     assert len(load([GOOD])) == 1
     assert set(load([GOOD, GOOD.parent, GOOD])) == set(load([GOOD.parent]))
     assert len(load([GOOD, GOOD.parent, GOOD])) == len(list(GOOD.parent.iterdir()))
@@ -63,7 +63,7 @@ def test_good() -> None:
 
 
 def test_folder(here: Path) -> None:
-    """Of a folder the visible YAML files are read, in the order of their names."""
+    """The visible YAML files of a folder are read in alphabetical order."""
     text = GOOD.read_text()
     for number, name in enumerate(["b.yaml", "a.yml", "c.yaml"]):
         (here / name).write_text(text.replace("volteryde-dev", f"space-{number}"))
@@ -81,7 +81,7 @@ def test_namespaces_are_apart(here: Path) -> None:
 
 
 def test_one_line(here: Path) -> None:
-    """A name that is used twice on one line is used twice."""
+    """A duplicate name on the same line is reported."""
     slo = "{name: ride, workflow: Ride, objective: 99, sli: {latency: {threshold: 3s}}}"
     (here / "x.yaml").write_text(f"{GOOD.read_text().partition('slos:')[0]}slos: [{slo}, {slo}]\n")
     (found,) = problems(Path("x.yaml"))
@@ -89,7 +89,7 @@ def test_one_line(here: Path) -> None:
 
 
 def test_no_namespace(here: Path) -> None:
-    """Files that forgot their namespace are not taken for files of one namespace."""
+    """Files without a namespace are not compared with one another."""
     text = GOOD.read_text().replace("temporal_namespace: volteryde-dev\n", "")
     for name in ("a.yaml", "b.yaml"):
         (here / name).write_text(text)
@@ -106,7 +106,7 @@ def test_same_outcome_in_another_order(here: Path) -> None:
 
 
 def test_unreadable(here: Path) -> None:
-    """What cannot be read is named without a line, beside the mistakes of what can."""
+    """Unreadable files are reported without a line, together with the problems of the others."""
     (here / "folder").mkdir()
     (here / "dangling.yaml").symlink_to("nowhere")
     (here / "large.yaml").write_text("#" * (loading.SIZE_MAX + 1))
@@ -126,7 +126,7 @@ def test_unreadable(here: Path) -> None:
 
 
 def test_usage() -> None:
-    """The command line takes it for the user's mistake."""
+    """A SpecError is a usage error."""
     assert issubclass(SpecError, UsageError)
     assert problems(Path("none.yaml"))
 
@@ -143,7 +143,7 @@ def test_lines(here: Path, ending: str) -> None:
 
 
 def test_text_as_written(here: Path) -> None:
-    """Words that YAML 1.1 takes for numbers, dates or truth stay the words that were written."""
+    """Values that YAML 1.1 parses as numbers, dates or booleans stay text."""
     (here / "x.yaml").write_text(GOOD.read_text().replace("[CONFIRMED]", "[yes, 010, 1_0, 2024-01-01, 'null', 1.50]"))
     outcome = load([Path("x.yaml")])[0].slos[0].outcome
     assert outcome is not None
@@ -151,7 +151,7 @@ def test_text_as_written(here: Path) -> None:
 
 
 def test_aliases_cost_nothing(here: Path) -> None:
-    """Aliases that would grow to 10 to the 30th values are refused as fast as other text."""
+    """Aliases that would grow to 10 to the 30th values are rejected as fast as other text."""
     lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 31))]
     (here / "x.yaml").write_text("\n".join(lines))
     began = time.monotonic()
@@ -176,16 +176,16 @@ def test_aliases_cost_nothing(here: Path) -> None:
     ],
 )
 def test_hostile(here: Path, text: str) -> None:
-    """Text made to break a parser is refused like any other."""
+    """Text made to break a parser is rejected like any other."""
     (here / "x.yaml").write_text(text)
     assert all(problem.startswith("x.yaml:") for problem in problems(Path("x.yaml")))
 
 
 def test_damage(here: Path) -> None:
-    """A spec that is damaged anywhere is read, or refused by lines of the file; nothing else happens."""
+    """A randomly damaged spec is loaded, or rejected with problems that have a line of the file."""
     chance = random.Random(20260901)  # noqa: S311 - a fixed seed: the same damage every time
     text, path = GOOD.read_text(), here / "x.yaml"
-    refused = []
+    rejected = []
     for _ in range(150):
         at = chance.randrange(len(text))
         junk = "".join(chance.choices("{}[]:,-#&*!|>'\"%@` \n\té\u2028a1", k=chance.randint(0, 3)))
@@ -193,18 +193,18 @@ def test_damage(here: Path) -> None:
         try:
             load([path])
         except SpecError as error:
-            refused.append(error.problems)
-    assert 50 < len(refused) < 150
-    for problem in (problem for found in refused for problem in found):
+            rejected.append(error.problems)
+    assert 50 < len(rejected) < 150
+    for problem in (problem for found in rejected for problem in found):
         assert problem.startswith(f"{path}:")
         assert problem.isprintable()
 
 
 def test_many(here: Path) -> None:
-    """Five hundred promises are read within seconds."""
-    header, _, promise = GOOD.read_text().rpartition("  - name: wallet-not-stuck\n")
-    promises = "".join(f"  - name: slo-{number}\n{promise}" for number in range(498))
-    (here / "x.yaml").write_text(header + promises)
+    """500 SLOs are loaded within five seconds."""
+    header, _, slo = GOOD.read_text().rpartition("  - name: wallet-not-stuck\n")
+    slos = "".join(f"  - name: slo-{number}\n{slo}" for number in range(498))
+    (here / "x.yaml").write_text(header + slos)
     began = time.monotonic()
     assert len(load([Path("x.yaml")])[0].slos) == 500
     assert time.monotonic() - began < 5

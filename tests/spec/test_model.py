@@ -27,7 +27,7 @@ NAMESPACE = "volteryde-dev"
 
 
 def slo(**keys: object) -> dict[str, Any]:
-    """What a spec says of an SLO, with *keys* in place of the usual ones."""
+    """An SLO as in a spec, with *keys* in place of the defaults."""
     return {"name": "slo", "workflow": "Ride", "objective": "99", "sli": {"latency": {"threshold": "3s"}}} | keys
 
 
@@ -39,12 +39,12 @@ def spec(*slos: dict[str, Any], **keys: object) -> Spec:
 
 @pytest.fixture(scope="module")
 def volteryde() -> tuple[Spec, ...]:
-    """The example of the design."""
+    """The example spec."""
     return load([GOOD])
 
 
 def test_example(volteryde: tuple[Spec, ...]) -> None:
-    """The example of the design is read whole."""
+    """Every value of the example is loaded."""
     (found,) = volteryde
     assert (found.service, found.owner, found.period) == ("volteryde", "bookings-team", timedelta(days=30))
     success, latency, overdue = found.slos
@@ -57,7 +57,7 @@ def test_example(volteryde: tuple[Spec, ...]) -> None:
 
 
 def test_defaults() -> None:
-    """What a promise leaves out means every task queue, no outcome and both alerts."""
+    """By default an SLO covers every task queue, has no outcome, and pages and opens tickets."""
     (found,) = spec(slo()).slos
     assert (found.description, found.task_queue, found.outcome) == ("", None, None)
     assert (found.alerting.page, found.alerting.ticket, found.alerting.low_traffic) == (True, True, None)
@@ -80,14 +80,14 @@ def test_frozen(volteryde: tuple[Spec, ...]) -> None:
 
 
 def test_calendar() -> None:
-    """A period may be a calendar month somewhere."""
+    """A period may be a calendar month in a time zone."""
     found = spec(slo(), period={"calendar": "month", "timezone": "Africa/Accra"})
     assert found.period == Calendar(calendar="month", timezone="Africa/Accra")
 
 
 @pytest.mark.parametrize(("written", "accepted"), [("59m59s", False), ("1h", True), ("400d", True), ("401d", False)])
 def test_period_limits(written: str, accepted: bool) -> None:  # noqa: FBT001 - a column of the table
-    """A rolling period is as long as the ledger keeps, and no shorter than an hour."""
+    """A rolling period is at least an hour and at most the retention of the ledger."""
     if accepted:
         assert spec(slo(), period=written).slos
     else:
@@ -97,13 +97,13 @@ def test_period_limits(written: str, accepted: bool) -> None:  # noqa: FBT001 - 
 
 @pytest.mark.parametrize("name", ["a", "a-1-", "a" * 63])
 def test_names(name: str) -> None:
-    """A name is lower-case letters, digits and hyphens behind a letter."""
+    """A name has lower-case letters, digits and hyphens, and starts with a letter."""
     assert Slo.model_validate(slo(name=name)).name == name
 
 
 @pytest.mark.parametrize("name", ["", "1a", "-a", "A", "a_b", "a b", "a\n", "é", "a" * 64])
-def test_names_refused(name: str) -> None:
-    """Nothing else is a name."""
+def test_invalid_names(name: str) -> None:
+    """Every other name is rejected."""
     with pytest.raises(ValidationError, match="is not a valid name"):
         Slo.model_validate(slo(name=name))
 
@@ -117,8 +117,8 @@ def test_expressions(expression: str) -> None:
 
 
 @pytest.mark.parametrize("expression", ["", "a.", "[", "a b", "a || sum2(b)", "items[*].upper(@)", "a" * 201])
-def test_expressions_refused(expression: str) -> None:
-    """What JMESPath cannot parse, or could not run, is refused when it is read."""
+def test_invalid_expressions(expression: str) -> None:
+    """An expression that JMESPath cannot parse or evaluate is rejected at load."""
     with pytest.raises(ValidationError, match="JMESPath"):
         Slo.model_validate(slo(outcome={"from": expression, "bad": ["FAILED"]}))
 
@@ -140,7 +140,7 @@ def test_thresholds(volteryde: tuple[Spec, ...]) -> None:
 
 
 def test_overdue(volteryde: tuple[Spec, ...]) -> None:
-    """The promises that count minutes come with what they tolerate."""
+    """Overdue SLOs come with the number of runs that they tolerate."""
     tolerant = spec(slo(), slo(name="stuck", sli={"overdue": {"max_age": "90s", "tolerate": "3"}}))
     ((found, sli),) = overdue_slos([*volteryde, tolerant], "shop-test")
     assert (found.name, sli.max_age, sli.tolerate) == ("stuck", timedelta(seconds=90), 3)
@@ -148,13 +148,13 @@ def test_overdue(volteryde: tuple[Spec, ...]) -> None:
 
 
 def test_watched(volteryde: tuple[Spec, ...]) -> None:
-    """Every type that a promise names is watched, once."""
+    """Every workflow type of an SLO is returned once."""
     assert watched_types(volteryde, NAMESPACE) == ("BookRideWorkflow", "WalletTopUpWorkflow")
     assert watched_types([*volteryde, spec(slo(workflow=["Z", "A"]))], "shop-test") == ("A", "Z")
 
 
 def test_every_model_is_explained() -> None:
-    """Each model has a place among the messages, each key an example, and each model refuses strangers."""
+    """Error messages know each model, each key has an example, and each model rejects unknown keys."""
     models = set(Part.__subclasses__())
     assert len(models) > 15
     assert models == set(problems.MODELS.values())

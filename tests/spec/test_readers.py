@@ -1,4 +1,4 @@
-"""What reads specs knows every kind of SLI."""
+"""The users of specs handle every kind of SLI."""
 
 from pathlib import Path
 
@@ -19,19 +19,19 @@ def shop() -> Spec:
 
 
 def test_every_kind_is_there(shop: Spec) -> None:
-    """The example has each kind, or the other tests would be blind."""
+    """The example has every kind of SLI, so that the other tests cover each."""
     assert {slo.sli.kind for slo in shop.slos} == set(SliKinds.model_fields)
 
 
-def test_only_runs_are_broken(shop: Spec) -> None:
-    """What minutes and workers count has no runs that spend its budget."""
+def test_bad_run_predicate(shop: Spec) -> None:
+    """Only SLIs of workflow runs have a predicate for bad runs; those of minutes and workers have none."""
     for slo in shop.slos:
         assert isinstance(slo.sli, Success | Latency | Overdue | WorkerSli)
         assert (broken(slo.sli) is not None) == isinstance(slo.sli, Success | Latency), slo.name
 
 
 def test_workers_time_only_latencies() -> None:
-    """The worker library times runs against latency thresholds, not against thresholds of waits."""
+    """The worker library takes objectives from latency SLIs, not from schedule-to-start SLIs."""
     found = make_rules([], {}, GOOD / "everything.yaml", None)
     assert [scoped.objective.slo for scoped in found.objectives] == ["orders-quick"]
     assert found.rule("shop-test", "Order", "orders").objectives

@@ -1,4 +1,4 @@
-"""The JSON Schema, as an editor uses it: on what a YAML parser made of a file."""
+"""The JSON Schema, as an editor uses it: on the output of a YAML parser."""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from temporal_slo.spec.schema import json_schema
 
 SPECS = Path(__file__).parents[1] / "specs"
 BAD = sorted(path for path in (SPECS / "bad").glob("*.yaml") if path.is_file())
-KNOWN_TO_LOAD_ALONE = {
-    "alias",  # YAML: an editor's parser has resolved it
+ACCEPTED_BY_SCHEMA = {
+    "alias",  # the YAML parser of an editor expands it
     "bad-and-excluded",
     "bad-outcome-without-outcome",
     "budget-below-one-event",
@@ -38,7 +38,7 @@ KNOWN_TO_LOAD_ALONE = {
     "rate-zero",
     "retention-shorter-than-period",
     "retention-shorter-than-window",
-    "switch",  # yes, which PyYAML takes for true
+    "switch",  # yes, which PyYAML parses as true
     "threshold-zero",
     "tier-switch",  # as above
     "tier-not-of-windows",
@@ -50,17 +50,17 @@ KNOWN_TO_LOAD_ALONE = {
     "windows-short-not-shorter",
     "windows-two-of-a-name",
 }
-"""Mistakes that are none in a schema's eyes: of several keys together, of other files, of time zones and functions."""
+"""Bad specs that a schema cannot detect: combinations of keys, several files, time zones and functions."""
 
 
 @pytest.fixture(scope="module")
 def validator() -> jsonschema.Draft202012Validator:
-    """What an editor does with the schema."""
+    """Validates as an editor does."""
     return jsonschema.Draft202012Validator(json_schema())
 
 
 def parsed(path: Path) -> Any:  # noqa: ANN401 - any YAML
-    """What a YAML parser makes of a file, or None if it is no YAML."""
+    """The output of a YAML parser, or None for a file that is not YAML."""
     try:
         return yaml.safe_load(path.read_bytes())
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError):
@@ -68,7 +68,7 @@ def parsed(path: Path) -> Any:  # noqa: ANN401 - any YAML
 
 
 def test_schema_is_valid() -> None:
-    """The schema is valid in the dialect that it names, and warns of nothing while it is made."""
+    """The schema is valid in its dialect, and generating it gives no warning."""
     schema = json_schema()
     assert jsonschema.validators.validator_for(schema, jsonschema.Draft3Validator) is jsonschema.Draft202012Validator
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -77,7 +77,7 @@ def test_schema_is_valid() -> None:
 
 @pytest.mark.parametrize("folder", ["good", "warned"])
 def test_good_is_accepted(validator: jsonschema.Draft202012Validator, folder: str) -> None:
-    """Every spec that can be loaded validates, so does the one that the demo uses."""
+    """Every spec that loads is valid, also those of the demo."""
     paths = [*(SPECS / folder).glob("*.yaml"), *(SPECS.parents[1] / "deploy" / "slos").glob("*.yaml")]
     assert len(paths) > 2
     for path in paths:
@@ -85,16 +85,16 @@ def test_good_is_accepted(validator: jsonschema.Draft202012Validator, folder: st
 
 
 @pytest.mark.parametrize("path", BAD, ids=[path.stem for path in BAD])
-def test_bad_is_refused(validator: jsonschema.Draft202012Validator, path: Path) -> None:
-    """Every mistake that a schema can know is refused; those that it cannot are on a list."""
+def test_bad_is_rejected(validator: jsonschema.Draft202012Validator, path: Path) -> None:
+    """Every bad spec is rejected, other than those on the list of what a schema cannot detect."""
     data = parsed(path)
-    assert (data is not None and validator.is_valid(data)) == (path.stem in KNOWN_TO_LOAD_ALONE)
+    assert (data is not None and validator.is_valid(data)) == (path.stem in ACCEPTED_BY_SCHEMA)
 
 
 def test_list_is_no_longer_than_needed() -> None:
-    """Whatever is on the list is there as a file, and most mistakes are not on it."""
-    assert {path.stem for path in BAD} >= KNOWN_TO_LOAD_ALONE
-    assert len(BAD) > 3 * len(KNOWN_TO_LOAD_ALONE)
+    """Every entry of the list is a bad spec, and most bad specs are not on it."""
+    assert {path.stem for path in BAD} >= ACCEPTED_BY_SCHEMA
+    assert len(BAD) > 3 * len(ACCEPTED_BY_SCHEMA)
 
 
 def test_every_key_is_described() -> None:
@@ -105,16 +105,16 @@ def test_every_key_is_described() -> None:
     assert set(parts) == {part.__name__ for part in Part.__subclasses__()}
     for name, part in parts.items():
         assert part["description"], name
-        for key, told in part["properties"].items():
-            assert name == "SliKinds" or told.get("description"), (name, key)
-            for example in told["examples"]:
-                resolved = told | {"$defs": schema["$defs"]}
+        for key, field in part["properties"].items():
+            assert name == "SliKinds" or field.get("description"), (name, key)
+            for example in field["examples"]:
+                resolved = field | {"$defs": schema["$defs"]}
                 jsonschema.validate(example, resolved, jsonschema.Draft202012Validator)
-            assert told["examples"]
+            assert field["examples"]
 
 
-def test_words_are_those_of_a_spec() -> None:
-    """Durations stand as a spec has them, numbers without noise, and there is no null."""
+def test_defaults_as_in_a_spec() -> None:
+    """Defaults are written as in a spec, and null is not allowed."""
     schema = json_schema()
     causes = schema["$defs"]["Causes"]["properties"]
     assert causes["uncovered"]["default"] == "10m"
