@@ -12,7 +12,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_BAD_RUNS, KEEP_DAYS
 from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import HOUR, SECOND
-from temporal_slo.spec.events import broken
+from temporal_slo.spec.events import bad_run_predicate
 from temporal_slo.spec.model import Latency, Overdue, Success
 from tests.conftest import query
 from tests.run_factory import BEGAN, closed
@@ -41,7 +41,7 @@ LATENCY = Latency(threshold=timedelta(seconds=2))
 def test_broken(status: str, outcome: str, success: bool, latency: bool) -> None:  # noqa: FBT001 - columns of the table
     """Status and outcome decide whether a run consumes the error budget; a run that is not an event never does."""
     for sli, expected in ((SUCCESS, success), (LATENCY, latency)):
-        is_bad = broken(sli)
+        is_bad = bad_run_predicate(sli)
         assert is_bad
         assert is_bad(status, outcome, 2 * SECOND) is expected
 
@@ -49,14 +49,14 @@ def test_broken(status: str, outcome: str, success: bool, latency: bool) -> None
 @pytest.mark.parametrize(("outcome", "late"), [("good", True), ("none", True), ("excluded", False), ("unknown", False)])
 def test_late(outcome: str, late: bool) -> None:  # noqa: FBT001 - a column of the table
     """A run that exceeds the latency threshold by a microsecond is bad, if it is an event."""
-    is_bad = broken(LATENCY)
+    is_bad = bad_run_predicate(LATENCY)
     assert is_bad
     assert is_bad("completed", outcome, 2 * SECOND + 1) is late
 
 
 def test_minutes_have_no_runs() -> None:
     """No closed run is an event of an overdue SLO."""
-    assert broken(Overdue(max_age=timedelta(minutes=1))) is None
+    assert bad_run_predicate(Overdue(max_age=timedelta(minutes=1))) is None
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def kept(ledger: str) -> list[tuple[str, int]]:
 
 def spending(*moments: int, **changes: object) -> Change:
     """A change that counts failed runs against two SLOs: one for all task queues, one for the queue `rides`."""
-    is_bad = broken(SUCCESS)
+    is_bad = bad_run_predicate(SUCCESS)
     assert is_bad
     rules = SloRules(
         closed_runs=(ClosedRunRule("all", ("Ride",), None, is_bad), ClosedRunRule("queue", ("Ride",), "rides", is_bad))

@@ -8,7 +8,6 @@ import pytest
 from temporal_slo.spec.bound import (
     BoundSlo,
     LoadedSpecs,
-    latency_thresholds,
     outcomes,
     task_queues,
     workflow_types,
@@ -79,14 +78,6 @@ def test_outcomes() -> None:
     two = spec(latency("3s", workflow=["Ride", "Tour"], outcome={"from": "s", "good": ["OK"]}), latency("3s"))
     (first, _) = slos = LoadedSpecs([two]).slos
     assert outcomes(slos) == {"Ride": first.outcome, "Tour": first.outcome}
-
-
-def test_thresholds() -> None:
-    """Latency thresholds, and no others, ascend, come once each, and are exact to the millisecond."""
-    written = ["2m", "1001ms", "7ms", "120s", "1h1ms"]
-    waits = {"sli": {"schedule_to_start": {"threshold": "5s"}}}
-    found = LoadedSpecs([spec(*map(latency, written), waits)]).slos
-    assert latency_thresholds(found) == (0.007, 1.001, 120.0, 3600.001)
 
 
 def test_types_and_queues() -> None:

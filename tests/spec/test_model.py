@@ -16,14 +16,9 @@ from temporal_slo.spec.model import (
     Slo,
     Spec,
     Success,
-    latency_thresholds,
-    overdue_slos,
-    spec_outcomes,
-    watched_types,
 )
 
 GOOD = Path(__file__).parents[1] / "specs" / "good" / "volteryde.yaml"
-NAMESPACE = "volteryde-dev"
 
 
 def slo(**keys: object) -> dict[str, Any]:
@@ -121,36 +116,6 @@ def test_invalid_expressions(expression: str) -> None:
     """An expression that JMESPath cannot parse or evaluate is rejected at load."""
     with pytest.raises(ValidationError, match="JMESPath"):
         Slo.model_validate(slo(outcome={"from": expression, "bad": ["FAILED"]}))
-
-
-def test_outcomes(volteryde: tuple[Spec, ...]) -> None:
-    """An outcome belongs to each of its workflow types, in its own namespace only."""
-    assert spec_outcomes(volteryde, NAMESPACE) == {"BookRideWorkflow": volteryde[0].slos[0].outcome}
-    two = spec(slo(workflow=["Ride", "Tour"], outcome={"from": "s", "good": ["OK"]}), slo(name="other"))
-    assert set(spec_outcomes([*volteryde, two], "shop-test")) == {"Ride", "Tour"}
-    assert spec_outcomes(volteryde, "elsewhere") == {}
-
-
-def test_thresholds(volteryde: tuple[Spec, ...]) -> None:
-    """Thresholds ascend, come once each, and are exact to the millisecond."""
-    written = ["2m", "1001ms", "7ms", "120s", "1h1ms"]
-    many = spec(*[slo(name=f"slo-{n}", sli={"latency": {"threshold": t}}) for n, t in enumerate(written)])
-    assert latency_thresholds([*volteryde, many], "shop-test") == (0.007, 1.001, 120.0, 3600.001)
-    assert latency_thresholds([*volteryde, many], NAMESPACE) == (120.0,)
-
-
-def test_overdue(volteryde: tuple[Spec, ...]) -> None:
-    """Overdue SLOs come with the number of runs that they tolerate."""
-    tolerant = spec(slo(), slo(name="stuck", sli={"overdue": {"max_age": "90s", "tolerate": "3"}}))
-    ((found, sli),) = overdue_slos([*volteryde, tolerant], "shop-test")
-    assert (found.name, sli.max_age, sli.tolerate) == ("stuck", timedelta(seconds=90), 3)
-    assert [s.name for s, _ in overdue_slos(volteryde, NAMESPACE)] == ["wallet-not-stuck"]
-
-
-def test_watched(volteryde: tuple[Spec, ...]) -> None:
-    """Every workflow type of an SLO is returned once."""
-    assert watched_types(volteryde, NAMESPACE) == ("BookRideWorkflow", "WalletTopUpWorkflow")
-    assert watched_types([*volteryde, spec(slo(workflow=["Z", "A"]))], "shop-test") == ("A", "Z")
 
 
 def test_every_model_is_explained() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from temporal_slo.interceptor._rules import make_rules
-from temporal_slo.spec.events import broken
+from temporal_slo.spec.events import bad_run_predicate
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Latency, Overdue, SliKinds, Spec, Success, WorkerSli
 
@@ -27,7 +27,7 @@ def test_bad_run_predicate(shop: Spec) -> None:
     """Only SLIs of workflow runs have a predicate for bad runs; those of minutes and workers have none."""
     for slo in shop.slos:
         assert isinstance(slo.sli, Success | Latency | Overdue | WorkerSli)
-        assert (broken(slo.sli) is not None) == isinstance(slo.sli, Success | Latency), slo.name
+        assert (bad_run_predicate(slo.sli) is not None) == isinstance(slo.sli, Success | Latency), slo.name
 
 
 def test_workers_time_only_latencies() -> None:

@@ -7,7 +7,7 @@ from typing import Self
 
 from temporal_slo.spec.alerting import Alerting, LowTraffic
 from temporal_slo.spec.burn import tiers_of
-from temporal_slo.spec.model import Latency, Outcome, Period, Sli, Slo, Spec, Tier
+from temporal_slo.spec.model import Outcome, Period, Sli, Slo, Spec, Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,3 @@ def workflow_types(slos: Sequence[BoundSlo]) -> tuple[str, ...]:
 def task_queues(slos: Sequence[BoundSlo]) -> tuple[str, ...]:
     """Return every task queue that *slos* name once, in their order."""
     return tuple(dict.fromkeys(slo.task_queue for slo in slos if slo.task_queue))
-
-
-def latency_thresholds(slos: Sequence[BoundSlo]) -> tuple[float, ...]:
-    """Return every latency threshold once, in seconds, ascending: the bucket bounds that the histogram needs."""
-    return tuple(sorted({slo.sli.threshold.total_seconds() for slo in slos if isinstance(slo.sli, Latency)}))

@@ -32,7 +32,7 @@ INF_BUCKET: Final = -1
 """The histogram bucket above every bound, `+Inf` in Prometheus."""
 
 
-def broken(sli: Sli) -> Callable[[str, str, int], bool] | None:
+def bad_run_predicate(sli: Sli) -> Callable[[str, str, int], bool] | None:
     """Return a predicate on status, outcome and duration in microseconds: whether a closed run is a bad event of *sli*.
 
     Returns:

@@ -1,6 +1,6 @@
 """The SLO spec as frozen, validated models."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -77,11 +77,6 @@ __all__ = [
     "TierAlert",
     "WindowsKey",
     "WorkerSli",
-    "latency_thresholds",
-    "overdue_slos",
-    "slos_of",
-    "spec_outcomes",
-    "watched_types",
 ]
 
 PERIOD_MIN = timedelta(hours=1)
@@ -257,32 +252,3 @@ class Spec(Part):
             "[{name: booking-latency, workflow: BookRideWorkflow, objective: 99, sli: {latency: {threshold: 2m}}}]"
         ]
     )
-
-
-def spec_outcomes(specs: Sequence[Spec], namespace: str) -> dict[str, Outcome]:
-    """Return how to read the outcome of each workflow type that has one."""
-    return {type_: slo.outcome for slo in slos_of(specs, namespace) if slo.outcome for type_ in slo.workflow}
-
-
-def latency_thresholds(specs: Sequence[Spec], namespace: str) -> tuple[float, ...]:
-    """Return every latency threshold once, in seconds, ascending."""
-    return tuple(
-        sorted({slo.sli.threshold.total_seconds() for slo in slos_of(specs, namespace) if isinstance(slo.sli, Latency)})
-    )
-
-
-def slos_of(specs: Sequence[Spec], namespace: str) -> Iterator[Slo]:
-    """Yield the SLOs of *namespace* in the order of the specs."""
-    for spec in specs:
-        if spec.temporal_namespace == namespace:
-            yield from spec.slos
-
-
-def overdue_slos(specs: Sequence[Spec], namespace: str) -> tuple[tuple[Slo, Overdue], ...]:
-    """Return the overdue SLOs, each with its SLI, in the order of the specs."""
-    return tuple((slo, slo.sli) for slo in slos_of(specs, namespace) if isinstance(slo.sli, Overdue))
-
-
-def watched_types(specs: Sequence[Spec], namespace: str) -> tuple[str, ...]:
-    """Return every workflow type that an SLO covers, sorted."""
-    return tuple(sorted({type_ for slo in slos_of(specs, namespace) for type_ in slo.workflow}))

@@ -9,7 +9,7 @@ from temporal_slo.names.values import BAD, EXCLUDED, GOOD, NONE, UNKNOWN
 from temporal_slo.runs.counted import BUCKET_BOUNDS_MS, Classification, Counted, RunningKey, bucket
 from temporal_slo.runs.run import Run
 from temporal_slo.spec.bound import BoundSlo, outcomes, workflow_types
-from temporal_slo.spec.events import broken
+from temporal_slo.spec.events import bad_run_predicate
 from temporal_slo.spec.model import Latency, Overdue
 
 
@@ -83,7 +83,7 @@ class SloRules:
             closed_runs=tuple(
                 ClosedRunRule(slo.name, slo.workflow_types, slo.task_queue, is_bad)
                 for slo in slos
-                if (is_bad := broken(slo.sli))
+                if (is_bad := bad_run_predicate(slo.sli))
             ),
             latency_thresholds=thresholds,
             expected_outcomes={
