@@ -5,7 +5,6 @@ import asyncio
 import itertools
 import math
 import multiprocessing
-import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -39,6 +38,7 @@ from tests.integration.polling import parts_of
 from tests.run_factory import from_visibility
 
 from .seeding import NAMESPACE, QUEUE, STEP, TYPES, Site, seeded
+from .timing import Race, Side
 
 INTERVAL: Final = 15 * SECOND
 NEW: Final = 100
@@ -49,61 +49,6 @@ SWEEPS: Final = 4
 
 AGO: Final = 3600 * SECOND
 """The polls' clock is behind by that much: they take fifteen seconds each for the rows, but not for who waits."""
-
-
-@dataclass
-class Side:
-    """One way of doing something.
-
-    Attributes:
-        seconds: Of every time that it was done.
-        count: Rows, runs or requests in all.
-        requests: The most that it took once; all of them in a race.
-    """
-
-    seconds: list[float] = field(default_factory=list)
-    count: int = 0
-    requests: int = 0
-
-    async def timed(self, act: Callable[[], Awaitable[int]]) -> int:
-        """Do it once; return how many it says."""
-        began = time.perf_counter()
-        count = await act()
-        self.seconds.append(time.perf_counter() - began)
-        self.count += count
-        return count
-
-    @property
-    def median(self) -> float:
-        """Seconds of the median time."""
-        return statistics.median(self.seconds)
-
-    @property
-    def rate(self) -> float:
-        """Rows or runs a second."""
-        return self.count / sum(self.seconds)
-
-    def typical(self, other: "Side") -> float:
-        """How many times the other's time it took in the median turn: what else the machine does hits both alike."""
-        return statistics.median(ours / theirs for ours, theirs in zip(self.seconds, other.seconds, strict=True))
-
-
-@dataclass
-class Race:
-    """The same work done in our way and in a bare loop, in turns."""
-
-    ours: Side = field(default_factory=Side)
-    bare: Side = field(default_factory=Side)
-
-    @property
-    def ratio(self) -> float:
-        """Our rate, as a share of the bare loop's."""
-        return self.ours.rate / self.bare.rate
-
-    @property
-    def typical(self) -> float:
-        """The same in the median turn, for turns of the same size."""
-        return self.bare.typical(self.ours)
 
 
 @dataclass
