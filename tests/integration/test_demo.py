@@ -144,11 +144,11 @@ async def test_chaos(tmp_path: Path, temporal: Temporal, *, full_size: bool) -> 
         assert running.process.wait(timeout=1000 if full_size else 90) == 0, running.output
         nothing_left(children, running.ports() - {temporal.server.port})
     if not full_size:
-        assert "The time is over; still waiting for the page" in running.output
+        assert "The duration is over; still waiting for the page" in running.output
         return
     for line in (
-        r"s  PAGE     volteryde booking-success: .*of events were bad",
-        r"s  RESOLVED volteryde booking-success",
+        r"s  PAGE     booking-success \(volteryde\): .*of events were bad",
+        r"s  RESOLVED booking-success \(volteryde\): ",
     ):
         assert re.search(line, running.output), running.output
 

@@ -215,7 +215,7 @@ async def test_cannot_be_written(temporal: Temporal, tmp_path: Path, disk: Path 
         is_sound(ledger, 9)
         exporter.child.check()
         log = exporter.child.log.read_text()
-        assert (log.count("polling fails"), log.count("polling works"), log.count("Traceback")) == (1, 2, 0)
+        assert (log.count("poll failed"), log.count("poll succeeded"), log.count("Traceback")) == (1, 2, 0)
 
 
 def ours(path: Path) -> None:
@@ -264,7 +264,7 @@ REFUSED: Final[dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]]]
     "corrupt about itself": (lambda path: smashed(path, "ledger"), (), "malformed"),
     "corrupt in its counts": (lambda path: smashed(path, "closed_totals"), (), "malformed"),
     "cut off": (halved, (), "malformed"),
-    "newer": (newer, (), "its schema is 99, newer than the 3 of this program"),
+    "newer": (newer, (), "has schema 99, newer than schema 3 of this program"),
     "two codecs": (
         ours,
         (*CONVERTER, "--codec-endpoint", "http://127.0.0.1:9"),

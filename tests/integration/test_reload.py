@@ -84,7 +84,7 @@ async def test_debug_poll(temporal: Temporal, tmp_path: Path) -> None:
             (asked["request"].split(",")[0], asked["code"], asked["rows"]) for asked in poll["poll"]["requests"]
         ]
         assert ("closed runs", "OK", 0) in requests
-        assert (poll["poll"]["trouble"], poll["uncovered"], poll["pending_runs"], poll["open_runs"]) == (None, [], 0, 0)
+        assert (poll["poll"]["error"], poll["gaps"], poll["pending_runs"], poll["open_runs"]) == (None, [], 0, 0)
     finally:
         await exporter.stop()
 
