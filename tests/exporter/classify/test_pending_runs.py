@@ -28,35 +28,36 @@ from temporal_slo.testing import FakeVisibility, FixedClock
 from tests.run_factory import BEGAN, closed
 
 
-def failed(kind: str, successor: str = "") -> HistoryEvent:
-    """The close event of a run that failed with an error of that type."""
-    failure = Failure(application_failure_info=ApplicationFailureInfo(type=kind))
+def failed(failure_type: str, successor: str = "") -> HistoryEvent:
+    """Return the close event of a run that failed with this failure type."""
+    failure = Failure(application_failure_info=ApplicationFailureInfo(type=failure_type))
     attributes = WorkflowExecutionFailedEventAttributes(failure=failure, new_execution_run_id=successor)
     return HistoryEvent(workflow_execution_failed_event_attributes=attributes)
 
 
 class FakeHistory:
-    """Close events by run id; None is gone, an error is raised.
+    """Close events by run id.
 
     Attributes:
-        permits: Each answer takes one; None for no limit.
-        asked: Ids of runs that it was asked for.
-        answered: How many of them were answered.
+        events: Close events; None if it does not exist; an error is raised.
+        permits: Acquired by each response; None for no limit.
+        requested: Ids of the requested runs, in order.
+        responses: Number of responses.
     """
 
     def __init__(self) -> None:
         self.events: dict[str, HistoryEvent | TemporalRequestError | None] = {}
         self.permits: asyncio.Semaphore | None = None
-        self.asked: list[str] = []
-        self.answered = 0
+        self.requested: list[str] = []
+        self.responses = 0
 
     async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
-        """Answer."""
+        """Return the close event."""
         assert workflow_id == "w"
-        self.asked.append(run_id)
+        self.requested.append(run_id)
         if self.permits:
             await self.permits.acquire()
-        self.answered += 1
+        self.responses += 1
         event = self.events.get(run_id)
         if isinstance(event, TemporalRequestError):
             raise event
@@ -64,7 +65,7 @@ class FakeHistory:
 
 
 class World:
-    """A mirror of a fake namespace, and the settler of its runs."""
+    """A mirror of a fake namespace, and its pending runs."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -74,7 +75,7 @@ class World:
         self.start(State())
 
     def start(self, state: State) -> None:
-        """Begin with what is known."""
+        """Start with this state."""
         classifier = Classifier(decode, failures=state.failures)
         self.mirror = Mirror("shop", self.visibility, self.ledger, state, BEGAN, classify=classifier.from_visibility)
         self.pending = PendingRuns(
@@ -82,44 +83,44 @@ class World:
         )
 
     async def poll(self) -> None:
-        """Read what there is."""
+        """Poll the mirror."""
         await self.mirror.poll(int(self.clock() * SECOND))
 
     def statuses(self) -> dict[str, int]:
-        """Counted runs by status."""
+        """Return counted runs by status."""
         return {key.status: histogram.count for key, histogram in self.mirror.state.closed.items()}
 
 
 async def decode(*_: object) -> object:
-    """Decode nothing: no outcomes are asked for."""
+    """Fail: no outcomes are read."""
     raise AssertionError
 
 
 @pytest.fixture
 async def world(ledger_url: str) -> AsyncIterator[World]:
-    """A world with an empty ledger."""
+    """Return a world with an empty ledger."""
     ledger = Ledger(ledger_url)
     yield World(ledger)
     ledger.close()
 
 
-async def test_waits_for_its_event(world: World) -> None:
-    """A failed run is counted only once its close event was read, as that says; a completed one at once."""
+async def test_waits_for_close_event(world: World) -> None:
+    """A failed run is counted when its close event was read, with its classification; a completed run at once."""
     run, again = closed(1, "failed"), closed(1, "failed")
     world.visibility.put(run, again, closed(1))
-    world.history.events = {run.run_id: failed("Refused"), again.run_id: failed("Away", "next-run")}
+    world.history.events = {run.run_id: failed("Refused"), again.run_id: failed("Unreachable", "next-run")}
     await world.poll()
     assert (world.statuses(), world.mirror.state.pending) == ({"completed": 1}, 2)
     assert await world.pending.count_lap() == 2
     assert (world.statuses(), world.mirror.state.pending) == ({"completed": 1, "failed": 1, "retried": 1}, 0)
     assert world.mirror.state.failures == {
         FailureKey("Ride", "failed", "Refused"): 1,
-        FailureKey("Ride", "retried", "Away"): 1,
+        FailureKey("Ride", "retried", "Unreachable"): 1,
     }
 
 
-async def test_event_is_gone(world: World) -> None:
-    """A run whose close event is gone is counted at once, with an unknown failure type, and that is told."""
+async def test_missing_event(world: World) -> None:
+    """A run without close event is counted at once with failure type unknown, and counted as missing it."""
     world.visibility.put(closed(1, "timed_out"))
     await world.poll()
     await world.pending.count_lap()
@@ -127,8 +128,8 @@ async def test_event_is_gone(world: World) -> None:
     assert world.mirror.state.counters[names.EXPORTER_MISSING_CLOSE_EVENTS] == 1
 
 
-async def test_no_answer(world: World) -> None:
-    """A run whose close event cannot be had waits, over a restart too, and is counted without after the deadline."""
+async def test_deadline(world: World) -> None:
+    """A run whose requests fail waits, also over a restart, and is counted without close event after the deadline."""
     run = closed(1, "failed")
     world.visibility.put(run)
     world.history.events[run.run_id] = TemporalRequestError("UNAVAILABLE", "refused")
@@ -152,7 +153,7 @@ async def test_no_answer(world: World) -> None:
 
 
 async def test_failures_first(world: World) -> None:
-    """Failed and timed-out runs are asked for before the terminated ones that waited longer."""
+    """Failed and timed-out runs are requested before terminated runs that waited for longer."""
     world.visibility.put(*(closed(1, "terminated") for _ in range(BATCH)))
     await world.poll()
     urgent = closed(2, "timed_out")
@@ -160,18 +161,18 @@ async def test_failures_first(world: World) -> None:
     world.clock.forward(3)
     await world.poll()
     await world.pending.count_lap()
-    assert world.history.asked[0] == urgent.run_id
+    assert world.history.requested[0] == urgent.run_id
 
 
-async def test_failure_types_are_few(world: World) -> None:
-    """Beyond the limit failure types are counted as other; those that had a place keep it over a restart."""
+async def test_failure_type_limit(world: World) -> None:
+    """Failure types beyond the limit are counted as other; the limit holds over a restart."""
     runs = [closed(1, "failed") for _ in range(FAILURE_TYPES_MAX + 3)]
     world.visibility.put(*runs)
     world.history.events = {run.run_id: failed(f"Type{number}") for number, run in enumerate(runs)}
     await world.poll()
     await world.pending.count_lap()
-    kinds = {key.failure_type for key in world.mirror.state.failures}
-    assert (len(kinds), world.mirror.state.counters[names.EXPORTER_FAILURE_TYPES_OVER_LIMIT]) == (
+    failure_types = {key.failure_type for key in world.mirror.state.failures}
+    assert (len(failure_types), world.mirror.state.counters[names.EXPORTER_FAILURE_TYPES_OVER_LIMIT]) == (
         FAILURE_TYPES_MAX + 1,
         3,
     )
@@ -185,14 +186,16 @@ async def test_failure_types_are_few(world: World) -> None:
     assert world.mirror.state.failures[FailureKey("Ride", "failed", "other")] == 4
 
 
-UNREAD = TemporalRequestError("INTERNAL", "cannot be read")
+UNREADABLE = TemporalRequestError("INTERNAL", "cannot be read")
 
 
-class Wrapped:
-    """The ledger's commits, each with something done before it and after it.
+class WrappedCommits:
+    """Commits of the ledger, with a call before and after each.
 
     Attributes:
-        changes: Those that were asked for.
+        changes: The changes committed, in order.
+        before: Called before each commit.
+        after: Called after each commit.
     """
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,39 +215,39 @@ class Wrapped:
         await self.after()
 
 
-async def test_asks_while_it_writes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While answers are written the next runs are asked for, urgent ones that came in between among the first."""
+async def test_requests_while_writing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While runs are written the next ones are requested, first the urgent ones that were added meanwhile."""
     world.visibility.put(*(closed(1, "terminated") for _ in range(3 * BATCH)))
     await world.poll()
-    urgent, under_way = closed(2, "failed"), []
+    urgent, in_flight = closed(2, "failed"), []
     permits = world.history.permits = asyncio.Semaphore(BATCH)
-    commits = Wrapped(world, monkeypatch)
+    commits = WrappedCommits(world, monkeypatch)
 
-    async def note() -> None:
-        under_way.append(len(world.history.asked) - world.history.answered)
+    async def before() -> None:
+        in_flight.append(len(world.history.requested) - world.history.responses)
         for _ in range(2 * BATCH):
             permits.release()
-        if len(under_way) == 1:
-            # Its own commit is none of the settler's.
+        if len(in_flight) == 1:
+            # The commit of the urgent run must not be recorded.
             monkeypatch.setattr(commits, "before", commits.nothing)
             await world.mirror.store.commit(Change(pending=[urgent]), BEGAN)
-            monkeypatch.setattr(commits, "before", note)
+            monkeypatch.setattr(commits, "before", before)
 
-    commits.before = note
+    commits.before = before
     assert await world.pending.count_lap() == 3 * BATCH + 1
-    assert under_way[0] == BATCH
-    assert world.history.asked.index(urgent.run_id) == 2 * BATCH
-    assert len(set(world.history.asked)) == len(world.history.asked)
+    assert in_flight[0] == BATCH
+    assert world.history.requested.index(urgent.run_id) == 2 * BATCH
+    assert len(set(world.history.requested)) == len(world.history.requested)
 
 
 @pytest.mark.parametrize("written", [False, True])
 async def test_killed(world: World, monkeypatch: pytest.MonkeyPatch, written: bool) -> None:  # noqa: FBT001 a parameter
-    """A kill just before answers are written, or just after, neither loses a run nor counts one twice."""
+    """A kill just before or after a commit neither loses a run nor counts one twice."""
     world.visibility.put(*(closed(1, "failed") for _ in range(3 * BATCH)))
     await world.poll()
     world.history.permits = asyncio.Semaphore(BATCH + 7)
     with monkeypatch.context() as patch:
-        commits = Wrapped(world, patch)
+        commits = WrappedCommits(world, patch)
 
         async def kill() -> None:
             raise asyncio.CancelledError
@@ -266,11 +269,11 @@ async def test_killed(world: World, monkeypatch: pytest.MonkeyPatch, written: bo
 async def test_unwritable_ledger(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While the ledger cannot be written nothing is counted, which is said once; then everything is, once."""
+    """While the ledger cannot be written nothing is counted, which is logged once; then each run is counted once."""
     world.visibility.put(*(closed(1, "failed") for _ in range(BATCH + 1)))
     await world.poll()
     errors = [LedgerError("full"), LedgerError("full"), LedgerError("locked")]
-    commits = Wrapped(world, monkeypatch)
+    commits = WrappedCommits(world, monkeypatch)
 
     async def fail() -> None:
         if errors:
@@ -287,20 +290,20 @@ async def test_unwritable_ledger(
     with caplog.at_level(logging.WARNING), suppress(asyncio.CancelledError):
         await world.pending.run()
     assert world.statuses() == {"failed": BATCH + 1}
-    said = [record.getMessage() for record in caplog.records]
-    assert said == [f"shop: counting pending runs failed: ledger: {why}" for why in ("full", "locked")]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [f"shop: counting pending runs failed: ledger: {error}" for error in ("full", "locked")]
 
 
-async def test_unread_events(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs whose events cannot be read are asked for once between two waits, and hold up nobody behind them."""
-    unread, fine = [closed(1, "failed") for _ in range(2 * BATCH_MAX)], closed(1, "terminated")
-    world.visibility.put(*unread, fine)
-    world.history.events = {run.run_id: UNREAD for run in unread}
+async def test_unreadable_events(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs whose events cannot be read are requested once per lap, and do not block the runs behind them."""
+    unreadable, readable = [closed(1, "failed") for _ in range(2 * BATCH_MAX)], closed(1, "terminated")
+    world.visibility.put(*unreadable, readable)
+    world.history.events = {run.run_id: UNREADABLE for run in unreadable}
     await world.poll()
     laps = []
 
     async def wait(_: float) -> None:
-        laps.append(len(world.history.asked))
+        laps.append(len(world.history.requested))
         if len(laps) == 3:
             raise asyncio.CancelledError
 
@@ -308,61 +311,76 @@ async def test_unread_events(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     with suppress(asyncio.CancelledError):
         await world.pending.run()
     assert world.statuses() == {"terminated": 1}
-    assert laps == [len(unread) * laps + 1 for laps in (1, 2, 3)]
+    assert laps == [len(unreadable) * laps + 1 for laps in (1, 2, 3)]
 
 
 async def test_lap(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wait, a lap ends, and those that could not be settled have another turn."""
+    """A lap ends after LAP requests, and runs that could not be classified are requested again in the next one."""
     monkeypatch.setattr(module, "LAP", BATCH)
-    unread = closed(1, "failed")
-    world.visibility.put(unread, *(closed(1, "terminated") for _ in range(3 * BATCH)))
-    world.history.events[unread.run_id] = UNREAD
+    unreadable = closed(1, "failed")
+    world.visibility.put(unreadable, *(closed(1, "terminated") for _ in range(3 * BATCH)))
+    world.history.events[unreadable.run_id] = UNREADABLE
     await world.poll()
     assert await world.pending.count_lap() == BATCH - 1
-    world.history.events[unread.run_id] = failed("Refused")
+    world.history.events[unreadable.run_id] = failed("Refused")
     assert await world.pending.count_lap() == BATCH
     assert world.statuses() == {"failed": 1, "terminated": 2 * BATCH - 2}
 
 
-async def test_slow_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that is not answered for long keeps nobody else from being asked for and counted."""
+async def test_full_laps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lap in which LAP runs were counted is followed by the next one without a wait."""
+    monkeypatch.setattr(module, "LAP", BATCH)
+    world.visibility.put(*(closed(1, "terminated") for _ in range(2 * BATCH + 7)))
+    await world.poll()
+
+    async def stop(_: float) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(world.pending, "_sleep", stop)
+    with suppress(asyncio.CancelledError):
+        await world.pending.run()
+    assert world.statuses() == {"terminated": 2 * BATCH + 7}
+
+
+async def test_slow_response(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request without response for long does not block the requests and the counting of other runs."""
     monkeypatch.setattr(module, "IDLE", 0.01)
     slow = closed(1, "failed")
     world.visibility.put(slow, *(closed(1, "terminated") for _ in range(3 * BATCH)))
     await world.poll()
-    answer, answered = asyncio.Event(), world.history.close_event
+    respond, close_event_at_once = asyncio.Event(), world.history.close_event
 
     async def close_event(workflow_id: str, run_id: str) -> HistoryEvent | None:
-        await (answer.wait() if run_id == slow.run_id else asyncio.sleep(0))
-        return await answered(workflow_id, run_id)
+        await (respond.wait() if run_id == slow.run_id else asyncio.sleep(0))
+        return await close_event_at_once(workflow_id, run_id)
 
     monkeypatch.setattr(world.history, "close_event", close_event)
-    settling = asyncio.create_task(world.pending.count_lap())
+    lap = asyncio.create_task(world.pending.count_lap())
 
     async def rest_is_counted() -> bool:
         return world.statuses() == {"terminated": 3 * BATCH}
 
     await until(rest_is_counted, deadline=30, what="the other runs")
-    answer.set()
-    assert await settling == 3 * BATCH + 1
+    respond.set()
+    assert await lap == 3 * BATCH + 1
     assert world.statuses()["failed"] == 1
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 async def test_order_by_index(world: World, tmp_path: Path) -> None:
-    """The runs that are to be asked for next come from an index, whatever the backlog: nothing is sorted."""
+    """The next runs to request come from an index, whatever the backlog: nothing is sorted."""
     statements: list[tuple[str, Any]] = []
 
-    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+    def record(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
         if "FROM pending" in statement:
             statements.append((statement, parameters))
 
-    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", record)
     try:
         await world.ledger.transact(reads.pending_runs, "shop", BATCH, {})
         await world.ledger.transact(reads.pending_runs, "shop", BATCH, {0: (BEGAN, "a"), 1: (BEGAN, "b")})
     finally:
-        event.remove(Engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", record)
     assert len(statements) == 4
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         for statement, parameters in statements:
