@@ -1,4 +1,4 @@
-"""What the audit of closed runs finds, repairs, and leaves alone."""
+"""The audit of closed runs: drift, and repairs."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -20,20 +20,20 @@ from temporal_slo.testing import FakeVisibility
 from tests.run_factory import BEGAN, closed, from_visibility
 
 DUE = (AUDITED_AFTER + SLICE) // SECOND + 60
-"""Seconds after the beginning when the first slice is due."""
+"""When the first slice is due, in seconds after the start."""
 
 
 class Audited:
-    """A mirror of a fake that is polled and audited at seconds after its beginning."""
+    """A mirror of a fake namespace; times are seconds after its start."""
 
     def __init__(self, ledger: Ledger, classify: Callable[[Run], Classification | None] = from_visibility) -> None:
-        # A run from before: else counting begins with the first run ever.
+        # An earlier run: without one, counting begins with the first run.
         self.visibility = FakeVisibility([closed(-10)])
         self.mirror = Mirror("shop", self.visibility, ledger, State(), BEGAN, classify=classify)
         self.auditor = Auditor(self.mirror.store, ledger, self.visibility)
 
     async def poll(self, at: float) -> None:
-        """Poll and audit *at* seconds after the beginning."""
+        """Poll and audit *at* seconds after the start."""
         now = BEGAN + round(at * SECOND)
         await self.mirror.poll(now)
         await self.catch_up(now)
@@ -41,12 +41,12 @@ class Audited:
         await self.catch_up(now)
 
     async def catch_up(self, now: int) -> None:
-        """Read what was passed over."""
+        """Ingest all gaps."""
         while await self.mirror.catch_up(now):
             pass
 
-    def found(self) -> tuple[int | None, int, int]:
-        """Drift, runs repaired, and runs counted."""
+    def result(self) -> tuple[int | None, int, int]:
+        """Return drift, repaired runs and counted runs."""
         state = self.mirror.state
         counted = sum(histogram.count for histogram in state.closed.values())
         return self.mirror.store.audit_drift, state.counters[names.EXPORTER_AUDIT_REPAIRED_RUNS], counted
@@ -54,25 +54,25 @@ class Audited:
 
 @pytest.fixture
 async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
-    """A new ledger."""
+    """Return a new ledger."""
     ledger = Ledger(ledger_url)
     yield ledger
     ledger.close()
 
 
-async def test_books_agree(ledger: Ledger) -> None:
-    """Where nothing is missing an audit is one count every half hour, and changes nothing."""
+async def test_no_drift(ledger: Ledger) -> None:
+    """Without missing runs an audit is one count request every half hour, and changes nothing."""
     audited = Audited(ledger)
     await audited.poll(0)
     audited.visibility.put(*(closed(at) for at in (50, 60, 900)))
     for at in range(15, 7500, 15):
         await audited.poll(at)
     assert audited.visibility.requests.count("count") == 3
-    assert audited.found() == (0, 0, 3)
+    assert audited.result() == (0, 0, 3)
 
 
-async def test_each_minute_once(ledger: Ledger) -> None:
-    """Slices follow one another without a gap, whatever time passes between polls."""
+async def test_contiguous_slices(ledger: Ledger) -> None:
+    """Audited slices are contiguous, however much time passes between polls."""
     audited = Audited(ledger)
     ends = []
     for at in (0, DUE, DUE + 1000, DUE + 4000, DUE + 4001):
@@ -83,7 +83,7 @@ async def test_each_minute_once(ledger: Ledger) -> None:
 
 
 async def test_repairs(ledger: Ledger) -> None:
-    """A run that became visible later than any sweep looks back is found by the audit, counted, and not found again."""
+    """A run that became visible too late for any sweep is found by the audit and counted, once."""
     audited = Audited(ledger)
     await audited.poll(0)
     audited.visibility.put(closed(200))
@@ -91,61 +91,61 @@ async def test_repairs(ledger: Ledger) -> None:
     await audited.poll(600)
     audited.visibility.put(closed(100, "failed"), closed(150))
     await audited.poll(660)
-    assert audited.found() == (None, 0, 1)
+    assert audited.result() == (None, 0, 1)
     await audited.poll(DUE)
-    assert audited.found() == (2, 2, 3)
+    assert audited.result() == (2, 2, 3)
     await audited.poll(DUE + 1800)
-    assert audited.found() == (0, 2, 3)
+    assert audited.result() == (0, 2, 3)
 
 
-async def test_counts_the_pending(ledger: Ledger) -> None:
-    """A run that waits for its close event is not missing."""
+async def test_pending_runs(ledger: Ledger) -> None:
+    """Pending runs are not missing."""
     audited = Audited(ledger, classify=lambda _: None)
     await audited.poll(0)
     audited.visibility.put(closed(100))
     await audited.poll(DUE)
-    assert audited.found() == (0, 0, 0)
+    assert audited.result() == (0, 0, 0)
     assert audited.mirror.state.pending == 1
 
 
 async def test_deleted(ledger: Ledger) -> None:
-    """Runs that were deleted after they were counted make the drift negative, and stay counted."""
+    """Runs deleted after they were counted make the drift negative, and stay counted."""
     audited = Audited(ledger)
     await audited.poll(0)
-    gone = closed(100)
-    audited.visibility.put(gone, closed(110))
+    deleted = closed(100)
+    audited.visibility.put(deleted, closed(110))
     await audited.poll(200)
-    del audited.visibility.runs[gone.run_id]
+    del audited.visibility.runs[deleted.run_id]
     await audited.poll(DUE)
-    assert audited.found() == (-1, 0, 2)
+    assert audited.result() == (-1, 0, 2)
 
 
-async def test_nothing_is_read_without_ids(ledger: Ledger) -> None:
-    """Where ids of counted runs are forgotten, drift is told but nothing read again: it would be counted twice."""
+async def test_no_repair_without_ids(ledger: Ledger) -> None:
+    """If ids of counted runs have expired, drift is reported without repair, which would count runs twice."""
     audited = Audited(ledger)
     await audited.poll(0)
     audited.visibility.put(closed(50), closed(100))
     await audited.poll(200)
     await audited.poll(500)
-    # As if our clock had jumped ahead and back.
+    # As after the local clock jumped ahead and back.
     await ledger.transact(retention.expire, "shop", ledger.epoch, BEGAN + 90 * SECOND, BEGAN + 300 * SECOND + KEEP_SEEN)
     audited.visibility.put(closed(60))
     await audited.poll(DUE)
-    assert audited.found() == (1, 0, 2)
+    assert audited.result() == (1, 0, 2)
 
 
 async def test_failure(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    """An audit without an answer stops nothing, and is tried again after ten minutes, not at every poll."""
+    """A failed audit does not fail the poll, and is retried after ten minutes, not at every poll."""
     audited = Audited(ledger)
     await audited.poll(0)
-    for later in (0, 15, RETRY // SECOND - 1, RETRY // SECOND):
+    for delay in (0, 15, RETRY // SECOND - 1, RETRY // SECOND):
         audited.visibility.requests.clear()
         audited.visibility.errors.extend([None, None, TemporalRequestError("DEADLINE_EXCEEDED", "slow")])
-        await audited.poll(DUE + later)
+        await audited.poll(DUE + delay)
         audited.visibility.errors.clear()
-        assert audited.visibility.requests.count("count") == (later in (0, RETRY // SECOND))
+        assert audited.visibility.requests.count("count") == (delay in (0, RETRY // SECOND))
     assert [record.message for record in caplog.records] == [
         "shop: audit of closed runs failed: DEADLINE_EXCEEDED: slow"
     ] * 2
     await audited.poll(DUE + 2 * RETRY // SECOND)
-    assert audited.found() == (0, 0, 0)
+    assert audited.result() == (0, 0, 0)

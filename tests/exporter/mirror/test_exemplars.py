@@ -32,13 +32,13 @@ CLOSED, FAILURE = ClosedKey("Ride", "rides", "failed", "none"), FailureKey("Ride
 
 
 def run(at: float, workflow_id: str, classification: Classification) -> Counted:
-    """A run that closed *at* seconds after BEGAN, as it is counted."""
+    """Return a counted run that closed *at* seconds after BEGAN."""
     closed_run = replace(closed(at), workflow_id=workflow_id, run_id=f"run-{workflow_id}")
     return SloRules().counted(closed_run, classification)
 
 
 async def mirror_of(ledger_url: str, exemplars: Exemplars, *runs: Counted) -> Mirror:
-    """A mirror that has counted *runs*."""
+    """Return a mirror that has counted *runs*."""
     ledger = Ledger(ledger_url)
     mirror = Mirror("shop", FakeVisibility(), ledger, State(), BEGAN, classify=from_visibility, exemplars=exemplars)
     await mirror.store.commit(Change(counted=list(runs)), BEGAN)
@@ -47,27 +47,27 @@ async def mirror_of(ledger_url: str, exemplars: Exemplars, *runs: Counted) -> Mi
 
 
 def openmetrics(publisher: Publisher) -> str:
-    """What a scrape for OpenMetrics has; it is sent to its end."""
+    """Return the exposition of a complete OpenMetrics scrape."""
     answer, number = publisher.response("application/openmetrics-text", "")
     publisher.served(number, "prometheus")
     return answer.body.decode()
 
 
 def test_limit() -> None:
-    """An exemplar has both ids if they fit into 128 characters, else the run id, else none."""
+    """An exemplar has both ids if they fit into 128 characters, else the run id if it fits, else there is none."""
     assert exemplar_text(Exemplar(LONGEST, RUN_ID, 7.5)) == (
         f' # {{run_id="{RUN_ID}",workflow_id="{LONGEST}"}} 1.0 7.5'
     )
     assert exemplar_text(Exemplar(f"{LONGEST}w", RUN_ID, 7.5)) == f' # {{run_id="{RUN_ID}"}} 1.0 7.5'
-    # Characters are counted, not bytes, and not the escapes.
+    # Characters count, not bytes or escape sequences.
     assert "workflow_id" in exemplar_text(Exemplar(LONGEST.replace("w", "漢"), RUN_ID, 7.5))
     assert "workflow_id" in exemplar_text(Exemplar(LONGEST.replace("w", '"'), RUN_ID, 7.5))
     assert not exemplar_text(Exemplar("w", "r" * EXEMPLAR_LENGTH, 7.5))
 
 
 @pytest.mark.parametrize("bad", ["a\0b", "a\ud800b", ""])
-def test_unwritable(bad: str) -> None:
-    """An id that no exposition can hold is left out, and the other one stays."""
+def test_unencodable_id(bad: str) -> None:
+    """An id that the exposition cannot contain is omitted, and the other one is kept."""
     assert exemplar_text(Exemplar(bad, RUN_ID, 7.5)) == f' # {{run_id="{RUN_ID}"}} 1.0 7.5'
     assert exemplar_text(Exemplar("ride", bad, 7.5)) == ' # {workflow_id="ride"} 1.0 7.5'
     assert not exemplar_text(Exemplar(bad, bad, 7.5))
@@ -83,22 +83,22 @@ ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 
 @given(hostile, hostile)
 def test_hostile_ids(workflow_id: str, run_id: str) -> None:
-    """Whatever the ids, they stay on their line, and what it has of them is true and short enough."""
+    """Any ids stay on their line, unescape to themselves, and are within the length limit."""
     value = ValueWithExemplar(3, Exemplar(workflow_id, run_id, 7.5))
     exposition = Renderer().render([(COUNTER, [(("a",), value), (("b",), 5)])])
     _, _, line, other, end, rest = exposition.openmetrics.decode().split("\n")
     assert (other, end, rest) == ('t_rides_total{zone="b"} 5.0', "# EOF", "")
     found = LINE.fullmatch(line)
     assert found
-    inside = found[1] or ""
-    assert not LABEL.sub("", inside)
-    labels = {name: re.sub(r"\\.", lambda two: ESCAPED[two[0]], text) for name, text in LABEL.findall(inside)}
+    exemplar_labels = found[1] or ""
+    assert not LABEL.sub("", exemplar_labels)
+    labels = {name: re.sub(r"\\.", lambda two: ESCAPED[two[0]], text) for name, text in LABEL.findall(exemplar_labels)}
     assert labels.items() <= {"workflow_id": workflow_id, "run_id": run_id}.items()
     assert sum(len(name) + len(text) for name, text in labels.items()) <= EXEMPLAR_LENGTH
 
 
 def test_only_in_openmetrics() -> None:
-    """Plain text has no exemplars; OpenMetrics has them on the lines of their counters alone, whatever was before."""
+    """Only OpenMetrics has exemplars, on the lines of their counters; a new exemplar replaces the last one."""
     renderer = Renderer()
     for last in ("one", "two", "two"):
         rows: list[tuple[Labels, Value]] = [(("a",), ValueWithExemplar(3, Exemplar(last, RUN_ID, 7.5))), (("b",), 5)]
@@ -116,19 +116,19 @@ def test_only_in_openmetrics() -> None:
         ]
 
 
-def test_no_counter() -> None:
-    """A gauge has no exemplars."""
+def test_gauge() -> None:
+    """A gauge with an exemplar is rejected."""
     with pytest.raises(TypeError, match="t_open"):
         Renderer().render([(GAUGE, [(("a",), ValueWithExemplar(3, Exemplar("w", RUN_ID, 7.5)))])])
 
 
 def test_newest() -> None:
-    """Of the runs that a series counted, the one that closed last is its exemplar, whatever the order of arrival."""
+    """The exemplar of a series is the run that closed last, whatever the order in which runs are counted."""
     exemplars, classification = Exemplars(), Classification("failed", "none", "Refused")
     for at, workflow_id in ((10, "a"), (30, "b"), (20, "c")):
         exemplars.add([run(at, workflow_id, classification)])
-    wanted = Exemplar("b", "run-b", (BEGAN + 30 * SECOND) / SECOND)
-    assert (exemplars.get(CLOSED), exemplars.get(FAILURE), len(exemplars)) == (wanted, wanted, 2)
+    newest = Exemplar("b", "run-b", (BEGAN + 30 * SECOND) / SECOND)
+    assert (exemplars.get(CLOSED), exemplars.get(FAILURE), len(exemplars)) == (newest, newest, 2)
 
 
 @pytest.mark.parametrize(
@@ -142,21 +142,21 @@ def test_newest() -> None:
     ],
 )
 def test_failed_or_bad(classification: Classification, series: int) -> None:
-    """Runs that failed, timed out, were terminated or have a bad outcome are exemplars; no others are."""
+    """Only runs that failed, timed out, were terminated or have a bad outcome become exemplars."""
     exemplars = Exemplars()
     exemplars.add([run(10, "a", classification)])
     assert len(exemplars) == series
 
 
 async def test_ids_redacted(ledger_url: str) -> None:
-    """Where ids must not leave the exporter there are no exemplars, and the counts are the same."""
+    """If exemplars are disabled there are none, and the counts are the same."""
     failed = run(10, "a", Classification("failed", "none", "Refused"))
     found = exposed(await mirror_of(ledger_url, Exemplars(enabled=False), failed), BEGAN)
     assert (found.exemplars, found.closed[CLOSED]) == ({}, 1)
 
 
 async def test_after_its_increment(ledger_url: str) -> None:
-    """A new series has no exemplar while it is exposed at 0; the exemplar comes with the increment."""
+    """A new series has no exemplar while it is exposed as 0; the exemplar comes with the increment."""
     failed = run(10, "a", Classification("failed", "none", "Refused"))
     samples = tuple((await mirror_of(ledger_url, Exemplars(), failed)).samples(BEGAN))
     publisher = Publisher(FakeMemory(), clock=FixedClock())

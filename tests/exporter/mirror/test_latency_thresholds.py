@@ -1,4 +1,4 @@
-"""Since when latency thresholds are measured."""
+"""When the measurement of latency thresholds began."""
 
 from temporal_slo.exporter.mirror.latency_thresholds import LatencyThresholds
 from temporal_slo.exporter.mirror.slo_rules import SloRules
@@ -12,32 +12,32 @@ LOWEST = BEGAN + 7 * SECOND
 
 
 def rules(**thresholds: int) -> SloRules:
-    """The rules of latency SLOs by name, with thresholds in milliseconds."""
+    """Return the rules of latency SLOs with these thresholds in milliseconds."""
     return SloRules(latency_thresholds=thresholds)
 
 
-async def test_thresholds_come_and_go(ledger_url: str) -> None:
-    """Thresholds of a new ledger are measured from its beginning, others from when they were added, or added again."""
+async def test_added_and_removed(ledger_url: str) -> None:
+    """Thresholds of a new ledger are measured from its start, later ones from when they were added, or added again."""
     ledger = Ledger(ledger_url)
     store = MirrorStore("shop", ledger, await ledger.load("shop"), rules=rules(quick=90_000))
     state, thresholds = store.state, LatencyThresholds(store, ledger)
     await thresholds.record(BEGAN)
-    assert state.measured_since == {}, "nothing is known before the first poll"
+    assert state.measured_since == {}, "nothing is recorded before the first poll"
     state.positions[CLOSED] = Position(LOWEST, LOWEST)
     await thresholds.record(BEGAN + 11 * SECOND)
     assert state.measured_since == {90_000: LOWEST}
     store.rules = rules(quick=90_000, slow=700_000)
     await thresholds.record(BEGAN + 13 * SECOND)
     assert state.measured_since == {90_000: LOWEST, 700_000: BEGAN + 13 * SECOND}
-    for second, now in ((17, rules(slow=700_000)), (19, rules(quick=90_000, slow=700_000))):
-        store.rules = now
+    for second, current in ((17, rules(slow=700_000)), (19, rules(quick=90_000, slow=700_000))):
+        store.rules = current
         await thresholds.record(BEGAN + second * SECOND)
     assert state.measured_since == {90_000: BEGAN + 19 * SECOND, 700_000: BEGAN + 13 * SECOND}
     ledger.close()
 
 
-async def test_known_after_a_restart(ledger_url: str) -> None:
-    """Recorded thresholds are known after a restart; one that was added meanwhile counts from the restart."""
+async def test_restart(ledger_url: str) -> None:
+    """Recorded thresholds are loaded after a restart; one added meanwhile is measured from the restart."""
     ledger = Ledger(ledger_url)
     store = MirrorStore("shop", ledger, await ledger.load("shop"), rules=rules(quick=90_000))
     first, positions = LatencyThresholds(store, ledger), {CLOSED: Position(LOWEST, LOWEST)}

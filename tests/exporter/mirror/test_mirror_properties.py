@@ -1,4 +1,4 @@
-"""Whatever happens to visibility, the exporter and its ledger, every run is counted once."""
+"""Each run is counted once, whatever fails in visibility, the exporter and the ledger."""
 
 import asyncio
 import tempfile
@@ -24,21 +24,25 @@ from tests.exposed import Exposed, exposed
 from tests.run_factory import BEGAN, close, from_visibility, running
 
 STATUSES = ("completed", "failed", "timed_out", "canceled", "terminated", "continued_as_new", None)
-# In memory where there is such a place: thousands of commits wait for a disk.
-MEMORY = Path("/dev/shm")  # noqa: S108 its folders are made by tempfile, which names them safely
+# In memory if possible: thousands of commits would wait for a disk.
+MEMORY = Path("/dev/shm")  # noqa: S108 tempfile creates the folders in it with safe names
 FAST = MEMORY if MEMORY.is_dir() else None
-GONE = TemporalRequestError("UNAVAILABLE", "connection refused")
+UNAVAILABLE = TemporalRequestError("UNAVAILABLE", "connection refused")
 
 
 @dataclass(frozen=True)
 class Life:
-    """A run: when it starts and closes, how late either shows, in seconds; whether its row goes after it was seen.
+    """The life of a run; times are in seconds.
 
     Attributes:
-        status: None for one that we do not know.
-        skew: How far its close time lies ahead of its close.
-        stays_open: It never closes.
-        deleted: Retention deletes its row, long after it was seen.
+        start: When it starts.
+        length: How long it runs.
+        open_late: How late its open row becomes visible.
+        close_late: How late its closed row becomes visible.
+        status: Its status; None for an unknown one.
+        skew: How far its close time is ahead of its close.
+        stays_open: Whether it never closes.
+        deleted: Whether retention deletes its row, long after it became visible.
     """
 
     start: int
@@ -53,7 +57,14 @@ class Life:
 
 @dataclass(frozen=True)
 class Step:
-    """A poll: how long after the last one, which of its requests fails, and whether the exporter is killed then."""
+    """A poll.
+
+    Attributes:
+        wait: Seconds since the previous poll.
+        fails_at: Number of the request that fails; None for none.
+        killed: Whether the exporter is killed after it.
+        pages: Pages of gaps that are ingested.
+    """
 
     wait: int
     fails_at: int | None
@@ -82,26 +93,26 @@ steps = st.builds(
 
 
 class World:
-    """A server whose runs appear as their lives say, and an exporter that is polled, failed and killed."""
+    """A server with these runs, and an exporter that polls, fails and is killed."""
 
     def __init__(self, ledger: str, lives: Sequence[Life], page_limit: int) -> None:
         self.ledger = Ledger(ledger)
         self.visibility = FakeVisibility(page_limit=page_limit)
-        self.lives = [(life, running(life.start, workflow_type=kind(life))) for life in lives]
+        self.lives = [(life, running(life.start, workflow_type=type_of(life))) for life in lives]
         self.now = 0
         self.mirror = self.start(State())
 
     def start(self, state: State) -> Mirror:
-        """A new process of the exporter, that knows what the ledger knows."""
+        """Start a new process of the exporter with the state of the ledger."""
         return Mirror("shop", self.visibility, self.ledger, state, self.clock, classify=from_visibility)
 
     @property
     def clock(self) -> int:
-        """Now, in microseconds."""
+        """The current time in microseconds."""
         return BEGAN + self.now * SECOND
 
-    def show(self) -> None:
-        """Bring the server's rows up to now."""
+    def update_rows(self) -> None:
+        """Bring the rows of the server up to date."""
         for life, run in self.lives:
             closes = life.start + life.length
             if not life.stays_open and self.now >= closes + life.close_late:
@@ -113,16 +124,16 @@ class World:
 
     @staticmethod
     def closed(life: Life, run: Run) -> Run:
-        """The run as it is once closed."""
+        """Return the run after its close."""
         return close(run, life.start + life.length + life.skew, life.status)
 
     async def step(self, step: Step) -> None:
-        """Let time pass, poll, and let it fail or be killed as *step* says."""
+        """Advance the time and poll, with the failure or kill of *step*."""
         self.now += step.wait
-        self.show()
+        self.update_rows()
         self.visibility.errors.clear()
         if step.fails_at is not None:
-            self.visibility.errors.extend([*[None] * step.fails_at, GONE])
+            self.visibility.errors.extend([*[None] * step.fails_at, UNAVAILABLE])
         try:
             await self.mirror.poll(self.clock)
             for _ in range(step.pages):
@@ -133,32 +144,32 @@ class World:
             self.mirror = self.start(await self.ledger.load("shop"))
 
     async def settle(self) -> Exposed:
-        """Poll without trouble until all is visible and read."""
+        """Poll without failures until all runs are visible and ingested."""
         for _ in range(16):
             await self.step(Step(90, None, killed=False, pages=100))
         return exposed(self.mirror, self.clock)
 
-    def truth(self) -> tuple[Counter[str], int, int]:
-        """Closed runs by status, runs started, and runs open, as the lives say."""
-        known = [life for life, _ in self.lives if kind(life) == "Ride"]
+    def expected(self) -> tuple[Counter[str], int, int]:
+        """Return closed runs by status, started runs and open runs, according to their lives."""
+        known = [life for life, _ in self.lives if type_of(life) == "Ride"]
         closed = Counter(str(life.status) for life in known if not life.stays_open)
         return closed, len(known), sum(life.stays_open for life in known)
 
 
-def kind(life: Life) -> str:
-    """The workflow type of a run: of its own for those that end in a status which we do not know."""
+def type_of(life: Life) -> str:
+    """Return the workflow type of a run; runs with an unknown status have one of their own."""
     return "Ride" if life.stays_open or life.status else "Odd"
 
 
 @contextmanager
 def new_file() -> Iterator[str]:
-    """The URL of a ledger in a folder of its own."""
+    """Return the URL of a ledger in a new folder."""
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
         yield f"sqlite:///{folder}/ledger.db"
 
 
 async def play(ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_limit: int) -> None:
-    """Play a history and hold the figures at its end against the truth."""
+    """Execute *steps*, and compare the metrics at the end with the lives of the runs."""
     world = World(ledger, lives, page_limit)
     try:
         await world.step(Step(0, None, killed=False, pages=0))
@@ -171,7 +182,7 @@ async def play(ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_l
     for key, count in found.closed.items():
         closed[key.status] += count
     ride = RunningKey("Ride", "rides")
-    assert (closed, found.started.get(ride, 0), found.running.get(ride, 0)) == world.truth()
+    assert (closed, found.started.get(ride, 0), found.running.get(ride, 0)) == world.expected()
     assert (found.gap, sum(sum(d.observed.counts) for d in found.durations.values())) == (0, closed.total())
 
 
@@ -181,7 +192,7 @@ histories = given(lives=st.lists(lives, max_size=25), steps=st.lists(steps, max_
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @histories
 def test_every_run_once(lives: list[Life], steps: list[Step], page_limit: int) -> None:
-    """Late rows, ties, skewed clocks, retention, failures of any request and kills: every run is counted once."""
+    """Each run is counted once despite late rows, ties, clock skew, retention, failed requests and kills."""
     with new_file() as ledger:
         asyncio.run(play(ledger, lives, steps, page_limit))
 
@@ -192,7 +203,7 @@ def test_every_run_once(lives: list[Life], steps: list[Step], page_limit: int) -
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @histories
-def test_every_run_once_on_a_server(
+def test_every_run_once_in_postgresql(
     databases: Databases, lives: list[Life], steps: list[Step], page_limit: int
 ) -> None:
     """The same holds with a ledger in PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Overdue minutes: what they are, and that an outage changes nothing in them."""
+"""Overdue minutes, and that outages do not change them."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -24,52 +24,52 @@ RULE = OverdueRule("slow", ("Ride",), None, 40 * SECOND)
 
 
 def run(due: float, close: float | None = None, key: RunningKey = RIDE) -> OpenRun | ClosedOverdueRun:
-    """A run that was due and closed at these minutes."""
+    """Return a run with this scheduled start and close, in minutes."""
     begin = round(due * MINUTE)
     return OpenRun(key, begin) if close is None else ClosedOverdueRun(key, begin, round(close * MINUTE))
 
 
 def overdue(runs: Iterable[OpenRun | ClosedOverdueRun], rule: OverdueRule = RULE, last: int = 10) -> int:
-    """How many of the minutes 0 to *last* were overdue."""
+    """Return the number of overdue minutes from 0 to *last*."""
     return sum(hour.overdue for hour in evaluate(rule, runs, 0, last * MINUTE))
 
 
 @pytest.mark.parametrize(
     ("runs", "expected"),
     [
-        pytest.param([], 0, id="nothing is open"),
+        pytest.param([], 0, id="no open runs"),
         pytest.param([run(9.4)], 0, id="young"),
         pytest.param([run(9.33)], 1, id="in the last second"),
-        pytest.param([run(-100)], 10, id="all the time"),
+        pytest.param([run(-100)], 10, id="always"),
         pytest.param([run(1, 1.6)], 0, id="closed in time"),
-        pytest.param([run(1, 1.7)], 1, id="a little late"),
+        pytest.param([run(1, 1.7)], 1, id="just overdue"),
         pytest.param([run(1.5, 3)], 1, id="closed with the minute, from within it"),
         pytest.param([run(1.5, 3.01)], 2, id="closed after it"),
         pytest.param([run(-5, 0)], 0, id="closed before"),
         pytest.param([run(-5, 2), run(-5, 2), run(0.1, 2)], 2, id="three at once"),
         pytest.param([run(-5, 2), run(4, 6)], 4, id="one after the other"),
-        pytest.param([run(-5, key=RunningKey("Else", "rides"))], 0, id="another type"),
+        pytest.param([run(-5, key=RunningKey("Else", "rides"))], 0, id="another workflow type"),
     ],
 )
 def test_minutes(runs: list[OpenRun | ClosedOverdueRun], expected: int) -> None:
-    """A minute is overdue if in the course of it a run was open for longer than 40 s."""
+    """A minute is overdue if at any time in it a run was open for longer than 40 s."""
     assert overdue(runs) == expected
 
 
 def test_tolerated() -> None:
-    """So many overdue runs as are tolerated leave a minute good, and a rule of a task queue sees no other."""
+    """A minute is not overdue with tolerated overdue runs only; a rule with a task queue ignores other ones."""
     runs = [run(-5, 2), run(-5, 4), run(-5, 9, RunningKey("Ride", "other"))]
     assert [overdue(runs, replaced(tolerate=n)) for n in range(4)] == [9, 4, 2, 0]
     assert overdue(runs, replaced(task_queue="other")) == 9
 
 
 def replaced(**changes: object) -> OverdueRule:
-    """The rule, but for some fields."""
+    """Return the rule with some fields replaced."""
     return RULE._replace(**changes)  # type: ignore[arg-type] # the caller names fields of the rule
 
 
 def test_by_the_hour() -> None:
-    """Minutes are summed up by the hour in which they lie."""
+    """Minutes are summed by hour."""
     first, last = HOUR - 2 * MINUTE, 2 * HOUR + 3 * MINUTE
     assert list(evaluate(RULE, [run(59, 62)], first, last)) == [
         EvaluatedHour("slow", 0, 2, 1),
@@ -83,7 +83,7 @@ def test_by_the_hour() -> None:
     tolerate=st.integers(0, 3),
 )
 def test_as_second_by_second(spans: list[tuple[int, int | None]], tolerate: int) -> None:
-    """The minutes are those that looking at each second finds."""
+    """The overdue minutes equal those of an evaluation second by second."""
     runs = [run(due / 60, None if close is None else close / 60) for due, close in spans]
 
     def late(second: int) -> set[int]:
@@ -98,22 +98,22 @@ LONG = ((10, 200), (390, 61), (600, 45), (700, 39))
 
 
 class OverdueWorld(World):
-    """A world in which an SLO counts overdue minutes."""
+    """A world with an SLO that counts overdue minutes."""
 
     def start(self, state: State):  # type: ignore[no-untyped-def] # noqa: ANN201 as in World
-        """A new process of the exporter, that knows the SLO."""
+        """Start a new process of the exporter with the SLO."""
         mirror = super().start(state)
         mirror.store.rules = SloRules(overdue=(RULE,))
         return mirror
 
 
 def punctual(life: Life) -> Life:
-    """The life, but for what a minute is not held open for."""
+    """Return the life without delays for which evaluation does not wait."""
     return replace(life, open_late=life.open_late % 50, close_late=life.close_late % 50, skew=0, deleted=False)
 
 
-def truth(lives: Sequence[Life], first: int, last: int) -> int:
-    """How many of these minutes were overdue, as the lives say."""
+def expected_minutes(lives: Sequence[Life], first: int, last: int) -> int:
+    """Return how many of these minutes were overdue according to the lives."""
     spans = [
         (life.start + 40, None if life.stays_open else life.start + life.length)
         for life in lives
@@ -127,7 +127,7 @@ def truth(lives: Sequence[Life], first: int, last: int) -> int:
 
 
 async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) -> None:
-    """Play a history and hold the minutes at its end against the truth."""
+    """Execute *steps*, and compare the minutes at the end with the lives of the runs."""
     with new_file() as ledger:
         world = OverdueWorld(ledger, lives, page_limit)
         try:
@@ -140,7 +140,7 @@ async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) ->
             world.ledger.close()
     first, last = world.mirror.state.positions[MINUTES]
     assert found.observed_minutes == {"slow": (last - first) // MINUTE}
-    assert found.overdue_minutes == {"slow": truth([life for life, _ in world.lives], first, last)}
+    assert found.overdue_minutes == {"slow": expected_minutes([life for life, _ in world.lives], first, last)}
     assert (known.minutes, known.closed_overdue, known.closed_overdue) == (
         world.mirror.state.minutes,
         world.mirror.state.closed_overdue,
@@ -156,15 +156,15 @@ async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) ->
     outage=st.sampled_from([0, 0, 400, 4000]),
 )
 def test_whatever_happens(lives: list[Life], steps: list[Step], page_limit: int, outage: int) -> None:
-    """After late rows, outages, failures and kills, each minute is what it was, and judged once."""
+    """Each minute is evaluated correctly and once, despite late rows, outages, failures and kills."""
     steps = [*steps, Step(outage, None, killed=True, pages=2)]
     asyncio.run(play(lives, steps, page_limit))
 
 
 def test_long_outage() -> None:
-    """An outage of weeks is judged a week at a time."""
+    """After an outage of weeks minutes are evaluated a week at a time."""
 
-    async def away() -> list[int]:
+    async def outage() -> list[int]:
         with new_file() as ledger:
             world = OverdueWorld(ledger, [Life(1, 9, 0, 0, "failed", 0, stays_open=True, deleted=False)], 5)
             found = []
@@ -175,15 +175,15 @@ def test_long_outage() -> None:
         return found
 
     whole = 10 * 24 * 60
-    assert asyncio.run(away()) == [0, MINUTES_MAX, whole - 1, whole]
+    assert asyncio.run(outage()) == [0, MINUTES_MAX, whole - 1, whole]
 
 
-def test_not_while_uncovered() -> None:
-    """Minutes in which something that is still to be read may have been overdue are not judged yet."""
+def test_not_during_gaps() -> None:
+    """Minutes in which runs that are not ingested yet may have been overdue are not evaluated."""
     stuck = Life(10, 200, 0, 0, "failed", 0, stays_open=False, deleted=False)
     quick = [Life(300 + n, 1, 0, 0, "failed", 0, stays_open=False, deleted=False) for n in range(9)]
 
-    async def away() -> list[tuple[int, int]]:
+    async def catch_up() -> list[tuple[int, int]]:
         with new_file() as ledger:
             world = OverdueWorld(ledger, [stuck, *quick], 1)
             found = []
@@ -195,11 +195,11 @@ def test_not_while_uncovered() -> None:
         return found
 
     # It was overdue from 50 to 210 s after the beginning; whole minutes begin 40 s after it, and the sweep was at 600.
-    assert asyncio.run(away()) == [(0, 0)] * 4 + [(8, 3)]
+    assert asyncio.run(catch_up()) == [(0, 0)] * 4 + [(8, 3)]
 
 
 def test_killed_at_every_step() -> None:
-    """An exporter that is killed after each poll judges the minutes rightly, whatever it knew only from before."""
+    """An exporter that is killed after each poll evaluates all minutes correctly."""
     lives = [Life(start, length, 0, 0, "failed", 0, stays_open=False, deleted=False) for start, length in LONG]
 
     async def watched(wait: int) -> Minutes:
@@ -210,7 +210,7 @@ def test_killed_at_every_step() -> None:
             found = world.mirror.state.minutes["slow"]
             world.ledger.close()
         first, last = world.mirror.state.positions[MINUTES]
-        assert found.overdue == truth(lives, first, last)
+        assert found.overdue == expected_minutes(lives, first, last)
         return found
 
     for wait in (5, 20, 50):

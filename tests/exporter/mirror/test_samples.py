@@ -35,7 +35,7 @@ def test_no_watermark_before_rows(tmp_path: Path) -> None:
 def test_measured_since(tmp_path: Path) -> None:
     """A threshold is measured since it was added; 0 if for all counted runs; absent if that is not recorded yet."""
     state = State(positions={CLOSED: Position(lowest=BEGAN, position=BEGAN + 70 * SECOND)})
-    state.measured_since.update({1_000: BEGAN, 2_000: BEGAN + 1, 3_000: BEGAN + 13 * SECOND})
+    state.measured_since = {1_000: BEGAN, 2_000: BEGAN + 1, 3_000: BEGAN + 13 * SECOND}
     rules = SloRules(latency_thresholds={"first": 1_000, "just later": 2_000, "later": 3_000, "new": 4_000})
     assert exposed_with(tmp_path, state, rules).by(names.LATENCY_MEASURED_SINCE) == {
         "first": 0,
