@@ -1,4 +1,4 @@
-"""A whole system to be checked: a real Temporal, exporter, worker and Prometheus."""
+"""The checked system: a real Temporal server, exporter, worker and Prometheus."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 
 from temporal_slo.check import command
-from temporal_slo.check.prometheus import Access
+from temporal_slo.check.prometheus import PrometheusAccess
 from temporal_slo.generate.artefacts import render
 from temporal_slo.generate.files import SUFFIX
 from temporal_slo.generate.links import Links
@@ -26,11 +26,11 @@ from tests.integration.exporter import Exporter
 
 NAMESPACE = "check-shop"
 QUEUE = "check-rides"
-FORMER = "CheckFormer"
-"""A workflow type that ran before the exporter began to count."""
+CLOSED_BEFORE = "CheckClosedBefore"
+"""A workflow type whose only run closed before the exporter started."""
 
 DEADLINE = 60.0
-KEPT = "--storage.tsdb.retention.time=40d"
+RETENTION = "--storage.tsdb.retention.time=40d"
 
 SPEC = f"""\
 version: temporal-slo/v1
@@ -67,24 +67,26 @@ async def pay() -> None:
 
 @workflow.defn(name="CheckRide")
 class Ride:
-    """Pays, and is confirmed."""
+    """Executes one activity and completes with a good outcome."""
 
     @workflow.run
     async def run(self) -> dict[str, str]:
-        """Return a result as an application would."""
+        """Return the outcome."""
         await workflow.execute_activity(pay, start_to_close_timeout=timedelta(minutes=1))
         return {"status": "CONFIRMED"}
 
 
 @dataclass(frozen=True)
 class System:
-    """What is checked.
+    """The parts of the checked system.
 
     Attributes:
-        client: Of its Temporal namespace.
-        worker: Where the worker's metrics are.
+        temporal: The Temporal server.
+        client: Client of its namespace.
+        exporter: The exporter.
+        worker: Address of the worker's metrics.
         spec: Path of the spec.
-        programs: By name.
+        programs: Paths of programs by name.
     """
 
     temporal: Temporal
@@ -96,58 +98,58 @@ class System:
 
     @property
     def jobs(self) -> list[dict[str, Any]]:
-        """All that is to be scraped."""
+        """Scrape jobs of all parts."""
         targets = {"exporter": self.exporter.target, "worker": self.worker, "server": self.temporal.server.metrics}
         return [job(name, target) for name, target in targets.items()]
 
-    async def check(self, prometheus: str, *specs: Path, only: Sequence[str] = command.BOTH) -> tuple[bool, str]:
-        """Check as the command does, and return whether all is well, and what it printed."""
-        said: list[str] = []
+    async def check(self, prometheus: str, *specs: Path, only: Sequence[str] = command.SYSTEMS) -> tuple[bool, str]:
+        """Run the check; return whether it succeeded, and its output."""
+        output: list[str] = []
         timeout = timedelta(seconds=30)
         chosen = command.CheckSettings(
             paths=specs or (self.spec,),
-            access=Access.of(prometheus, None, timeout),
+            access=PrometheusAccess.of(prometheus, None, timeout),
             connection=self.temporal.connection(NAMESPACE),
             timeout=timeout,
-            asked=only,
+            systems=only,
         )
-        return await command.run(chosen, said.append), "\n".join(said)
+        return await command.run(chosen, output.append), "\n".join(output)
 
-    async def says(
+    async def check_until(
         self,
         prometheus: str,
         *wanted: str,
         specs: Sequence[Path] = (),
-        only: Sequence[str] = command.BOTH,
-        well: bool = False,
+        only: Sequence[str] = command.SYSTEMS,
+        ok: bool = False,
     ) -> str:
-        """Check again and again until all that is wanted is said, and the result is that one; return what was said."""
-        said: list[str] = []
+        """Run the check until its output has all *wanted* texts and its result is *ok*; return the output."""
+        outputs: list[str] = []
 
-        async def told() -> bool:
-            fine, text = await self.check(prometheus, *specs, only=only)
-            said.append(text)
-            return fine is well and all(part in text for part in wanted)
+        async def as_wanted() -> bool:
+            succeeded, text = await self.check(prometheus, *specs, only=only)
+            outputs.append(text)
+            return succeeded is ok and all(part in text for part in wanted)
 
         try:
-            await until(told, deadline=DEADLINE, what=f"{wanted}")
+            await until(as_wanted, deadline=DEADLINE, what=f"{wanted}")
         except TimeoutError as error:
-            raise AssertionError(f"{error}\n{said[-1]}") from error
-        return said[-1]
+            raise AssertionError(f"{error}\n{outputs[-1]}") from error
+        return outputs[-1]
 
 
 def job(name: str, target: str, **labels: str) -> dict[str, Any]:
-    """A scrape of one target, with labels of its own."""
+    """Return a scrape job with one target and its labels."""
     return {"job_name": name, "static_configs": [{"targets": [target], "labels": labels}]}
 
 
 def rule_files(folder: Path, spec: str) -> Path:
-    """Make the rules of a spec, evaluated each second, and return their folder."""
+    """Generate the rules of a spec, evaluated every second, and return their directory."""
     folder.mkdir()
     (folder / "spec.yaml").write_text(spec)
     for name, text in render(load([folder / "spec.yaml"]), Links("", "", "")).items():
         if name.endswith(SUFFIX):
-            # More often than they are to be is well, and a test need not wait.
+            # A shorter interval than generated is accepted, and saves time.
             (folder / name).write_text(text.replace("interval: 30s", "interval: 1s"))
     return folder
 
@@ -157,9 +159,9 @@ async def prometheus(
     folder: Path,
     jobs: Sequence[Mapping[str, Any]],
     rules: Sequence[Path] = (),
-    options: Sequence[str] = (KEPT,),
+    options: Sequence[str] = (RETENTION,),
 ) -> Prometheus:
-    """Start a Prometheus with these scrapes and rule files."""
+    """Start a Prometheus with these scrape jobs and rule files."""
     folder.mkdir(exist_ok=True)
     started = Prometheus(system.programs["prometheus"], folder, {}, options=options)
     try:
@@ -172,7 +174,7 @@ async def prometheus(
 
 
 def configure(running: Prometheus, folder: Path, jobs: Sequence[Mapping[str, Any]], rules: Sequence[Path]) -> None:
-    """Have a running Prometheus go by other scrapes and rule files."""
+    """Reload a running Prometheus with other scrape jobs and rule files."""
     every = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config = {"global": every, "scrape_configs": list(jobs), "rule_files": [str(path) for path in rules]}
     (folder / "prometheus.yaml").write_text(json.dumps(config))
@@ -180,16 +182,16 @@ def configure(running: Prometheus, folder: Path, jobs: Sequence[Mapping[str, Any
 
 
 async def ride(system: System, count: int) -> None:
-    """Take some rides."""
+    """Execute *count* workflows."""
     rides = (system.client.execute_workflow(Ride.run, id=os.urandom(8).hex(), task_queue=QUEUE) for _ in range(count))
     await asyncio.gather(*rides)
 
 
-class Stub:
-    """Serves a text as metrics.
+class StubTarget:
+    """Serves fixed metrics.
 
     Args:
-        text: What it serves.
+        text: Metrics in the text format.
     """
 
     def __init__(self, text: str) -> None:
@@ -197,13 +199,13 @@ class Stub:
         self._server: asyncio.Server | None = None
         self.target = ""
 
-    async def start(self) -> "Stub":
-        """Listen."""
-        self._server = await asyncio.start_server(self._answer, LOOPBACK, 0)
+    async def start(self) -> "StubTarget":
+        """Start to listen on a free port."""
+        self._server = await asyncio.start_server(self._respond, LOOPBACK, 0)
         self.target = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(self._body)}\r\n"
         writer.write(f"{head}Connection: close\r\n\r\n".encode() + self._body)
@@ -212,7 +214,7 @@ class Stub:
         await writer.wait_closed()
 
     async def stop(self) -> None:
-        """Listen no longer."""
+        """Stop to listen."""
         if self._server:
             self._server.close()
             await self._server.wait_closed()

@@ -1,4 +1,4 @@
-"""The check of a live system: one that is well, and each fault, named with its cause."""
+"""The check of a live system: a healthy one, and one with each error, whose cause is named."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,15 +11,28 @@ from temporal_slo.servers.process import LOOPBACK, until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.tools import own_command
 
-from .system import DEADLINE, FORMER, NAMESPACE, QUEUE, SPEC, Stub, System, configure, job, prometheus, rule_files
+from .system import (
+    CLOSED_BEFORE,
+    DEADLINE,
+    NAMESPACE,
+    QUEUE,
+    SPEC,
+    StubTarget,
+    System,
+    configure,
+    job,
+    prometheus,
+    rule_files,
+)
 
-ALONE = ("prometheus",)
-HELD = "exported_temporal_namespace holds what"
+PROMETHEUS_ONLY = ("prometheus",)
+EXPORTED_LABEL = "label exported_temporal_namespace has the value of"
+OK = "ok: every expected series has data"
 
 
 @pytest.fixture
 async def faulty(system: System, tmp_path: Path) -> AsyncIterator[Prometheus]:
-    """A Prometheus that scrapes nothing yet, has no rules, and keeps samples for less than the period."""
+    """A Prometheus without scrape jobs and rules, whose retention is shorter than the period."""
     running = await prometheus(system, tmp_path / "faulty", [], options=["--storage.tsdb.retention.time=20d"])
     try:
         yield running
@@ -29,7 +42,7 @@ async def faulty(system: System, tmp_path: Path) -> AsyncIterator[Prometheus]:
 
 
 async def command_line(*arguments: str) -> tuple[int, str, str]:
-    """Run `temporal-slo check` as its users do; return exit code, output and errors."""
+    """Run `temporal-slo check` as a process; return exit code, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
         *own_command("check", *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -37,16 +50,16 @@ async def command_line(*arguments: str) -> tuple[int, str, str]:
     return process.returncode or 0, out.decode(), err.decode()
 
 
-def other(tmp_path: Path, was: str, now: str) -> Path:
-    """A spec that is the system's but for some words."""
-    assert was in SPEC
-    path = tmp_path / "other.yaml"
-    path.write_text(SPEC.replace(was, now))
+def changed_spec(tmp_path: Path, old: str, new: str) -> Path:
+    """Return a copy of the spec in which *old* is replaced."""
+    assert old in SPEC
+    path = tmp_path / "changed.yaml"
+    path.write_text(SPEC.replace(old, new))
     return path
 
 
 async def scraped(system: System, running: Prometheus) -> None:
-    """Wait until all of the system has been scraped."""
+    """Wait until all parts of the system are scraped."""
     wanted = {job["job_name"] for job in system.jobs}
 
     async def all_scraped() -> bool:
@@ -55,164 +68,174 @@ async def scraped(system: System, running: Prometheus) -> None:
     await until(all_scraped, deadline=DEADLINE, what="scrapes")
 
 
-async def test_well(system: System, healthy: Prometheus) -> None:
-    """Where all is there nothing is dead; the table tells of each SLO; what trouble brings is not called dead."""
-    text = await system.says(healthy.url, "all is well", well=True)
-    assert "dead:" not in text
-    assert "fault:" not in text
+async def test_healthy(system: System, healthy: Prometheus) -> None:
+    """On a healthy system the check succeeds, with a row per SLO; series that appear with errors may be absent."""
+    text = await system.check_until(healthy.url, OK, ok=True)
+    assert "no data:" not in text
+    assert "error:" not in text
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("shop/")}
     assert set(rows) == {"shop/ride-success", "shop/ride-latency", "shop/ride-stuck", "shop/ride-activities"}
-    alive, _, total = rows["shop/ride-success"][2:5]
-    assert alive == total
+    with_data, _, total = rows["shop/ride-success"][2:5]
+    assert with_data == total
     assert float(rows["shop/ride-success"][-1]) >= 3
     assert "temporal_slo_workflows_with_task_problems" in text
-    assert f"task queue {QUEUE} 1 pollers" in text
-    assert "3 targets of ours scraped every 1s, samples kept for 40d" in text
+    assert f"task queue {QUEUE}: 1 pollers" in text
+    assert "3 temporal-slo targets scraped every 1s, retention 40d" in text
     options = ("--prometheus", healthy.url, "--temporal-address", system.temporal.address)
     code, out, err = await command_line(str(system.spec), *options)
     assert (code, err) == (0, "")
-    assert out.endswith("all is well: no selector is dead\n")
-    left_out = ("--ignore", "TemporalSloServerErrors", "--only", "prometheus", "--temporal-namespace", NAMESPACE)
-    code, out, err = await command_line(str(system.spec), "--prometheus", healthy.url, *left_out)
+    assert out.endswith(f"{OK}\n")
+    ignored = ("--ignore", "TemporalSloServerErrors", "--only", "prometheus", "--temporal-namespace", NAMESPACE)
+    code, out, err = await command_line(str(system.spec), "--prometheus", healthy.url, *ignored)
     assert (code, err) == (0, "")
-    assert out.endswith("all is well: no selector is dead, 1 rules left out\n")
+    assert out.endswith(f"{OK}, 1 rules ignored\n")
     assert "service_errors" not in out
-    fine, text = await system.check("http://nobody.invalid", only=("temporal",))
-    assert fine
-    assert text.startswith(f"Temporal namespace {NAMESPACE}: CheckRide ")
-    assert text.endswith("no fault was found")
+    succeeded, text = await system.check("http://nobody.invalid", only=("temporal",))
+    assert succeeded
+    assert text.startswith(f"Temporal namespace {NAMESPACE}: workflow type CheckRide: ")
+    assert text.endswith("ok: no errors")
 
 
-async def test_namespace_collides(system: System, faulty: Prometheus, tmp_path: Path) -> None:
-    """A target's own label that wins, rules that are missing or old, and a short retention are each named."""
+async def test_label_collision(system: System, faulty: Prometheus, tmp_path: Path) -> None:
+    """A label that the scrape overrides, missing and outdated rules, and a short retention are reported."""
     old = rule_files(tmp_path / "old", SPEC.replace("99.5", "98"))
     jobs = [
         job(one["job_name"], one["static_configs"][0]["targets"][0], temporal_namespace="eu") for one in system.jobs
     ]
     configure(faulty, tmp_path / "faulty", jobs, [old / "shop.rules.yaml"])
     await scraped(system, faulty)
-    text = await system.says(
+    text = await system.check_until(
         faulty.url,
-        HELD,
+        EXPORTED_LABEL,
         f"causes-{NAMESPACE}.rules.yaml: {len(CAUSES)} of {len(CAUSES)} rules are not loaded",
-        only=ALONE,
+        only=PROMETHEUS_ONLY,
     )
-    assert "dead: exported label:" in text
+    assert "no data: exported label:" in text
     assert "set honor_labels: true" in text
     assert "alerts/temporal-server.rules.yaml: 3 of 3 rules are not loaded: TemporalSloServerErrors" in text
-    assert "rules are loaded in another version: slo:objective:ratio (another expression)" in text
-    assert "dead: follows: its rule sees nothing, because temporal_slo_" in text
-    assert "fault: samples are kept for 20d, but rules of shop look back for 30d" in text
-    # Of the server's metrics none is chosen by that label.
+    assert "rules are loaded in another version: slo:objective:ratio (different expression)" in text
+    assert "no data: depends on temporal_slo_" in text
+    assert "error: retention of Prometheus is 20d, but rules of shop need 30d" in text
+    # No selector of the server's metrics has that label.
     assert "persistence_latency" not in text
     options = ("--prometheus", faulty.url, "--temporal-address", system.temporal.address)
     code, out, _ = await command_line(str(system.spec), *options)
     assert code == 1
-    assert HELD in out
+    assert EXPORTED_LABEL in out
 
 
 async def test_rules_not_loaded(system: System, faulty: Prometheus, tmp_path: Path) -> None:
-    """Where no rules are loaded recorded series are dead for that reason, and what is scraped is not."""
+    """If no rules are loaded, only recorded series have no data, for that reason."""
     configure(faulty, tmp_path / "faulty", system.jobs, [])
     await scraped(system, faulty)
-    said = [""]
+    outputs = [""]
 
     async def only_rules() -> bool:
-        said.append((await system.check(faulty.url, only=ALONE))[1])
-        kinds = {line.split(": ")[1] for line in said[-1].splitlines() if line.startswith("dead: ")}
+        outputs.append((await system.check(faulty.url, only=PROMETHEUS_ONLY))[1])
+        kinds = {line.split(": ")[1] for line in outputs[-1].splitlines() if line.startswith("no data: ")}
         return kinds == {"rules not loaded"}
 
-    await until(only_rules, deadline=DEADLINE, what="no other cause")
-    assert "shop.rules.yaml: 136 of 136 rules are not loaded" in said[-1]
-    assert "dead: rules not loaded: no rule records it: alerts/shop.rules.yaml is not loaded" in said[-1]
+    await until(only_rules, deadline=DEADLINE, what="one cause")
+    assert "shop.rules.yaml: 136 of 136 rules are not loaded" in outputs[-1]
+    assert "no data: rules not loaded: no rule records this series: alerts/shop.rules.yaml is not loaded" in outputs[-1]
 
 
 async def test_wrong_names(system: System, faulty: Prometheus, tmp_path: Path) -> None:
-    """Names without suffixes, sanitised values, other edges and a target that is away are each named."""
+    """Names without suffixes, sanitised values, other bucket bounds and a target that is down are reported."""
     labels = 'workflow_type="CheckRide",task_queue="check-rides",status="completed",outcome="good"'
-    page = [
+    metrics = [
         f'temporal_slo_exporter_up{{temporal_namespace="{NAMESPACE}"}} 1',
         f'temporal_slo_workflows_closed{{temporal_namespace="{NAMESPACE}",{labels}}} 1',
         *(
             f'temporal_slo_workflow_duration_seconds_bucket{{temporal_namespace="{NAMESPACE}",workflow_type="CheckRide",'
-            f'status="completed",outcome="good",le="{edge}"}} 1'
-            for edge in ("60.0", "120.0", "+Inf")
+            f'status="completed",outcome="good",le="{bound}"}} 1'
+            for bound in ("60.0", "120.0", "+Inf")
         ),
         'temporal_slo_overdue_minutes_total{temporal_namespace="check_shop",slo="ride-stuck"} 1',
         f'temporal_slo_observed_minutes_total{{temporal_namespace="{NAMESPACE}",slo="ride-stuck"}} 1',
     ]
-    server = await Stub("\n".join(page) + "\n").start()
-    configure(faulty, tmp_path / "faulty", [job("stub", server.target)], [])
-    text = await system.says(faulty.url, "'temporal_slo_workflows_closed'", "'check_shop'", only=ALONE)
-    assert "temporal_slo_workflows_closed_total is not there, but 'temporal_slo_workflows_closed'; remove" in text
-    assert "dead: sanitised value: temporal_namespace is 'check_shop' there, not 'check-shop'" in text
-    assert "dead: bucket edge: there is no bucket edge at 90 s; the nearest are 60 and 120;" in text
-    assert "dead: no metric: temporal_slo_activity_ends_total is not there: a worker is not scraped" in text
-    assert "dead: no metric: persistence_latency_bucket is not there: the Temporal server is not scraped" in text
-    await server.stop()
-    gone = f"it was there within the last 1h: job 'stub', instance '{server.target}' is down ("
-    text = await system.says(faulty.url, "dead: stale: " + gone, only=ALONE)
+    target = await StubTarget("\n".join(metrics) + "\n").start()
+    configure(faulty, tmp_path / "faulty", [job("stub", target.target)], [])
+    text = await system.check_until(faulty.url, "'temporal_slo_workflows_closed'", "'check_shop'", only=PROMETHEUS_ONLY)
+    assert "temporal_slo_workflows_closed_total does not exist, found 'temporal_slo_workflows_closed'; remove" in text
+    assert "no data: sanitised value: temporal_namespace is 'check_shop' instead of 'check-shop'" in text
+    assert "no data: bucket bound missing: no bucket bound at 90 s, nearest: 60 and 120;" in text
+    assert "no data: metric missing: temporal_slo_activity_ends_total does not exist: a worker is not scraped" in text
+    assert (
+        "no data: metric missing: persistence_latency_bucket does not exist: the Temporal server is not scraped" in text
+    )
+    await target.stop()
+    down = f"series seen within the last 1h: job 'stub', instance '{target.target}' is down ("
+    text = await system.check_until(faulty.url, "no data: stale: " + down, only=PROMETHEUS_ONLY)
     configure(faulty, tmp_path / "faulty", [], [])
-    await system.says(faulty.url, f"instance '{server.target}' is down (it is scraped no longer)", only=ALONE)
+    await system.check_until(
+        faulty.url, f"instance '{target.target}' is down (no longer scraped)", only=PROMETHEUS_ONLY
+    )
 
 
-async def test_worker_with_a_runtime_of_its_own(system: System, faulty: Prometheus, tmp_path: Path) -> None:
-    """Workers whose runtime gives no suffixes are named before any activity has ended, whatever others expose."""
-    page = [
+async def test_worker_with_default_runtime(system: System, faulty: Prometheus, tmp_path: Path) -> None:
+    """Workers without metric suffixes are reported before an activity ends, even if other workers have suffixes."""
+    metrics = [
         f'temporal_slo_worker_info{{temporal_namespace="{NAMESPACE}"}} 1',
         f'temporal_slo_workflow_ends{{temporal_namespace="{NAMESPACE}",workflow_type="CheckRide"}} 1',
         'temporal_slo_activity_ends_total{temporal_namespace="other",activity_type="check_pay",outcome="good"} 1',
     ]
-    server = await Stub("\n".join(page) + "\n").start()
-    configure(faulty, tmp_path / "faulty", [job("stub", server.target)], [])
-    text = await system.says(faulty.url, "is not there, but 'temporal_slo_workflow_ends'; have workers", only=ALONE)
-    assert f'dead: other name: temporal_slo_activity_ends_total{{temporal_namespace="{NAMESPACE}"' in text
-    assert "have workers use prometheus_runtime, or set its counters_total_suffix, unit_suffix and" in text
-    await server.stop()
+    target = await StubTarget("\n".join(metrics) + "\n").start()
+    configure(faulty, tmp_path / "faulty", [job("stub", target.target)], [])
+    text = await system.check_until(
+        faulty.url, "does not exist, found 'temporal_slo_workflow_ends'; use", only=PROMETHEUS_ONLY
+    )
+    assert f'no data: renamed metric: temporal_slo_activity_ends_total{{temporal_namespace="{NAMESPACE}"' in text
+    assert "use prometheus_runtime in workers, or set counters_total_suffix, unit_suffix and" in text
+    await target.stop()
 
 
-async def test_wrong_type(system: System, healthy: Prometheus, tmp_path: Path) -> None:
-    """A workflow type that is misspelt is named, with the one that is there, and that Temporal has no run of it."""
-    spec = other(tmp_path, "workflow: CheckRide\n", "workflow: [CheckRide, CheckRied]\n")
-    text = await system.says(healthy.url, "dead: misspelt:", specs=[spec])
-    assert """workflow_type="CheckRied", but 'CheckRide' is there; Temporal has no run of it either""" in text
+async def test_misspelt_type(system: System, healthy: Prometheus, tmp_path: Path) -> None:
+    """A misspelt workflow type is reported with the similar one, and that Temporal has no run of it."""
+    spec = changed_spec(tmp_path, "workflow: CheckRide\n", "workflow: [CheckRide, CheckRied]\n")
+    text = await system.check_until(healthy.url, "no data: misspelt:", specs=[spec])
+    assert """workflow_type="CheckRied", similar: 'CheckRide'; Temporal has no run of it either""" in text
 
 
 async def test_types_without_series(system: System, healthy: Prometheus, tmp_path: Path) -> None:
-    """A type of which Temporal has nothing either is dead; one that ran before counting began is only idle."""
-    spec = other(tmp_path, "workflow: CheckRide\n", f"workflow: [CheckRide, Xyz, {FORMER}]\n")
-    text = await system.says(healthy.url, "dead: no such type:", specs=[spec])
-    assert 'no series has workflow_type="Xyz"; Temporal has no run of it either; there are ' in text
-    assert f"appears with the next run of '{FORMER}': Temporal has runs, but none since the exporter began" in text
-    assert FORMER not in text.partition("\ndead: ")[2].partition("\nfault: ")[0]
+    """A type without runs in Temporal is an error; one without runs since the exporter's start is expected."""
+    spec = changed_spec(tmp_path, "workflow: CheckRide\n", f"workflow: [CheckRide, Xyz, {CLOSED_BEFORE}]\n")
+    text = await system.check_until(healthy.url, "no data: no such type:", specs=[spec])
+    assert 'no series has workflow_type="Xyz"; Temporal has no run of it either; existing values: ' in text
+    assert (
+        f"appears with the next run of '{CLOSED_BEFORE}': no run in Temporal is newer than the exporter's start" in text
+    )
+    assert CLOSED_BEFORE not in text.partition("\nno data: ")[2].partition("\nerror: ")[0]
 
 
 async def test_queue_without_pollers(system: System, healthy: Prometheus, tmp_path: Path) -> None:
-    """A task queue that a spec names and nobody polls is a fault."""
-    spec = other(tmp_path, f"task_queue: {QUEUE}", "task_queue: check-nobody-there")
-    text = await system.says(healthy.url, "fault: task queue 'check-nobody-there' of Temporal namespace", specs=[spec])
-    assert "'check-shop' has no pollers; start its workers, or correct task_queue of the spec" in text
-    assert 'task_queue="check-nobody-there"; there is' in text
+    """A task queue of a spec without pollers is an error."""
+    spec = changed_spec(tmp_path, f"task_queue: {QUEUE}", "task_queue: check-no-pollers")
+    text = await system.check_until(
+        healthy.url, "error: task queue 'check-no-pollers' of Temporal namespace", specs=[spec]
+    )
+    assert "'check-shop' has no pollers; start its workers, or correct task_queue in the spec" in text
+    assert 'task_queue="check-no-pollers"; existing values: ' in text
 
 
 async def test_missing_namespace(system: System, healthy: Prometheus, tmp_path: Path) -> None:
-    """A Temporal namespace that is not registered is a fault, and no series has it."""
-    spec = other(tmp_path, NAMESPACE, "check-shoe")
-    text = await system.says(healthy.url, "fault: Temporal has no namespace 'check-shoe'", specs=[spec])
-    assert """no series has temporal_namespace="check-shoe"; there is 'check-shop'""" in text
+    """A Temporal namespace that does not exist is an error, and no series has it."""
+    spec = changed_spec(tmp_path, NAMESPACE, "check-shoe")
+    text = await system.check_until(healthy.url, "error: Temporal namespace 'check-shoe' does not exist", specs=[spec])
+    assert """no series has temporal_namespace="check-shoe"; existing values: 'check-shop'""" in text
 
 
-async def test_one_is_away(system: System, healthy: Prometheus) -> None:
-    """Where one of the two does not answer, what the other tells is printed; where neither does, one line says so."""
-    fine, text = await system.check(f"http://{LOOPBACK}:1")
-    assert not fine
+async def test_unreachable(system: System, healthy: Prometheus) -> None:
+    """If one system is unreachable, the other is checked; if both are, the error is one line."""
+    succeeded, text = await system.check(f"http://{LOOPBACK}:1")
+    assert not succeeded
     assert "CheckRide" in text
-    assert f"fault: Prometheus: no answer from http://{LOOPBACK}:1" in text
-    nobody = ("--temporal-address", f"{LOOPBACK}:1")
-    code, out, _ = await command_line(str(system.spec), "--prometheus", healthy.url, *nobody)
+    assert f"error: Prometheus: no answer from http://{LOOPBACK}:1" in text
+    unreachable = ("--temporal-address", f"{LOOPBACK}:1")
+    code, out, _ = await command_line(str(system.spec), "--prometheus", healthy.url, *unreachable)
     assert code == 1
-    assert "fault: Temporal namespace 'check-shop': UNAVAILABLE" in out
+    assert "error: Temporal namespace 'check-shop': UNAVAILABLE" in out
     assert "shop/ride-success" in out
-    code, out, err = await command_line(str(system.spec), "--prometheus", f"http://{LOOPBACK}:1", *nobody)
+    code, out, err = await command_line(str(system.spec), "--prometheus", f"http://{LOOPBACK}:1", *unreachable)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("temporal-slo: Prometheus: no answer from")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from temporal_slo.check.diagnosis import fulfils
+from temporal_slo.check.no_data_causes import matches
 from temporal_slo.errors import UsageError
 from temporal_slo.generate import artefacts
 from temporal_slo.generate.alertmanager import render
@@ -76,8 +76,10 @@ def inhibits(rule: dict[str, Any], source: dict[str, str], target: dict[str, str
     sides = ((rule["source_matchers"], source), (rule["target_matchers"], target))
     found = [(re.fullmatch(r'(\w+)(=~|!~|=)"(.*)"', matcher), labels) for side, labels in sides for matcher in side]
     assert all(match for match, _ in found)
-    matches = all(fulfils(Matcher(*match.groups()), labels.get(match[1], "")) for match, labels in found if match)
-    return matches and all(source.get(label) == target.get(label) for label in rule["equal"])
+    source_matches = all(
+        matches(Matcher(*match.groups()), labels.get(match[1], "")) for match, labels in found if match
+    )
+    return source_matches and all(source.get(label) == target.get(label) for label in rule["equal"])
 
 
 def burn_alerts(folder: Path) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client.utils import floatToGoString
 
 from temporal_slo import names
-from temporal_slo.check.diagnosis import fulfils
+from temporal_slo.check.no_data_causes import matches
 from temporal_slo.promql import bucket_bound
 
 from .promtool import Expected, evaluate
@@ -58,5 +58,5 @@ def test_edge(milliseconds: int) -> None:
     """For any threshold, the bucket bound is matched as exporters format it, and no other."""
     found = bucket_bound(timedelta(milliseconds=milliseconds))
     written, other = (floatToGoString(one / 1000) for one in (milliseconds, milliseconds + 1))  # type: ignore[no-untyped-call] # the library has it untyped
-    assert fulfils(found, written)
-    assert not fulfils(found, other)
+    assert matches(found, written)
+    assert not matches(found, other)

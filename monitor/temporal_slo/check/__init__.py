@@ -1,1 +1,1 @@
-"""The preflight: it proves on a live Prometheus and a live Temporal that the rules of the specs can see anything."""
+"""Verifies against a live Prometheus and a live Temporal that the generated rules and alerts have data."""

@@ -1,4 +1,4 @@
-"""A live Prometheus, asked over its HTTP API."""
+"""Client of the HTTP API of a live Prometheus."""
 
 import asyncio
 import json
@@ -12,39 +12,41 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from temporal_slo.check.text import plain
+from temporal_slo.check.printable import printable
 from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
 from temporal_slo.promql import Matcher, selector
 
 OPTION: Final = "--prometheus"
 TOKEN_OPTION: Final = "--prometheus-token-file"  # noqa: S105 an option's name
-ANSWER_MAX: Final = 16 * 2**20
-"""Bytes of an answer that are read: the rules of some thousand SLOs."""
+RESPONSE_MAX: Final = 16 * 2**20
+"""Maximum size of a response in bytes: enough for the rules of some thousand SLOs."""
 
-AT_ONCE: Final = 4
-"""Queries at once: a fifth of what a Prometheus takes before others wait."""
+CONCURRENCY: Final = 4
+"""Concurrent queries: a fifth of Prometheus' default limit, so that other users do not wait."""
 
-LATELY: Final = "5m"
-NOT_FOUND: Final = frozenset({404, 405, 501})
-"""What stores say that have no such page: Mimir, Thanos and others keep no targets and no retention."""
+RECENT: Final = "5m"
+"""Window in which samples are counted."""
+
+UNSUPPORTED: Final = frozenset({404, 405, 501})
+"""HTTP statuses of stores without an endpoint: Mimir, Thanos and others report no targets and no retention."""
 
 Labels = Mapping[str, str]
 
 
 class PrometheusError(TemporalSloError):
-    """A request to Prometheus that brought no answer.
+    """A request to Prometheus that failed.
 
     Args:
-        message: What was seen, without secrets.
+        message: What happened, without secrets.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(plain(" ".join(f"Prometheus: {message}".split())))
+        super().__init__(printable(" ".join(f"Prometheus: {message}".split())))
 
 
 class Row(NamedTuple):
-    """A series and its value now."""
+    """A series with its current value."""
 
     labels: Labels
     value: float
@@ -52,35 +54,35 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is scraped.
+    """A scrape target.
 
     Attributes:
-        job: As series have it.
-        instance: As series have it.
-        well: Whether its last scrape was.
-        error: Why not.
-        interval: Time between two scrapes; None if that is not known.
+        job: Its label `job`.
+        instance: Its label `instance`.
+        up: Whether its last scrape succeeded.
+        error: Error of its last scrape; empty if it succeeded.
+        interval: Scrape interval; None if unknown.
     """
 
     job: str
     instance: str
-    well: bool = True
+    up: bool = True
     error: str = ""
     interval: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A rule that Prometheus has.
+class LoadedRule:
+    """A rule loaded by Prometheus.
 
     Attributes:
-        group: Name of its group.
-        interval: Seconds between two evaluations.
-        name: Of the series or the alert.
-        labels: That it adds.
-        expression: As Prometheus writes it.
-        hold: Seconds that an alert's condition must hold.
-        error: Why its last evaluation failed; empty if it did not.
+        group: Name of its rule group.
+        interval: Evaluation interval in seconds.
+        name: Name of the recorded series or of the alert.
+        labels: Labels that the rule adds.
+        expression: As Prometheus formats it.
+        hold: Value of `for` in seconds; 0 for recording rules.
+        error: Error of its last evaluation; empty if it succeeded.
     """
 
     group: str
@@ -93,13 +95,13 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Access:
-    """How to reach a Prometheus; has no repr, because it may hold a secret.
+class PrometheusAccess:
+    """Address and credentials of a Prometheus; without a repr, because it may hold a secret.
 
     Attributes:
-        url: Without a slash at its end.
-        authorization: The header of that name, or None.
-        timeout: For each request.
+        url: Base URL without a trailing slash.
+        authorization: Value of the header `Authorization`; None for no authentication.
+        timeout: Timeout of each request.
     """
 
     url: str
@@ -108,26 +110,26 @@ class Access:
 
     @classmethod
     def of(cls, url: str, token_file: str | None, timeout: timedelta) -> Self:
-        """Return how to reach *url* with the secret in *token_file*.
+        """Return the access to *url* with the credential in *token_file*.
 
-        The file holds a bearer token, or a whole `Basic …` or `Bearer …`.
+        The file contains a bearer token, or a complete `Basic …` or `Bearer …` credential.
 
         Raises:
-            UsageError: The URL is none, or holds a secret, or the file cannot be used.
+            UsageError: The URL is invalid or may contain a secret, or the file is unusable.
         """
-        # What has one of these may hold a secret wherever it stands, so it is not quoted, however it would be read.
+        # A URL with one of these characters may contain a secret: its errors do not quote it.
         if "@" in url:
-            raise UsageError(OPTION, "holds a user or a password", f"put it into a file: see {TOKEN_OPTION}")
+            raise UsageError(OPTION, "contains a user or a password", f"put it into a file: see {TOKEN_OPTION}")
         if "?" in url or "#" in url:
-            remedy = f"write for example http://localhost:9090, and a secret into a file: see {TOKEN_OPTION}"
-            raise UsageError(OPTION, "holds a query or a fragment", remedy)
+            remedy = f"write for example http://localhost:9090, and put a secret into a file: see {TOKEN_OPTION}"
+            raise UsageError(OPTION, "contains a query or a fragment", remedy)
         try:
             parts = urlsplit(url)
-            # Reading the port may fail.
-            fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+            # Access to an invalid port raises ValueError.
+            valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         except ValueError:
-            fits = None
-        if not fits or any(character.isspace() or not character.isprintable() for character in url):
+            valid = None
+        if not valid or any(character.isspace() or not character.isprintable() for character in url):
             raise UsageError(OPTION, f"{url!r} is not a URL", "write for example http://localhost:9090")
         return cls(url.rstrip("/"), _authorization(token_file) if token_file else None, timeout)
 
@@ -138,143 +140,146 @@ def _authorization(file: str) -> str:
     except OSError as error:
         raise UsageError(TOKEN_OPTION, f"{file!r} cannot be read: {error.strerror}", "correct the path") from error
     except UnicodeDecodeError:
-        raise UsageError(TOKEN_OPTION, f"{file!r} holds more than plain letters", "write the token alone") from None
+        raise UsageError(TOKEN_OPTION, f"{file!r} contains non-ASCII characters", "write only the token") from None
     if not text or "\n" in text or not text.isprintable():
-        raise UsageError(TOKEN_OPTION, f"{file!r} does not hold one line", "write the token alone")
+        raise UsageError(TOKEN_OPTION, f"{file!r} does not contain exactly one line", "write only the token")
     return text if re.match(r"(Basic|Bearer) ", text) else f"Bearer {text}"
 
 
 @dataclass(slots=True)
-class Prometheus:
-    """Asks a Prometheus, each question once.
+class PrometheusClient:
+    """Queries a Prometheus; caches the result of each query.
 
     Args:
-        access: How to reach it.
+        access: Address and credentials.
 
     Attributes:
-        requests: How many were made.
+        requests: Number of requests made.
     """
 
-    access: Access
+    access: PrometheusAccess
     _http: httpx.AsyncClient = field(init=False, repr=False)
-    _known: dict[str, asyncio.Task[list[Row]]] = field(init=False, default_factory=dict)
-    _turns: asyncio.Semaphore = field(init=False)
+    _cached: dict[str, asyncio.Task[list[Row]]] = field(init=False, default_factory=dict)
+    _concurrency: asyncio.Semaphore = field(init=False)
     requests: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        """Make the client; it connects at the first request."""
+        """Create the HTTP client; it connects on the first request."""
         header = {"Authorization": self.access.authorization} if self.access.authorization else {}
-        # No redirect is followed: the secret is for this address alone.
+        # Redirects are not followed: the credential is only for this address.
         self._http = httpx.AsyncClient(headers=header, timeout=self.access.timeout.total_seconds())
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._concurrency = asyncio.Semaphore(CONCURRENCY)
 
     async def query(self, promql: str) -> list[Row]:
-        """Evaluate *promql* now; what was asked before is not asked again.
+        """Return the result of *promql* at the current time, or the cached result.
 
         Raises:
-            PrometheusError: There is no answer, or it is none that can be read.
+            PrometheusError: The request failed, or the response is malformed.
         """
-        if promql not in self._known:
-            self._known[promql] = asyncio.ensure_future(self._query(promql))
-        return await self._known[promql]
+        if promql not in self._cached:
+            self._cached[promql] = asyncio.ensure_future(self._query(promql))
+        return await self._cached[promql]
 
     def forget(self, promql: str) -> None:
-        """Have *promql* evaluated anew when it is asked again."""
-        self._known.pop(promql, None)
+        """Remove the result of *promql* from the cache."""
+        self._cached.pop(promql, None)
 
     async def _query(self, promql: str) -> list[Row]:
-        data = await self._ask("POST", "query", {"query": promql})
+        data = await self._request("POST", "query", {"query": promql})
         try:
             return [Row(dict(row["metric"]), float(row["value"][1])) for row in data["result"]]
         except (TypeError, KeyError, ValueError, IndexError) as error:
-            raise _strange("query") from error
+            raise _malformed("query") from error
 
     async def value(self, promql: str) -> float | None:
-        """Return the only value of *promql*; None if it has none."""
+        """Return the value of *promql*, which selects at most one series; None without a series."""
         return next((row.value for row in await self.query(promql)), None)
 
-    async def names(self, pattern: str, *about: Matcher) -> tuple[str, ...]:
-        """Return the metrics with series of late whose whole name matches the regular expression *pattern*.
+    async def names(self, pattern: str, *matchers: Matcher) -> tuple[str, ...]:
+        """Return the names of metrics with series now.
 
         Args:
-            pattern: Of the whole name.
-            about: Conditions on the labels of those series.
+            pattern: Regular expression for the whole name.
+            matchers: Matchers for further labels.
         """
-        chosen = selector("", Matcher("__name__", "=~", pattern), *about)
+        chosen = selector("", Matcher("__name__", "=~", pattern), *matchers)
         rows = await self.query(f"topk(200, count by (__name__) ({chosen}))")
         return tuple(sorted(row.labels.get("__name__", "") for row in rows))
 
     async def targets(self) -> tuple[Target, ...] | None:
-        """Return what is scraped; None if this store does not know."""
-        data = await self._ask("GET", "targets", {"state": "active"}, may_lack=True)
+        """Return the scrape targets; None if this store does not report them."""
+        data = await self._request("GET", "targets", {"state": "active"}, optional=True)
         return None if data is None else tuple(map(_target, _listed(data, "activeTargets")))
 
-    async def rules(self) -> tuple[Loaded, ...] | None:
-        """Return the rules that are loaded; None if this store does not know."""
-        data = await self._ask("GET", "rules", {}, may_lack=True)
+    async def rules(self) -> tuple[LoadedRule, ...] | None:
+        """Return the loaded rules; None if this store does not report them."""
+        data = await self._request("GET", "rules", {}, optional=True)
         if data is None:
             return None
         try:
             return tuple(_loaded(group, rule) for group in data["groups"] for rule in group["rules"])
         except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise _strange("rules") from error
+            raise _malformed("rules") from error
 
     async def retention(self) -> str | None:
-        """Return how long samples are kept, as Prometheus puts it; None if this store does not tell."""
-        data = await self._ask("GET", "status/runtimeinfo", {}, may_lack=True)
-        told = data.get("storageRetention") if isinstance(data, dict) else None
-        return told if isinstance(told, str) else None
+        """Return the retention as Prometheus writes it; None if this store does not report it."""
+        data = await self._request("GET", "status/runtimeinfo", {}, optional=True)
+        retention = data.get("storageRetention") if isinstance(data, dict) else None
+        return retention if isinstance(retention, str) else None
 
     async def close(self) -> None:
         """Close the connection."""
-        for task in self._known.values():
+        for task in self._cached.values():
             task.cancel()
-        await asyncio.gather(*self._known.values(), return_exceptions=True)
+        await asyncio.gather(*self._cached.values(), return_exceptions=True)
         await self._http.aclose()
 
-    async def _ask(self, method: str, page: str, given: Mapping[str, str], *, may_lack: bool = False) -> Any:  # noqa: ANN401 JSON
+    async def _request(
+        self, method: str, endpoint: str, parameters: Mapping[str, str], *, optional: bool = False
+    ) -> Any:  # noqa: ANN401 JSON
         self.requests += 1
-        async with self._turns:
+        async with self._concurrency:
             try:
-                status, text = await self._read(method, f"{self.access.url}/api/v1/{page}", given)
+                status, text = await self._read(method, f"{self.access.url}/api/v1/{endpoint}", parameters)
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 raise PrometheusError(f"no answer from {self.access.url}: {_reason(error)}") from error
-        if may_lack and status in NOT_FOUND:
+        if optional and status in UNSUPPORTED:
             return None
         try:
-            answer = json.loads(text)
-            if answer["status"] == "success":
-                return answer["data"]
-            said = str(answer.get("error", ""))
+            response = json.loads(text)
+            if response["status"] == "success":
+                return response["data"]
+            message = str(response.get("error", ""))
         except (ValueError, TypeError, KeyError, AttributeError):
-            said = "" if status >= httpx.codes.BAD_REQUEST else "no API of a Prometheus is there"
-        raise PrometheusError(f"{self.access.url} answered {status} to {page}{': ' * bool(said)}{self._hiding(said)}")
+            message = "" if status >= httpx.codes.BAD_REQUEST else "this is not the API of a Prometheus"
+        detail = f": {self._redacted(message)}" if message else ""
+        raise PrometheusError(f"{self.access.url} answered {status} to {endpoint}{detail}")
 
-    def _hiding(self, said: str) -> str:
-        # What refuses a secret may quote it.
+    def _redacted(self, message: str) -> str:
+        # A server that rejects a credential may quote it.
         header = self.access.authorization
-        return said.replace(header.split(" ", 1)[1], "[hidden]") if header else said
+        return message.replace(header.split(" ", 1)[1], "[hidden]") if header else message
 
-    async def _read(self, method: str, url: str, given: Mapping[str, str]) -> tuple[int, bytes]:
-        told = {"data": given} if method == "POST" else {"params": given}
+    async def _read(self, method: str, url: str, parameters: Mapping[str, str]) -> tuple[int, bytes]:
+        arguments = {"data": parameters} if method == "POST" else {"params": parameters}
         body = bytearray()
         async with (
             asyncio.timeout(self.access.timeout.total_seconds()),
-            self._http.stream(method, url, **told) as answer,  # type: ignore[arg-type] # either is a mapping
+            self._http.stream(method, url, **arguments) as response,  # type: ignore[arg-type] # both are mappings
         ):
-            async for part in answer.aiter_bytes():
+            async for part in response.aiter_bytes():
                 body += part
-                if len(body) > ANSWER_MAX:
-                    raise PrometheusError(f"{url} answered more than {ANSWER_MAX // 2**20} MB")
-        return answer.status_code, bytes(body)
+                if len(body) > RESPONSE_MAX:
+                    raise PrometheusError(f"{url} answered with more than {RESPONSE_MAX // 2**20} MiB")
+        return response.status_code, bytes(body)
 
 
 def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _strange(page: str) -> PrometheusError:
-    return PrometheusError(f"its answer to {page} cannot be read")
+def _malformed(endpoint: str) -> PrometheusError:
+    return PrometheusError(f"malformed response to {endpoint}")
 
 
 def _listed(data: Any, key: str) -> Iterable[Mapping[str, Any]]:  # noqa: ANN401 JSON
@@ -297,8 +302,8 @@ def _target(row: Mapping[str, Any]) -> Target:
     )
 
 
-def _loaded(group: Mapping[str, Any], rule: Mapping[str, Any]) -> Loaded:
-    return Loaded(
+def _loaded(group: Mapping[str, Any], rule: Mapping[str, Any]) -> LoadedRule:
+    return LoadedRule(
         group=group["name"],
         interval=float(group["interval"]),
         name=rule["name"],

@@ -1,4 +1,4 @@
-"""Whether scrapes come often enough, and samples are kept long enough, for the rules of the specs; pure."""
+"""Checks whether scrape intervals and retention suffice for the rules of the specs; pure."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,52 +13,52 @@ from temporal_slo.spec.burn import tiers_of
 from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.model import Calendar, Spec
 
-SAMPLES: Final = 4
-"""Scrapes in the shortest window at least: a rate needs two, and may lose some."""
+SCRAPES_PER_WINDOW: Final = 4
+"""Minimum of scrapes in the shortest window: a rate needs two samples, and scrapes can fail."""
 
-USUAL: Final = timedelta(seconds=30)
-"""Longer intervals work, but alerts come later than they could."""
+RECOMMENDED_INTERVAL: Final = timedelta(seconds=30)
+"""Longer intervals work, but delay alerts."""
 
 YEAR: Final = timedelta(days=365)
 
 
 class Finding(NamedTuple):
-    """What is not as it should be.
+    """Something that has to be corrected, or that could not be verified.
 
     Attributes:
-        fault: Whether rules do not work because of it.
+        error: Whether rules do not work because of it; otherwise it is a warning.
         what: What was found.
-        remedy: What to do about it.
+        remedy: How to fix it.
     """
 
-    fault: bool
+    error: bool
     what: str
     remedy: str
 
 
-def shortest(slos: Sequence[BoundSlo]) -> timedelta:
-    """Return the shortest window that any rule looks at."""
+def shortest_window(slos: Sequence[BoundSlo]) -> timedelta:
+    """Return the shortest range in any rule."""
     return min(windows(slo)[0] for slo in slos)
 
 
-def scrapes(targets: Sequence[Target], window: timedelta) -> Iterator[Finding]:
-    """Yield what is wrong with the intervals in which *targets* are scraped."""
+def interval_findings(targets: Sequence[Target], window: timedelta) -> Iterator[Finding]:
+    """Yield the scrape intervals of *targets* that are too long for rates over *window*."""
     for target in targets:
         if not target.interval:
             continue
-        every = f"job {target.job!r}, instance {target.instance!r}, is scraped every {duration_text(target.interval)}"
-        if target.interval * SAMPLES > window:
-            limit = duration_text(window / SAMPLES)
-            what = f"{every}: too seldom for windows of {duration_text(window)}"
-            yield Finding(fault=True, what=what, remedy=f"scrape it every {limit} or more often")
-        elif target.interval > USUAL:
-            what = f"{every}: alerts come later than they could"
-            yield Finding(fault=False, what=what, remedy=f"scrape it every {duration_text(USUAL)}")
+        every = f"job {target.job!r}, instance {target.instance!r} is scraped every {duration_text(target.interval)}"
+        if target.interval * SCRAPES_PER_WINDOW > window:
+            limit = duration_text(window / SCRAPES_PER_WINDOW)
+            what = f"{every}: too long for windows of {duration_text(window)}"
+            yield Finding(error=True, what=what, remedy=f"set scrape_interval to {limit} or less")
+        elif target.interval > RECOMMENDED_INTERVAL:
+            remedy = f"set scrape_interval to {duration_text(RECOMMENDED_INTERVAL)}"
+            yield Finding(error=False, what=f"{every}: this delays alerts", remedy=remedy)
 
 
-def kept(told: str | None) -> timedelta | None:
-    """Return the time in a retention as Prometheus tells it, such as `15d or 10GiB`; None if it tells of none."""
-    for part in (told or "").split(" or "):
+def parse_retention(text: str | None) -> timedelta | None:
+    """Return the time in a retention as Prometheus writes it, such as `15d or 10GiB`; None if it has no time."""
+    for part in (text or "").split(" or "):
         years = re.fullmatch(r"(?:(\d+)y)?(.*)", part)
         try:
             rest = parse_duration(years[2]) if years and years[2] else timedelta()
@@ -69,32 +69,32 @@ def kept(told: str | None) -> timedelta | None:
     return None
 
 
-def retention(specs: Sequence[Spec], told: str | None) -> Iterator[Finding]:
-    """Yield what is wrong with how long samples are kept.
+def retention_findings(specs: Sequence[Spec], retention: str | None) -> Iterator[Finding]:
+    """Yield where samples are not kept long enough.
 
     Args:
-        specs: What is promised.
-        told: What Prometheus says; None if it says nothing.
+        specs: Specs of the rules.
+        retention: As Prometheus reports it; None if it is unknown.
     """
-    there = kept(told)
-    if there is None:
-        known = f"by size only: {told}" if told else "not told"
-        what = f"how long samples are kept is {known}; the rules look back for {duration_text(max(map(needed, specs)))}"
-        yield Finding(fault=False, what=what, remedy="see to it that they are kept as long")
+    actual = parse_retention(retention)
+    if actual is None:
+        known = f"limited by size only ({retention})" if retention else "unknown"
+        what = f"retention of Prometheus is {known}; the rules need {duration_text(max(map(longest_window, specs)))}"
+        yield Finding(error=False, what=what, remedy="ensure that samples are kept that long")
         return
     for spec in specs:
-        wanted, promised = needed(spec), spec.prometheus.retention
-        if there < wanted:
-            what = f"samples are kept for {told}, but rules of {spec.service} look back for {duration_text(wanted)}"
-            yield Finding(fault=True, what=what, remedy="set --storage.tsdb.retention.time of Prometheus")
-        elif promised and there < promised:
-            what = f"samples are kept for {told}, but the spec of {spec.service} says {duration_text(promised)}"
-            yield Finding(
-                fault=False, what=what, remedy="correct prometheus.retention of the spec, or keep them longer"
-            )
+        needed, declared = longest_window(spec), spec.prometheus.retention
+        if actual < needed:
+            what = f"retention of Prometheus is {retention}, but rules of {spec.service} need {duration_text(needed)}"
+            yield Finding(error=True, what=what, remedy="increase --storage.tsdb.retention.time")
+        elif declared and actual < declared:
+            what = f"retention of Prometheus is {retention}, but the spec of {spec.service} declares "
+            remedy = "correct prometheus.retention in the spec, or increase --storage.tsdb.retention.time"
+            yield Finding(error=False, what=what + duration_text(declared), remedy=remedy)
 
 
-def needed(spec: Spec) -> timedelta:
-    """Return how far back the rules of *spec* look."""
+def longest_window(spec: Spec) -> timedelta:
+    """Return the longest range in the rules of *spec*."""
     longest = (tier.long for slo in spec.slos for tier in tiers_of(spec, slo))
+    # The error budget of a calendar month is computed from the ledger, without a range of that length.
     return max((*longest, *(() if isinstance(spec.period, Calendar) else (spec.period,))), default=timedelta())

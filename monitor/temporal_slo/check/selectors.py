@@ -1,4 +1,4 @@
-"""What the generated rules select: taken from their expressions, as Prometheus will read them."""
+"""Selectors of the generated rules, parsed from their expressions as Prometheus parses them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ from temporal_slo.spec.bound import BoundSlo, LoadedSpecs
 from temporal_slo.spec.model import WorkerSli
 
 OPERATORS: Final = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
-ABSENCE: Final = frozenset({"absent", "absent_over_time"})
-"""Functions that tell of what is not there: their selectors may match nothing."""
+ABSENT_FUNCTIONS: Final = frozenset({"absent", "absent_over_time"})
+"""Functions that return a value if there is no series: their selectors need not match."""
 
-NOWHERE: Final = Links("", "", "")
-"""Where alerts lead is of no matter here."""
+NO_LINKS: Final = Links("", "", "")
+"""Links are annotations, which are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A metric, and the conditions on its labels."""
+    """A metric name with label matchers."""
 
     metric: str
     matchers: tuple[Matcher, ...] = ()
@@ -34,78 +34,78 @@ class Selector:
     def __str__(self) -> str:
         return selector(self.metric, *self.matchers) if self.matchers else self.metric
 
-    def but(self, *left_out: Matcher) -> "Selector":
-        """Return this one without some of its conditions."""
-        return replace(self, matchers=tuple(own for own in self.matchers if own not in left_out))
+    def without(self, *removed: Matcher) -> "Selector":
+        """Return a copy without the given matchers."""
+        return replace(self, matchers=tuple(own for own in self.matchers if own not in removed))
 
-    def plus(self, *more: Matcher) -> "Selector":
-        """Return this one under further conditions."""
-        return replace(self, matchers=(*self.matchers, *more))
+    def with_matchers(self, *added: Matcher) -> "Selector":
+        """Return a copy with further matchers."""
+        return replace(self, matchers=(*self.matchers, *added))
 
-    def of(self, metric: str) -> "Selector":
-        """Return this one of another metric."""
+    def with_metric(self, metric: str) -> "Selector":
+        """Return a copy with another metric name."""
         return replace(self, metric=metric)
 
     def value(self, label: str) -> str | None:
-        """Return what *label* must be; None if no condition says so."""
+        """Return the value that *label* must equal; None if there is no such matcher."""
         return next((own.value for own in self.matchers if own.label == label and own.operator == "="), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule as it is to be loaded.
+    """A generated rule.
 
     Attributes:
-        file: Name of the file that `generate` writes.
-        group: Name of its group.
-        interval: How often it is evaluated, as the file has it.
-        name: Of the recorded series, or of the alert.
-        alerts: Whether it is an alert.
-        expression: As the file has it.
-        labels: That it adds.
-        hold: How long its condition must hold, as the file has it; 0s for at once.
+        file: Name of the generated file.
+        group: Name of its rule group.
+        interval: Evaluation interval, as in the file.
+        name: Name of the recorded series or of the alert.
+        is_alert: Whether it is an alert, not a recording rule.
+        expression: As in the file.
+        labels: Labels that the rule adds.
+        hold: Value of `for`, as in the file; 0s without it.
     """
 
     file: str
     group: str
     interval: str
     name: str
-    alerts: bool
+    is_alert: bool
     expression: str
     labels: tuple[tuple[str, str], ...]
     hold: str = "0s"
 
     @property
-    def about(self) -> str:
-        """What it is about: an SLO, the causes of a Temporal namespace, or the Temporal server."""
+    def subject(self) -> str:
+        """What the rule monitors: an SLO, a Temporal namespace, or the Temporal server."""
         labels = dict(self.labels)
         if names.SLO in labels:
             return slo_title(labels[names.SERVICE], labels[names.SLO], labels[names.NAMESPACE])
-        return f"causes in {labels[names.NAMESPACE]}" if names.NAMESPACE in labels else "the Temporal server"
+        return f"namespace {labels[names.NAMESPACE]}" if names.NAMESPACE in labels else "Temporal server"
 
 
 def slo_title(service: str, slo: str, namespace: str) -> str:
-    """Return how an SLO is called: a service may have it in several Temporal namespaces."""
+    """Return the name of an SLO, with its namespace: a service may have the same SLO in several namespaces."""
     return f"{service}/{slo} ({namespace})"
 
 
-class Uses(NamedTuple):
-    """A selector, and the rules that would see nothing if it matched nothing.
+class UsedSelector(NamedTuple):
+    """A selector, and the rules that use it.
 
     Attributes:
-        selector: What is selected.
-        rules: Which rules do.
-        expected: Whether it must match: an alert on absence needs no series.
+        selector: The selector.
+        rules: Rules that have no data if it matches no series.
+        required: Whether it must match; False if all rules use it only in `absent()`.
     """
 
     selector: Selector
     rules: tuple[Rule, ...]
-    expected: bool
+    required: bool
 
 
-def rules_of(specs: LoadedSpecs) -> tuple[Rule, ...]:
-    """Return every rule that `generate` makes of *specs*, in the order of its files."""
-    files = {name: text for name, text in render(specs, NOWHERE).items() if name.endswith(SUFFIX)}
+def generated_rules(specs: LoadedSpecs) -> tuple[Rule, ...]:
+    """Return every rule that `generate` makes from *specs*, in the order of its files."""
+    files = {name: text for name, text in render(specs, NO_LINKS).items() if name.endswith(SUFFIX)}
     return tuple(rule for name, text in files.items() for rule in _rules(name, yaml.safe_load(text)["groups"]))
 
 
@@ -117,82 +117,82 @@ def _rules(file: str, groups: list[dict[str, Any]]) -> Iterator[Rule]:
                 group=group["name"],
                 interval=group["interval"],
                 name=rule.get("record") or rule["alert"],
-                alerts="alert" in rule,
+                is_alert="alert" in rule,
                 expression=rule["expr"],
                 labels=tuple(sorted(rule["labels"].items())),
                 hold=rule.get("for", "0s"),
             )
 
 
-def uses_of(rules: Sequence[Rule], slos: Sequence[BoundSlo]) -> tuple[Uses, ...]:
-    """Return every selector of *rules*, each once, in the order of its first use.
+def used_selectors(rules: Sequence[Rule], slos: Sequence[BoundSlo]) -> tuple[UsedSelector, ...]:
+    """Return every selector of *rules* once, in the order of its first use.
 
-    One that selects several workflow or activity types becomes one of each: beside a type that is there, another that
-    is misspelt would not be missed.
+    A selector of several workflow or activity types is split into one per type: a misspelt type would go unnoticed if
+    another one has series.
     """
-    lists = _lists(slos)
+    type_lists = _type_lists(slos)
     found: dict[Selector, list[tuple[Rule, bool]]] = {}
     for rule in rules:
-        for selected, expected in selectors(rule.expression):
-            for single in _singles(selected, lists):
-                found.setdefault(single, []).append((rule, expected))
+        for used, required in selectors(rule.expression):
+            for single in _split(used, type_lists):
+                found.setdefault(single, []).append((rule, required))
     return tuple(
-        Uses(selected, tuple(dict.fromkeys(rule for rule, _ in seen)), any(expected for _, expected in seen))
-        for selected, seen in found.items()
+        UsedSelector(used, tuple(dict.fromkeys(rule for rule, _ in uses)), any(required for _, required in uses))
+        for used, uses in found.items()
     )
 
 
-def _lists(slos: Sequence[BoundSlo]) -> dict[Matcher, tuple[Matcher, ...]]:
+def _type_lists(slos: Sequence[BoundSlo]) -> dict[Matcher, tuple[Matcher, ...]]:
     types = {(names.WORKFLOW_TYPE, slo.workflow_types) for slo in slos}
     types |= {
         (names.ACTIVITY_TYPE, slo.sli.activities)
         for slo in slos
         if isinstance(slo.sli, WorkerSli) and slo.sli.activities
     }
-    return {one_of(label, of): tuple(one_of(label, (single,)) for single in of) for label, of in types}
+    return {one_of(label, listed): tuple(one_of(label, (single,)) for single in listed) for label, listed in types}
 
 
-def _singles(selected: Selector, lists: Mapping[Matcher, tuple[Matcher, ...]]) -> Iterator[Selector]:
-    choices = (lists.get(own, (own,)) for own in selected.matchers)
-    return (replace(selected, matchers=chosen) for chosen in product(*choices))
+def _split(used: Selector, type_lists: Mapping[Matcher, tuple[Matcher, ...]]) -> Iterator[Selector]:
+    choices = (type_lists.get(own, (own,)) for own in used.matchers)
+    return (replace(used, matchers=chosen) for chosen in product(*choices))
 
 
 def selectors(expression: str) -> tuple[tuple[Selector, bool], ...]:
-    """Return the selectors of a PromQL expression, and whether each is to match anything.
+    """Return the selectors of a PromQL expression, each with whether it must match: False inside `absent()`.
 
     Raises:
-        ValueError: It is no expression.
+        ValueError: *expression* is not valid PromQL.
     """
     found: list[tuple[Selector, bool]] = []
-    absences = 0
+    absent_depth = 0
 
     def enter(node: promql_parser.Expr) -> bool:
-        nonlocal absences
-        absences += _is_absence(node)
+        nonlocal absent_depth
+        absent_depth += _is_absent(node)
         if isinstance(node, promql_parser.VectorSelector):
-            found.append((_selector(node), not absences))
+            found.append((_selector(node), not absent_depth))
         return True
 
     def leave(node: promql_parser.Expr) -> bool:
-        nonlocal absences
-        absences -= _is_absence(node)
+        nonlocal absent_depth
+        absent_depth -= _is_absent(node)
         return True
 
     promql_parser.walk(promql_parser.parse(expression), enter, leave)
     return tuple(found)
 
 
-def same(one: str, other: str) -> bool:
-    """Return whether two expressions are the same but for how they are written."""
+def same_expression(one: str, other: str) -> bool:
+    """Return whether two expressions are equal apart from formatting."""
     try:
         return promql_parser.parse(one).prettify() == promql_parser.parse(other).prettify()
     except ValueError:
-        # What only a newer Prometheus understands is not ours.
+        # A newer Prometheus may accept syntax that this parser does not; generated rules never use it.
         return one == other
 
 
-def _is_absence(node: promql_parser.Expr) -> bool:
-    return isinstance(node, promql_parser.Call) and node.func.name in ABSENCE
+def _is_absent(node: promql_parser.Expr) -> bool:
+    return isinstance(node, promql_parser.Call) and node.func.name in ABSENT_FUNCTIONS
 
 
 def _selector(node: promql_parser.VectorSelector) -> Selector:

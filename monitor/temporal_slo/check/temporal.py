@@ -1,4 +1,4 @@
-"""A live Temporal, asked politely: whether what the specs name is there, and how much of it."""
+"""Rate-limited queries to a live Temporal: which of the workflow types and task queues of the specs exist there."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 
-from temporal_slo.check.diagnosis import TypeFacts
+from temporal_slo.check.no_data_causes import WorkflowTypeInfo
 from temporal_slo.check.scraping import Finding
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.settings import DEFAULT_VISIBILITY_RATE
@@ -25,44 +25,44 @@ from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, TaskQueueInfo,
 DAY: Final = timedelta(days=1)
 TYPES_MAX: Final = 200
 QUEUES_MAX: Final = 100
-"""Of each namespace: what is beyond is not asked, and that is told."""
+"""Limits per namespace; a warning states how many types and queues were not queried."""
 
-MISSING: Final = "NOT_FOUND"
-AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+NOT_FOUND: Final = "NOT_FOUND"
+UNREACHABLE: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
 @dataclass(slots=True)
-class Namespace:
-    """What Temporal tells of a namespace.
+class NamespaceInfo:
+    """State of a Temporal namespace.
 
     Attributes:
-        name: Of the namespace.
-        trouble: Why it tells nothing, or not all; empty if it does.
-        missing: Whether there is no such namespace.
-        away: Whether nobody answered at all.
-        types: Its workflow types that specs name.
-        queues: Its task queues: those that specs name, and those of the newest runs.
-        named: Task queues that specs name.
-        left_out: Types and queues that were not asked about, because there are too many.
+        name: Name of the namespace.
+        error: Error of the request that failed, after which no more were made; empty if all succeeded.
+        missing: Whether the namespace does not exist.
+        unreachable: Whether Temporal did not answer.
+        types: Workflow types of the specs.
+        queues: Task queues of the specs and of the newest runs; for workflow and activity tasks.
+        spec_queues: Task queues of the specs.
+        over_limit: Number of types and queues that were not queried because of the limits.
     """
 
     name: str
-    trouble: str = ""
+    error: str = ""
     missing: bool = False
-    away: bool = False
-    types: dict[str, TypeFacts] = field(default_factory=dict)
+    unreachable: bool = False
+    types: dict[str, WorkflowTypeInfo] = field(default_factory=dict)
     queues: dict[str, tuple[TaskQueueInfo, TaskQueueInfo]] = field(default_factory=dict)
-    named: tuple[str, ...] = ()
-    left_out: int = 0
+    spec_queues: tuple[str, ...] = ()
+    over_limit: int = 0
 
 
-class Temporal:
-    """Asks a Temporal server, one request after the other.
+class TemporalInspector:
+    """Queries a Temporal server, one request at a time.
 
     Args:
         client: May be lazy.
-        timeout: For each request.
-        rate: Requests a second at most.
+        timeout: Timeout of each request.
+        rate: Maximum requests per second.
     """
 
     def __init__(self, client: Client, timeout: timedelta, rate: float = DEFAULT_VISIBILITY_RATE) -> None:
@@ -70,37 +70,38 @@ class Temporal:
         self._timeout = min(timeout.total_seconds(), OVERALL_TIMEOUT)
         self._limiter = RateLimiter(rate, 1)
 
-    async def namespace(self, name: str, slos: Sequence[BoundSlo]) -> Namespace:
-        """Return what there is of all that *slos* name in the namespace *name*; trouble is part of it."""
-        found = Namespace(name, named=task_queues(slos))
+    async def namespace(self, name: str, slos: Sequence[BoundSlo]) -> NamespaceInfo:
+        """Return the state of everything that *slos* use in namespace *name*; it includes the error of a request."""
+        info = NamespaceInfo(name, spec_queues=task_queues(slos))
         gateway = Gateway(self._client, name, timeout=self._timeout)
         types = workflow_types(slos)
         try:
             await gateway.call(DESCRIBE_NAMESPACE, DescribeNamespaceRequest(namespace=name), limiter=self._limiter)
-            for kind in types[:TYPES_MAX]:
-                found.types[kind] = await self._type(gateway, kind)
-            seen = (facts.task_queue for facts in found.types.values() if facts.task_queue)
-            queues = tuple(dict.fromkeys((*found.named, *seen)))
+            for workflow_type in types[:TYPES_MAX]:
+                info.types[workflow_type] = await self._type(gateway, workflow_type)
+            newest = (of_type.task_queue for of_type in info.types.values() if of_type.task_queue)
+            queues = tuple(dict.fromkeys((*info.spec_queues, *newest)))
             for queue in queues[:QUEUES_MAX]:
-                found.queues[queue] = await self._queue(gateway, queue)
-            found.left_out = len(types[TYPES_MAX:]) + len(queues[QUEUES_MAX:])
+                info.queues[queue] = await self._queue(gateway, queue)
+            info.over_limit = len(types[TYPES_MAX:]) + len(queues[QUEUES_MAX:])
         except TemporalRequestError as error:
-            found.trouble, found.missing, found.away = str(error), error.code == MISSING, error.code in AWAY
-        return found
+            info.error, info.missing, info.unreachable = str(error), error.code == NOT_FOUND, error.code in UNREACHABLE
+        return info
 
-    async def _type(self, gateway: Gateway, kind: str) -> TypeFacts:
-        of_type, about = f"WorkflowType = {_quoted(kind)}", f"workflow type {kind!r}: "
+    async def _type(self, gateway: Gateway, workflow_type: str) -> WorkflowTypeInfo:
+        of_type, about = f"WorkflowType = {_quoted(workflow_type)}", f"workflow type {workflow_type!r}: "
         since = f"{datetime.now(UTC) - DAY:%Y-%m-%dT%H:%M:%SZ}"
         count = CountWorkflowExecutionsRequest(
             namespace=gateway.namespace, query=f"{of_type} AND StartTime >= '{since}'"
         )
         last_day = await gateway.call(COUNT_WORKFLOWS, count, limiter=self._limiter, about=about)
-        # Open runs come first, the newest of them before all.
+        # The server lists open runs first, the newest one at the top.
         newest = ListWorkflowExecutionsRequest(namespace=gateway.namespace, query=of_type, page_size=1)
         page = await gateway.call(LIST_WORKFLOWS, newest, limiter=self._limiter, about=about)
         for row in page.executions:
-            return TypeFacts(last_day.count, True, not row.HasField("close_time"), row.task_queue)  # noqa: FBT003 its fields
-        return TypeFacts(last_day.count)
+            running = not row.HasField("close_time")
+            return WorkflowTypeInfo(last_day.count, has_runs=True, running=running, task_queue=row.task_queue)
+        return WorkflowTypeInfo(last_day.count)
 
     async def _queue(self, gateway: Gateway, queue: str) -> tuple[TaskQueueInfo, TaskQueueInfo]:
         requests = TemporalTaskQueues(gateway, self._limiter)
@@ -112,32 +113,27 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def findings(found: Namespace) -> Iterator[Finding]:
-    """Yield what is wrong with what Temporal has; pure."""
-    if found.missing:
-        yield Finding(
-            fault=True,
-            what=f"Temporal has no namespace {found.name!r}",
-            remedy="correct temporal_namespace of the spec, or register it",
-        )
-    elif found.trouble:
-        remedy = "see --temporal-address and the settings beside it; what it would have told is not known"
-        yield Finding(fault=True, what=f"Temporal namespace {found.name!r}: {found.trouble}", remedy=remedy)
-    for queue, facts in found.queues.items():
-        if not any(of_type.pollers for of_type in facts):
-            yield _unserved(found, queue, facts)
-    if found.left_out:
-        what = (
-            f"Temporal namespace {found.name!r}: {found.left_out} workflow types and task queues were not asked about"
-        )
-        yield Finding(fault=False, what=what, remedy="check fewer specs at once")
+def namespace_findings(info: NamespaceInfo) -> Iterator[Finding]:
+    """Yield the errors and warnings of a namespace; pure."""
+    if info.missing:
+        remedy = "correct temporal_namespace in the spec, or register the namespace"
+        yield Finding(error=True, what=f"Temporal namespace {info.name!r} does not exist", remedy=remedy)
+    elif info.error:
+        remedy = "see --temporal-address and the other connection options; this namespace could not be verified"
+        yield Finding(error=True, what=f"Temporal namespace {info.name!r}: {info.error}", remedy=remedy)
+    for queue, of_types in info.queues.items():
+        if not any(of_type.pollers for of_type in of_types):
+            yield _without_pollers(info, queue, of_types)
+    if info.over_limit:
+        what = f"Temporal namespace {info.name!r}: {info.over_limit} workflow types and task queues were not queried"
+        yield Finding(error=False, what=what, remedy="check fewer specs at once")
 
 
-def _unserved(found: Namespace, queue: str, facts: Sequence[TaskQueueInfo]) -> Finding:
-    what = f"task queue {queue!r} of Temporal namespace {found.name!r} has no pollers"
-    if waiting := sum(of_type.backlog.tasks for of_type in facts if of_type.backlog):
-        what += f", and {waiting} tasks wait there"
-    if queue in found.named:
-        # A queue that nobody polls cannot be told from one that does not exist.
-        return Finding(fault=True, what=what, remedy="start its workers, or correct task_queue of the spec")
-    return Finding(fault=False, what=what, remedy="start its workers, if any work is to be done")
+def _without_pollers(info: NamespaceInfo, queue: str, of_types: Sequence[TaskQueueInfo]) -> Finding:
+    what = f"task queue {queue!r} of Temporal namespace {info.name!r} has no pollers"
+    if tasks := sum(of_type.backlog.tasks for of_type in of_types if of_type.backlog):
+        what += f" and a backlog of {tasks} tasks"
+    if queue in info.spec_queues:
+        # A queue without pollers cannot be distinguished from one that does not exist.
+        return Finding(error=True, what=what, remedy="start its workers, or correct task_queue in the spec")
+    return Finding(error=False, what=what, remedy="start its workers if this queue is still in use")

@@ -21,18 +21,18 @@ from temporal_slo.cli.common import (
 
 def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.check import command  # noqa: PLC0415 needs the monitor extra, which workers lack
-    from temporal_slo.check.prometheus import Access  # noqa: PLC0415 as above
+    from temporal_slo.check.prometheus import PrometheusAccess  # noqa: PLC0415 as above
 
     connection = connection_of(args, context)
     timeout = settings.duration(args.timeout, "--timeout")
     chosen = command.CheckSettings(
         paths=args.specs,
-        access=Access.of(args.prometheus, args.prometheus_token_file, timeout),
+        access=PrometheusAccess.of(args.prometheus, args.prometheus_token_file, timeout),
         connection=connection,
         timeout=timeout,
         namespace=args.temporal_namespace,
         ignored=args.ignore,
-        asked=(args.only,) if args.only else command.BOTH,
+        systems=(args.only,) if args.only else command.SYSTEMS,
     )
     return OK if run_until_signal(command.run(chosen, partial(print, file=context.stdout))) else FAILED
 
