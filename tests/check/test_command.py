@@ -99,7 +99,7 @@ async def test_store_without_targets(system: System, healthy: Prometheus, monkey
         "warning: scrape interval of the temporal-slo targets is unknown; ensure that it is 30s or less",
     )
     # Until it succeeds: without rule states a rule before its first evaluation counts as not recorded.
-    await system.says(healthy.url, *warnings, f"({NAMESPACE})", only=("prometheus",), ok=True)
+    await system.check_until(healthy.url, *warnings, f"({NAMESPACE})", only=("prometheus",), ok=True)
 
 
 @pytest.mark.parametrize("targets", [None, [], [Target("node", "n:1", interval=timedelta(seconds=9))]])

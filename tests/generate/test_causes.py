@@ -142,9 +142,9 @@ def test_no_data(programs: dict[str, Path], tmp_path: Path) -> None:
 def test_strictest() -> None:
     """With several specs of a namespace each threshold is the lowest."""
     one = Causes.model_validate({"backlog_age": "3m", "audit_drift": "7", "server": {"visibility_lag": "30s"}})
-    other = Causes.model_validate({"uncovered": "2m", "server": {"frontend_error_percent": "0.3"}})
+    other = Causes.model_validate({"ingestion_lag": "2m", "server": {"frontend_error_percent": "0.3"}})
     server_causes = {"visibility_lag": "30s", "frontend_error_percent": "0.3"}
-    both = Causes.model_validate({"backlog_age": "3m", "uncovered": "2m", "server": server_causes})
+    both = Causes.model_validate({"backlog_age": "3m", "ingestion_lag": "2m", "server": server_causes})
     assert strictest([one, other]) == strictest([other, one]) == both
 
 

@@ -117,7 +117,7 @@ def test_defaults_as_in_a_spec() -> None:
     """Defaults are written as in a spec, and null is not allowed."""
     schema = json_schema()
     causes = schema["$defs"]["Causes"]["properties"]
-    assert causes["uncovered"]["default"] == "10m"
+    assert causes["ingestion_lag"]["default"] == "10m"
     assert schema["$defs"]["LowTraffic"]["properties"]["confidence"]["default"] == 0.95
     assert schema["$defs"]["Slo"]["properties"]["sli"]["maxProperties"] == 1
     assert '"null"' not in str(schema).replace("'", '"')

@@ -104,7 +104,7 @@ CAUSES: Final = (
         "ticket",
         "ingestion lag, {{ $value | humanizeDuration }} of close times not read yet",
         lambda causes, select: (
-            f"min by ({names.NAMESPACE}) ({select(names.EXPORTER_GAP)}) > {seconds_text(causes.uncovered)}"
+            f"min by ({names.NAMESPACE}) ({select(names.EXPORTER_GAP)}) > {seconds_text(causes.ingestion_lag)}"
         ),
         lambda _: timedelta(minutes=15),
     ),
