@@ -14,11 +14,11 @@ from temporal_slo import names
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger import migrations, opening, schema
-from temporal_slo.ledger.change import MINUTES, Gap
+from temporal_slo.ledger.change import AUDIT, MINUTES, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.state import OpenRun
-from temporal_slo.runs.counted import FailureKey, RunningKey
-from temporal_slo.runs.microseconds import MINUTE, SECOND
+from temporal_slo.ledger.state import ClosedOverdueRun, Histogram, Minutes, OpenRun, State
+from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey
+from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
 from temporal_slo.testing import FakeVisibility
 from tests.conftest import query
 from tests.run_factory import BEGAN, from_visibility
@@ -56,6 +56,11 @@ def minutes(url: str) -> list[tuple[object, ...]]:
     return query(url, "SELECT minute, status, count FROM closed_minutes ORDER BY status")
 
 
+def rows(url: str, table: str) -> list[tuple[object, ...]]:
+    """All rows of a table, in some fixed order."""
+    return sorted(query(url, f"SELECT * FROM {table}"), key=repr)  # noqa: S608 ours
+
+
 def columns(url: str) -> dict[str, tuple[set[str], set[str]]]:
     """The columns and the indexes of every table."""
     with opened(url) as connection:
@@ -86,6 +91,53 @@ async def test_upgrade(ledger_url: str, tmp_path: Path, version: int) -> None:
     Ledger(new).close()
     assert columns(ledger_url) == columns(new)
     assert minutes(ledger_url) == [(BEGAN // MINUTE, "completed", 1), (BEGAN // MINUTE, "failed", 1)]
+
+
+async def test_same_schema(ledger_url: str) -> None:
+    """A ledger of this schema opens with every row, and each of its facts is known."""
+    restore(ledger_url, schema.VERSION)
+    before = {table: rows(ledger_url, table) for table in columns(ledger_url)}
+    assert all(before.values()), "a table without rows proves nothing"
+    ledger = Ledger(ledger_url)
+    state = await ledger.load("shop")
+    released = await ledger.released("shop")
+    ledger.close()
+    assert {table: rows(ledger_url, table) for table in columns(ledger_url)} == before
+    assert set(columns(ledger_url)) == set(schema.metadata.tables)
+    assert released == {'["temporal_slo_workflows_closed", ["shop"]]'}
+    assert state == State(
+        positions={
+            "closed": Position(BEGAN, BEGAN + 10 * SECOND),
+            "running": Position(BEGAN, BEGAN + 9 * SECOND),
+            MINUTES: Position(BEGAN, BEGAN - MINUTE),
+            AUDIT: Position(BEGAN - HOUR, BEGAN - 30 * MINUTE),
+        },
+        gaps=(Gap(BEGAN + 6 * SECOND, BEGAN + 8 * SECOND),),
+        open={
+            "run-4": OpenRun(RIDE, BEGAN + 4 * SECOND),
+            "run-6": OpenRun(RIDE, BEGAN + 5 * SECOND, paused=True),
+        },
+        closed={
+            ClosedKey(*RIDE, "completed", "good"): Histogram(Counter({30_000: 1}), 12 * SECOND),
+            ClosedKey(*RIDE, "failed", "none"): Histogram(Counter({30_000: 1}), 12 * SECOND),
+        },
+        started=Counter({RIDE: 6}),
+        failures=Counter({FailureKey("Ride", "failed", "Refused"): 1}),
+        counters=Counter(
+            {
+                names.EXPORTER_LATE_ROWS: 1,
+                names.EXPORTER_VANISHED_RUNS: 2,
+                names.EXPORTER_UNKNOWN_STATUS_ROWS: 3,
+                names.EXPORTER_MISSING_CLOSE_EVENTS: 4,
+                names.EXPORTER_AUDIT_REPAIRED_RUNS: 5,
+                names.EXPORTER_RECONCILED_RUNS: 6,
+                names.EXPORTER_FAILURE_TYPES_OVER_LIMIT: 7,
+            }
+        ),
+        pending=1,
+        closed_overdue={"run-5": ClosedOverdueRun(RIDE, BEGAN - 900 * SECOND, BEGAN + 5 * SECOND)},
+        minutes={"stuck": Minutes(observed=7, overdue=3)},
+    )
 
 
 async def test_polling_continues(ledger_url: str) -> None:
