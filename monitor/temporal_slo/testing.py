@@ -11,7 +11,7 @@ from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Page
 
 
 class FixedClock:
-    """A clock that moves only when told; Unix time in seconds.
+    """A clock that advances only on request; Unix time in seconds.
 
     Args:
         now: Where it starts.

@@ -87,7 +87,7 @@ def _overdue_minutes(store: MirrorStore) -> Iterator[Sample]:
 
 
 def _open_runs(state: State, now: int) -> Iterator[Sample]:
-    # A series that existed once stays at 0: one that vanishes cannot be told from missing data.
+    # A series that existed once stays at 0: one that vanishes looks like missing data.
     known = {*state.started, *(RunningKey(key.workflow_type, key.task_queue) for key in state.closed)}
     running = Counter(dict.fromkeys(known, 0))
     paused = Counter(dict.fromkeys((key.workflow_type for key in known), 0))
