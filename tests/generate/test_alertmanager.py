@@ -57,7 +57,7 @@ def test_valid(config: Path, programs: dict[str, Path]) -> None:
 @pytest.mark.parametrize(("severity", "receiver"), [("page", "page"), ("ticket", "ticket"), ("other", "ticket")])
 def test_routes(severity: str, receiver: str, config: Path, programs: dict[str, Path]) -> None:
     """Pages go to the receiver `page`, all other alerts to `ticket`."""
-    labels = ("alertname=TemporalSloBudgetBurns", f"severity={severity}")
+    labels = ("alertname=TemporalSloErrorBudgetBurn", f"severity={severity}")
     done = amtool(programs, "config", "routes", "test", f"--config.file={config}", *labels)
     assert done.stdout.strip() == receiver
 
@@ -182,9 +182,9 @@ def test_mistake(mistake: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "inhibited"),
     [
-        ({"alertname": "TemporalSloBudgetBurns", "sli": "success"}, True),
-        ({"alertname": "TemporalSloBudgetBurns", "sli": "activity_success"}, False),
-        ({"alertname": "TemporalSloBudgetBurns", "sli": "schedule_to_start"}, False),
+        ({"alertname": "TemporalSloErrorBudgetBurn", "sli": "success"}, True),
+        ({"alertname": "TemporalSloErrorBudgetBurn", "sli": "activity_success"}, False),
+        ({"alertname": "TemporalSloErrorBudgetBurn", "sli": "schedule_to_start"}, False),
         ({"alertname": "TemporalSloNoPollers"}, True),
         ({"alertname": "TemporalSloExporterDown"}, False),
     ],

@@ -29,7 +29,7 @@ TIER: Final = "tier"
 LONG: Final = "long"
 SHORT: Final = "short"
 
-ALERT_BURN: Final = "TemporalSloBudgetBurns"
+ALERT_BURN: Final = "TemporalSloErrorBudgetBurn"
 ALERT_EXHAUSTED: Final = "TemporalSloBudgetExhausted"
 
 DASHBOARD_OVERVIEW: Final = "temporal-slo-overview"
