@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ from temporal_slo.servers.process import until
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.temporal import schedules
 from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.rpc import DESCRIBE_SCHEDULE
 from temporal_slo.temporal.schedules import TemporalSchedules
 from tests.conftest import Temporal
 
@@ -167,7 +168,7 @@ async def test_buffered(watched: Watched) -> None:
 
 async def test_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A schedule that the server does not run becomes overdue, though nobody describes it; then it has missed much."""
-    monkeypatch.setattr(schedules, "DESCRIBE_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(schedules, "DESCRIBE_SCHEDULE", replace(DESCRIBE_SCHEDULE, timeout=timedelta(seconds=1)))
     async with server(tmp_path) as watched:
         await watched.create("frequent", 1)
         await watched.create("paused", 1, state=ScheduleState(paused=True))

@@ -32,7 +32,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.servers.process import until
-from temporal_slo.testing import FakeVisibility, FixedClock
+from temporal_slo.testing import FakeCloseEvents, FakeVisibility, FixedClock
 from tests.exposed import exposed
 from tests.run_factory import BEGAN, closed, running
 
@@ -46,21 +46,6 @@ FAILED = HistoryEvent(
         failure=Failure(application_failure_info=ApplicationFailureInfo(type="Refused"))
     )
 )
-
-
-class Histories:
-    """The same close event for each run, except that of `missing` runs; requests for `failing` runs fail."""
-
-    def __init__(self) -> None:
-        self.missing: set[str] = set()
-        self.failing: set[str] = set()
-
-    async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
-        """Return the failure, None, or raise."""
-        assert workflow_id == "w"
-        if run_id in self.failing:
-            raise TemporalRequestError("INTERNAL", "no shard")
-        return None if run_id in self.missing else FAILED
 
 
 async def decode(*_: object) -> object:
@@ -79,7 +64,7 @@ class Site:
         self.path = path
         self.ledger = Ledger(f"sqlite:///{path}")
         self.visibility = FakeVisibility(runs, page_limit)
-        self.histories = Histories()
+        self.close_events = FakeCloseEvents(FAILED)
         self.clock = FixedClock(BEGAN / SECOND)
         self.reported_complete: list[bool] = []
         self.on_complete: Callable[[], object] = list
@@ -128,7 +113,7 @@ class Site:
             self.mirror,
             self.ledger,
             self.visibility,
-            self.histories,
+            self.close_events,
             classifier=Classifier(decode),
             since=since,
             page_size=page_size,
@@ -315,13 +300,13 @@ async def test_close_event_missing(site: Site) -> None:
     """A run without close event, or whose event cannot be read for 15 minutes, is counted without it and reported."""
     old = [closed(-number, "failed") for number in range(1, 6)]
     site.visibility.put(*old)
-    site.histories.missing = {old[1].run_id}
-    site.histories.failing = {old[3].run_id}
+    site.close_events.events = {old[1].run_id: None, old[3].run_id: TemporalRequestError("INTERNAL", "no shard")}
     await site.begin()
     backfill, start = site.backfill(), site.clock.now
     site.on_sleep = lambda: site.clock.forward(20)
     await backfill.run()
     assert site.clock.now - start > DEADLINE / SECOND
+    assert {workflow_id for workflow_id, _ in site.close_events.requests} == {"w"}
     assert site.counted == truth(old)
     failure_types = site.rows("SELECT failure_type, count(*) FROM bad_runs GROUP BY 1 ORDER BY 1")
     assert failure_types == [("Refused", 3), ("unknown", 2)]
@@ -401,13 +386,13 @@ async def test_waits_for_pending_runs(site: Site) -> None:
     """No page is read while the number of pending runs is at the limit or above it."""
     old = [closed(-number, "failed") for number in range(1, 16)]
     site.visibility.put(*old)
-    site.histories.failing = {run.run_id for run in old}
+    site.close_events.events = {run.run_id: TemporalRequestError("INTERNAL", "no shard") for run in old}
     await site.begin()
     task, before = asyncio.create_task(site.backfill(pending_limit=6).run()), len(site.visibility.requests)
     await _clock_after(site, 60)
     # Two pages of three runs.
     assert len(site.visibility.requests) == before + 2
-    site.histories.failing.clear()
+    site.close_events.events.clear()
     await task
     assert site.counted == truth(old)
     assert PENDING_LIMIT == 10_000

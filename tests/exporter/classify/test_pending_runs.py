@@ -24,7 +24,7 @@ from temporal_slo.ledger.state import State
 from temporal_slo.runs.counted import FailureKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.servers.process import until
-from temporal_slo.testing import FakeVisibility, FixedClock
+from temporal_slo.testing import FakeCloseEvents, FakeVisibility, FixedClock
 from tests.run_factory import BEGAN, closed
 
 
@@ -35,42 +35,13 @@ def failed(failure_type: str, successor: str = "") -> HistoryEvent:
     return HistoryEvent(workflow_execution_failed_event_attributes=attributes)
 
 
-class FakeHistory:
-    """Close events by run id.
-
-    Attributes:
-        events: Close events; None if it does not exist; an error is raised.
-        permits: Acquired by each response; None for no limit.
-        requested: Ids of the requested runs, in order.
-        responses: Number of responses.
-    """
-
-    def __init__(self) -> None:
-        self.events: dict[str, HistoryEvent | TemporalRequestError | None] = {}
-        self.permits: asyncio.Semaphore | None = None
-        self.requested: list[str] = []
-        self.responses = 0
-
-    async def close_event(self, workflow_id: str, run_id: str) -> HistoryEvent | None:
-        """Return the close event."""
-        assert workflow_id == "w"
-        self.requested.append(run_id)
-        if self.permits:
-            await self.permits.acquire()
-        self.responses += 1
-        event = self.events.get(run_id)
-        if isinstance(event, TemporalRequestError):
-            raise event
-        return event
-
-
 class World:
     """A mirror of a fake namespace, and its pending runs."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.visibility = FakeVisibility()
-        self.history = FakeHistory()
+        self.history = FakeCloseEvents()
         self.clock = FixedClock(BEGAN / SECOND)
         self.start(State())
 
@@ -161,7 +132,7 @@ async def test_failures_first(world: World) -> None:
     world.clock.forward(3)
     await world.poll()
     await world.pending.count_lap()
-    assert world.history.requested[0] == urgent.run_id
+    assert world.history.requests[0] == ("w", urgent.run_id)
 
 
 async def test_failure_type_limit(world: World) -> None:
@@ -224,7 +195,7 @@ async def test_requests_while_writing(world: World, monkeypatch: pytest.MonkeyPa
     commits = WrappedCommits(world, monkeypatch)
 
     async def before() -> None:
-        in_flight.append(len(world.history.requested) - world.history.responses)
+        in_flight.append(len(world.history.requests) - world.history.responses)
         for _ in range(2 * BATCH):
             permits.release()
         if len(in_flight) == 1:
@@ -236,8 +207,8 @@ async def test_requests_while_writing(world: World, monkeypatch: pytest.MonkeyPa
     commits.before = before
     assert await world.pending.count_lap() == 3 * BATCH + 1
     assert in_flight[0] == BATCH
-    assert world.history.requested.index(urgent.run_id) == 2 * BATCH
-    assert len(set(world.history.requested)) == len(world.history.requested)
+    assert world.history.requests.index(("w", urgent.run_id)) == 2 * BATCH
+    assert len(set(world.history.requests)) == len(world.history.requests)
 
 
 @pytest.mark.parametrize("written", [False, True])
@@ -303,7 +274,7 @@ async def test_unreadable_events(world: World, monkeypatch: pytest.MonkeyPatch) 
     laps = []
 
     async def wait(_: float) -> None:
-        laps.append(len(world.history.requested))
+        laps.append(len(world.history.requests))
         if len(laps) == 3:
             raise asyncio.CancelledError
 

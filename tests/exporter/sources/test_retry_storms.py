@@ -12,32 +12,36 @@ from temporal_slo.ledger.state import OpenRun, State
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.temporal.pending_activities import PendingActivity
+from temporal_slo.testing import FakePendingActivities
 
 NOW = 1_700_000_000 * SECOND
 RETRYING = ATTEMPTS_MAX + 1
 
 
-class FakeRuns:
-    """Runs with pending activities, set up by a test.
+UNREACHABLE = TemporalRequestError("UNAVAILABLE", "unreachable")
+
+
+class Runs(FakePendingActivities):
+    """Open runs with pending activities.
 
     Attributes:
         state: Holds the open runs.
         rules: Rules of the SLOs.
-        pending: Pending activities by run id.
-        requested: Ids of the requested runs, in order.
-        failing: Ids of runs whose requests fail.
         closed: Ids of runs that are no longer open in the ledger.
         closing: Ids of runs that close during their request.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.state = State()
         self.rules = SloRules()
-        self.pending: dict[str, tuple[PendingActivity, ...]] = {}
-        self.requested: list[str] = []
-        self.failing: set[str] = set()
         self.closed: set[str] = set()
         self.closing: set[str] = set()
+
+    @property
+    def requested(self) -> list[str]:
+        """Ids of the requested runs, in order."""
+        return [run_id for _, run_id in self.requests]
 
     def put(self, run_id: str, age: int, *attempts: int, workflow_type: str = "Ride", activity: str = "Charge") -> None:
         """Add a run with this age in seconds, and one pending activity in each of these attempts."""
@@ -51,12 +55,9 @@ class FakeRuns:
     async def activities(self, workflow_id: str, run_id: str) -> tuple[PendingActivity, ...]:
         """Return the pending activities of a run."""
         assert workflow_id == f"workflow of {run_id}"
-        self.requested.append(run_id)
         if run_id in self.closing:
             del self.state.open[run_id]
-        if run_id in self.failing:
-            raise TemporalRequestError("UNAVAILABLE", "unreachable")
-        return self.pending[run_id]
+        return await super().activities(workflow_id, run_id)
 
     def source(self, sample_size: int = 50, pool_size: int = 500) -> RetryStorms:
         """Return the data source of these runs."""
@@ -86,7 +87,7 @@ def sampled_of(values: Mapping[str, float]) -> tuple[float, float]:
 
 async def test_counts() -> None:
     """Activities with more attempts than normal are counted by workflow and activity type; others are not."""
-    runs = FakeRuns()
+    runs = Runs()
     runs.put("a", 100, RETRYING, ATTEMPTS_MAX, 1)
     runs.put("b", 90, RETRYING, 1_000)
     runs.put("c", 80, RETRYING, workflow_type="TopUp", activity="Refund")
@@ -100,7 +101,7 @@ async def test_counts() -> None:
 
 async def test_recovered() -> None:
     """A retry storm that ended is exposed as 0, whether its activities succeeded, its run closed, or all runs did."""
-    runs = FakeRuns()
+    runs = Runs()
     runs.put("a", 100, RETRYING)
     runs.put("b", 90, RETRYING, activity="Refund")
     source = runs.source()
@@ -117,7 +118,7 @@ async def test_recovered() -> None:
 
 async def test_unknown_is_not_zero() -> None:
     """If no run of a workflow type was described, its activities are not exposed."""
-    runs = FakeRuns()
+    runs = Runs()
     runs.put("a", 10, RETRYING)
     source = runs.source(pool_size=1)
     assert (await read(source))[0] == {("Ride", "Charge"): 1}
@@ -129,7 +130,7 @@ async def test_unknown_is_not_zero() -> None:
 
 async def test_rotation() -> None:
     """Reads describe all runs of the pool in rotation, overdue ones first, and earlier results still count."""
-    runs = FakeRuns()
+    runs = Runs()
     for number in range(7):
         runs.put(f"{number}", 100 - number)
     runs.put("overdue", 50, workflow_type="TopUp")
@@ -151,7 +152,7 @@ async def test_rotation() -> None:
 
 async def test_order() -> None:
     """The least recently described runs come first; among them overdue ones, then the oldest, whatever their order."""
-    runs = FakeRuns()
+    runs = Runs()
     for run_id, age in (("young", 10), ("old", 90), ("middle", 50)):
         runs.put(run_id, age)
         runs.put(f"overdue {run_id}", age, workflow_type="TopUp")
@@ -166,7 +167,7 @@ async def test_order() -> None:
 
 async def test_pool() -> None:
     """The rotation holds a limited number of overdue runs and of others, the oldest of each."""
-    runs = FakeRuns()
+    runs = Runs()
     for number in range(10):
         runs.put(f"{number}", 100 - number)
         runs.put(f"overdue {number}", 100 - number, workflow_type="TopUp")
@@ -182,12 +183,12 @@ async def test_pool() -> None:
         _, others = await read(source)
         assert sorted(runs.requested) == ["0", "1", "overdue 0", "overdue 1"]
         assert sampled_of(others) == (4, 20)
-        runs.requested.clear()
+        runs.requests.clear()
 
 
 async def test_closed_during_read() -> None:
     """A run that closes during a read is not counted."""
-    runs = FakeRuns()
+    runs = Runs()
     runs.put("a", 100, RETRYING)
     runs.put("b", 90, RETRYING)
     runs.put("c", 80, RETRYING)
@@ -200,25 +201,25 @@ async def test_closed_during_read() -> None:
 
 async def test_failed_request() -> None:
     """A failed request fails the read; the next read begins with the other runs."""
-    runs = FakeRuns()
+    runs = Runs()
     runs.put("a", 100, RETRYING)
     runs.put("b", 90, RETRYING)
-    runs.failing = {"a"}
+    runs.errors = dict.fromkeys({"a"}, UNREACHABLE)
     source = runs.source()
     for _ in range(2):
         with pytest.raises(TemporalRequestError):
             await read(source)
     assert runs.requested == ["a", "b", "a"]
-    runs.failing = set()
+    runs.errors = {}
     assert sampled_of((await read(source))[1]) == (2, 2)
 
 
 async def test_failed_is_not_sampled() -> None:
     """A run whose request failed is not counted as sampled."""
-    runs = FakeRuns()
+    runs = Runs()
     runs.put("a", 100, RETRYING)
     runs.put("b", 90)
-    runs.failing = {"a"}
+    runs.errors = dict.fromkeys({"a"}, UNREACHABLE)
     source = runs.source(sample_size=1)
     with pytest.raises(TemporalRequestError):
         await read(source)
@@ -227,7 +228,7 @@ async def test_failed_is_not_sampled() -> None:
 
 async def test_bounded() -> None:
     """Types beyond the limit are exposed as `other`, and their activities are counted."""
-    runs = FakeRuns()
+    runs = Runs()
     for number in range(ACTIVITY_TYPES_MAX + 2):
         runs.put(f"a{number}", 1000 - number, RETRYING, activity=f"Activity{number}")
     for number in range(WORKFLOW_TYPES_MAX + 3):
@@ -243,7 +244,7 @@ async def test_bounded() -> None:
 
 async def test_ledger_unreadable() -> None:
     """If the ledger cannot be read, the read fails with its error."""
-    runs = FakeRuns()
+    runs = Runs()
 
     async def fail(_: Iterable[str]) -> Mapping[str, str]:
         raise LedgerError("disk I/O error")

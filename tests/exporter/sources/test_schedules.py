@@ -16,8 +16,8 @@ from temporal_slo.exporter.sources.schedules import (
 )
 from temporal_slo.names.bounded import VALUE_LENGTH
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription, SchedulePage
-from temporal_slo.testing import FixedClock
+from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription
+from temporal_slo.testing import FakeSchedules, FixedClock
 
 NOW = 1_700_000_000 * SECOND
 LATER = NOW + 3600 * SECOND
@@ -25,45 +25,18 @@ LATER = NOW + 3600 * SECOND
 DESCRIPTION = ScheduleDescription(LATER, missed=3, skipped=5, dropped=7, buffered=11)
 
 
-class FakeSchedules:
-    """Schedules set up by a test.
+NO_POLLER = TemporalRequestError("FAILED_PRECONDITION", "no poller seen")
 
-    Attributes:
-        rows: The listed rows, by id.
-        descriptions: Descriptions by id; None for a schedule that was deleted.
-        requested: Ids of the descriptions requested, in order.
-        failing: Ids that cannot be described.
-        listing_fails: Whether listing fails.
-    """
 
-    def __init__(self, *rows: ListedSchedule, page_size: int = 1000) -> None:
-        self.rows = {row.schedule_id: row for row in rows}
-        self.descriptions: dict[str, ScheduleDescription | None] = {}
-        self.page_size = page_size
-        self.requested: list[str] = []
-        self.failing: set[str] = set()
-        self.listing_fails = False
+def fake(*rows: ListedSchedule, page_size: int = 1000) -> FakeSchedules:
+    """Return schedules that all have the same description."""
+    return FakeSchedules(*rows, default=DESCRIPTION, page_size=page_size)
 
-    async def page(self, token: bytes = b"") -> SchedulePage:
-        """Return a page of the rows, in their order."""
-        if self.listing_fails:
-            raise TemporalRequestError("UNAVAILABLE", "away")
-        start = int(token or b"0")
-        rows = tuple(self.rows.values())[start : start + self.page_size]
-        more = start + self.page_size < len(self.rows)
-        return SchedulePage(rows, str(start + self.page_size).encode() if more else b"")
 
-    async def describe(self, schedule_id: str) -> ScheduleDescription | None:
-        """Return the description set up for this schedule, or the default one."""
-        self.requested.append(schedule_id)
-        if schedule_id in self.failing:
-            raise TemporalRequestError("FAILED_PRECONDITION", "no poller seen")
-        return self.descriptions.get(schedule_id, DESCRIPTION)
-
-    def take_requested(self) -> list[str]:
-        """Return the ids of the descriptions requested since the last call."""
-        requested, self.requested = self.requested, []
-        return requested
+def take_requested(schedules: FakeSchedules) -> list[str]:
+    """Return the ids of the descriptions requested since the last call."""
+    requested, schedules.requests = schedules.requests, []
+    return requested
 
 
 def row(
@@ -95,7 +68,7 @@ async def read(source: Schedules, now: int = NOW) -> Values:
 
 async def test_samples() -> None:
     """The counts of a schedule are those of its description, and its times those of its row."""
-    source = Schedules(FakeSchedules(row("daily", last_action=NOW - 17 * SECOND)))
+    source = Schedules(fake(row("daily", last_action=NOW - 17 * SECOND)))
     assert await read(source) == {
         "temporal_slo_schedule_overdue_seconds": {"daily": 0},
         "temporal_slo_schedule_paused": {"daily": 0},
@@ -124,7 +97,7 @@ async def test_samples() -> None:
 )
 async def test_overdue(listed: ListedSchedule, described: int | None, overdue: float) -> None:
     """A schedule is overdue by its description, not its row; one that is paused or has no further action is not."""
-    requests = FakeSchedules(listed)
+    requests = fake(listed)
     requests.descriptions["s"] = ScheduleDescription(described, 0, 0, 0, 0)
     values = await read(Schedules(requests))
     assert values[names.SCHEDULE_OVERDUE.sample] == {"s": overdue}
@@ -132,13 +105,13 @@ async def test_overdue(listed: ListedSchedule, described: int | None, overdue: f
 
 async def test_undescribed() -> None:
     """A schedule that cannot be described is overdue by its row, keeps its last counts, and counts as undescribed."""
-    requests = FakeSchedules(row("s", NOW + SECOND), row("new"))
-    requests.failing = {"new"}
+    requests = fake(row("s", NOW + SECOND), row("new"))
+    requests.errors = dict.fromkeys({"new"}, NO_POLLER)
     source = Schedules(requests)
     values = await read(source)
     assert values[names.SCHEDULE_PAUSED.sample] == {"s": 0, "new": 0}
     assert values[names.SCHEDULE_MISSED_CATCHUP.sample] == {"s": 3}
-    requests.failing = {"new", "s"}
+    requests.errors = dict.fromkeys({"new", "s"}, NO_POLLER)
     values = await read(source, NOW + 31 * SECOND)
     assert values[names.SCHEDULE_OVERDUE.sample] == {"s": 30, "new": 0}
     assert values[names.SCHEDULE_MISSED_CATCHUP.sample] == {"s": 3}
@@ -147,7 +120,7 @@ async def test_undescribed() -> None:
 
 async def test_described_when_needed() -> None:
     """A schedule is described again only if its row changed, its action is due, or ten minutes have passed."""
-    requests = FakeSchedules(row("s"))
+    requests = fake(row("s"))
     source = Schedules(requests)
     for now, next_action, fingerprint, requested in [
         (NOW, LATER, b"1", ["s"]),
@@ -161,30 +134,30 @@ async def test_described_when_needed() -> None:
     ]:
         requests.rows["s"] = row("s", next_action, fingerprint=fingerprint)
         await read(source, now)
-        assert requests.take_requested() == requested
+        assert take_requested(requests) == requested
 
 
 async def test_paused_is_not_described() -> None:
     """A paused schedule, whose row may have a next action in the past, is not described by every read."""
-    requests = FakeSchedules(row("s", NOW - SECOND, paused=True))
+    requests = fake(row("s", NOW - SECOND, paused=True))
     source = Schedules(requests)
     await read(source)
     await read(source, NOW + SECOND)
-    assert requests.take_requested() == ["s"]
+    assert take_requested(requests) == ["s"]
 
 
 async def test_limit() -> None:
     """Beyond the limit the first schedules by id are monitored, whatever their page; the others are counted."""
-    requests = FakeSchedules(*(row(name) for name in "fbdace"), page_size=2)
+    requests = fake(*(row(name) for name in "fbdace"), page_size=2)
     values = await read(Schedules(requests, limit=3))
     assert set(values[names.SCHEDULE_PAUSED.sample]) == set("abc")
     assert values[names.EXPORTER_SCHEDULES_OVER_LIMIT.sample] == {"": 3}
-    assert sorted(requests.take_requested()) == list("abc")
+    assert sorted(take_requested(requests)) == list("abc")
 
 
 async def test_deleted() -> None:
     """A deleted schedule has no series, even if it is deleted between the listing and its description."""
-    requests = FakeSchedules(row("a"), row("b"), row("c"))
+    requests = fake(row("a"), row("b"), row("c"))
     requests.descriptions["b"] = None
     source = Schedules(requests)
     assert set((await read(source))[names.SCHEDULE_PAUSED.sample]) == {"a", "c"}
@@ -194,7 +167,7 @@ async def test_deleted() -> None:
     assert values[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": 0}
     # A schedule created again with the same id is a new one.
     requests.rows["a"] = row("a")
-    requests.failing = {"a"}
+    requests.errors = dict.fromkeys({"a"}, NO_POLLER)
     values = await read(source, NOW + 2 * SECOND)
     assert values[names.SCHEDULE_MISSED_CATCHUP.sample] == {"c": 3}
 
@@ -202,38 +175,38 @@ async def test_deleted() -> None:
 async def test_consecutive_failures() -> None:
     """After some consecutive failures the other schedules wait for the next read, which describes them first."""
     ids = [f"{number}" for number in range(FAILURES_MAX + 2)]
-    requests = FakeSchedules(*map(row, ids))
-    requests.failing = set(ids[:FAILURES_MAX])
+    requests = fake(*map(row, ids))
+    requests.errors = dict.fromkeys(ids[:FAILURES_MAX], NO_POLLER)
     source = Schedules(requests)
     values = await read(source)
-    assert requests.take_requested() == ids[:FAILURES_MAX]
+    assert take_requested(requests) == ids[:FAILURES_MAX]
     assert values[names.EXPORTER_SCHEDULES_UNDESCRIBED.sample] == {"": len(ids)}
     values = await read(source, NOW + SECOND)
-    assert requests.take_requested() == [*ids[FAILURES_MAX:], *ids[:FAILURES_MAX]]
+    assert take_requested(requests) == [*ids[FAILURES_MAX:], *ids[:FAILURES_MAX]]
     assert set(values[names.SCHEDULE_MISSED_CATCHUP.sample]) == set(ids[FAILURES_MAX:])
 
 
 async def test_single_failures() -> None:
     """Failures that are not consecutive do not stop a read."""
     ids = [f"{number}" for number in range(3 * FAILURES_MAX)]
-    requests = FakeSchedules(*map(row, ids))
-    requests.failing = set(ids[::2])
+    requests = fake(*map(row, ids))
+    requests.errors = dict.fromkeys(ids[::2], NO_POLLER)
     values = await read(Schedules(requests))
-    assert requests.take_requested() == ids
+    assert take_requested(requests) == ids
     assert set(values[names.SCHEDULE_MISSED_CATCHUP.sample]) == set(ids[1::2])
 
 
 async def test_listing_fails() -> None:
     """A read whose listing fails raises, and the next one still has the earlier descriptions."""
-    requests = FakeSchedules(row("s"))
+    requests = fake(row("s"))
     source = Schedules(requests)
     await read(source)
-    requests.listing_fails = True
+    requests.list_error = TemporalRequestError("UNAVAILABLE", "unreachable")
     with pytest.raises(TemporalRequestError, match="UNAVAILABLE"):
         await read(source, NOW + SECOND)
-    requests.listing_fails = False
+    requests.list_error = None
     await read(source, NOW + 2 * SECOND)
-    assert requests.take_requested() == ["s"]
+    assert take_requested(requests) == ["s"]
 
 
 def test_labels() -> None:
@@ -265,7 +238,7 @@ class NothingReleased:
 async def test_exposed_without_initial_zero() -> None:
     """Counts from before are exposed at once: with an initial zero they would look like an increase."""
     publisher = Publisher(NothingReleased(), clock=FixedClock())
-    samples = tuple(await Schedules(FakeSchedules(row("daily"))).read(NOW))
+    samples = tuple(await Schedules(fake(row("daily"))).read(NOW))
     await publisher.put(Snapshot("default", self_metrics=samples))
     families = parse_text(publisher.response("text/plain", "")[0].body.decode())
     exposed = {sample.name: sample.value for family in families for sample in family.samples}

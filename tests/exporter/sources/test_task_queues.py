@@ -14,42 +14,15 @@ from temporal_slo.names import Family
 from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import ClosedKey, RunningKey
 from temporal_slo.temporal.task_queues import ACTIVITY, WORKFLOW, Backlog, TaskQueueInfo
+from temporal_slo.testing import UNUSED_TASK_QUEUE, FakeTaskQueues
 
-UNUSED = TaskQueueInfo(Backlog(0, 0.0, 0.0, 0.0), 0, None)
 USED = TaskQueueInfo(Backlog(17, 3.5, 1.25, 0.75), 3, 1_700_000_000.5)
 
 
-class FakeQueues:
-    """Task queues by name and task type; all others are unused.
-
-    Attributes:
-        infos: Descriptions by name and task type.
-        errors: Raised for these names.
-        described: Descriptions requested, by name and task type.
-        worker_queues: Task queues that workers report.
-    """
-
-    def __init__(self) -> None:
-        self.infos: dict[tuple[str, str], TaskQueueInfo] = {}
-        self.errors: dict[str, TemporalRequestError] = {}
-        self.described: list[tuple[str, str]] = []
-        self.worker_queues: frozenset[str] = frozenset()
-
-    async def worker_task_queues(self) -> frozenset[str]:
-        """Return the task queues that workers report."""
-        return self.worker_queues
-
-    async def describe(self, task_queue: str, task_type: str) -> TaskQueueInfo:
-        """Return the description of a task queue."""
-        self.described.append((task_queue, task_type))
-        if error := self.errors.get(task_queue):
-            raise error
-        return self.infos.get((task_queue, task_type), UNUSED)
-
-    def take_described(self) -> list[str]:
-        """Return the names described since the last call, in order."""
-        described, self.described = self.described, []
-        return list(dict.fromkeys(queue for queue, _ in described))
+def take_described(requests: FakeTaskQueues) -> list[str]:
+    """Return the names described since the last call, in order."""
+    described, requests.requests = requests.requests, []
+    return list(dict.fromkeys(queue for queue, _ in described))
 
 
 def state_with(**running: int) -> State:
@@ -67,8 +40,8 @@ def values(samples: Iterable[Sample], family: Family) -> dict[tuple[str, ...], o
 
 async def test_samples() -> None:
     """Each value of a description has a metric."""
-    requests = FakeQueues()
-    requests.infos["rides", WORKFLOW] = USED
+    requests = FakeTaskQueues()
+    requests.task_queues["rides", WORKFLOW] = USED
     samples = list(await TaskQueues(requests, state_with(rides=1), ()).read(0))
     key = ("rides", WORKFLOW)
     assert {sample.family.name: sample.value for sample in samples if sample.labels} == {
@@ -87,8 +60,8 @@ async def test_samples() -> None:
 
 async def test_no_data_is_not_zero() -> None:
     """Without a backlog in the description none is exposed; no pollers are exposed as 0, without a last poll."""
-    requests = FakeQueues()
-    requests.infos["rides", WORKFLOW] = TaskQueueInfo(None, 0, None)
+    requests = FakeTaskQueues()
+    requests.task_queues["rides", WORKFLOW] = TaskQueueInfo(None, 0, None)
     samples = list(await TaskQueues(requests, state_with(rides=1), ()).read(0))
     assert values(samples, names.TASK_QUEUE_POLLERS) == {("rides", WORKFLOW): 0}
     assert {s.family for s in samples} == {names.TASK_QUEUE_POLLERS, names.EXPORTER_TASK_QUEUES_OVER_LIMIT}
@@ -96,10 +69,14 @@ async def test_no_data_is_not_zero() -> None:
 
 async def test_activities_after_use() -> None:
     """Activity tasks are exposed after the first sign of use, and stay exposed when all workers are lost."""
-    requests = FakeQueues()
+    requests = FakeTaskQueues()
     source = TaskQueues(requests, state_with(rides=1), ())
-    for info, expected in ((UNUSED, {}), (USED, {("rides", ACTIVITY): 3}), (UNUSED, {("rides", ACTIVITY): 0})):
-        requests.infos["rides", ACTIVITY] = info
+    for info, expected in (
+        (UNUSED_TASK_QUEUE, {}),
+        (USED, {("rides", ACTIVITY): 3}),
+        (UNUSED_TASK_QUEUE, {("rides", ACTIVITY): 0}),
+    ):
+        requests.task_queues["rides", ACTIVITY] = info
         pollers = values(await source.read(0), names.TASK_QUEUE_POLLERS)
         pollers.pop(("rides", WORKFLOW))
         assert pollers == expected
@@ -116,15 +93,15 @@ async def test_activities_after_use() -> None:
 )
 async def test_signs_of_use(info: TaskQueueInfo) -> None:
     """A task queue is in use if it has tasks but no workers, or workers but no tasks."""
-    requests = FakeQueues()
-    requests.infos["rides", ACTIVITY] = info
+    requests = FakeTaskQueues()
+    requests.task_queues["rides", ACTIVITY] = info
     samples = await TaskQueues(requests, state_with(rides=1), ()).read(0)
     assert values(samples, names.TASK_QUEUE_POLLERS)["rides", ACTIVITY] == info.pollers
 
 
 async def test_failed_request() -> None:
     """If a task queue cannot be described, the read fails."""
-    requests = FakeQueues()
+    requests = FakeTaskQueues()
     requests.errors["rides"] = TemporalRequestError("UNAVAILABLE", "unreachable")
     with pytest.raises(TemporalRequestError, match="unreachable"):
         await TaskQueues(requests, state_with(meals=2, rides=1), ()).read(0)
@@ -132,72 +109,72 @@ async def test_failed_request() -> None:
 
 async def test_order_and_limit() -> None:
     """Task queues of specs come first, then those with the most open runs; those beyond the limit are counted."""
-    requests = FakeQueues()
+    requests = FakeTaskQueues()
     source = TaskQueues(requests, state_with(rides=2, meals=5, boats=1), ("pay", "boats", "pay"), limit=3)
-    requests.worker_queues = frozenset({"cooks"})
+    requests.with_workers = frozenset({"cooks"})
     samples = await source.read(0)
-    assert requests.take_described() == ["pay", "boats", "meals"]
+    assert take_described(requests) == ["pay", "boats", "meals"]
     assert values(samples, names.EXPORTER_TASK_QUEUES_OVER_LIMIT) == {(): 2}
 
 
 async def test_queues_of_workers() -> None:
     """A task queue reported by a worker is exposed for the task types in use, and stays when its workers are lost."""
-    requests = FakeQueues()
-    requests.worker_queues = frozenset({"cooks", "", "/_sys/cooks/1"})
-    requests.infos["cooks", ACTIVITY] = USED
+    requests = FakeTaskQueues()
+    requests.with_workers = frozenset({"cooks", "", "/_sys/cooks/1"})
+    requests.task_queues["cooks", ACTIVITY] = USED
     source = TaskQueues(requests, state_with(rides=1), ())
     rides = {("rides", WORKFLOW): 0}
     assert values(await source.read(0), names.TASK_QUEUE_POLLERS) == {**rides, ("cooks", ACTIVITY): 3}
-    requests.worker_queues, requests.infos = frozenset(), {}
+    requests.with_workers, requests.task_queues = frozenset(), {}
     assert values(await source.read(0), names.TASK_QUEUE_POLLERS) == {**rides, ("cooks", ACTIVITY): 0}
-    requests.infos["cooks", WORKFLOW] = USED
+    requests.task_queues["cooks", WORKFLOW] = USED
     assert ("cooks", WORKFLOW) in values(await source.read(0), names.TASK_QUEUE_POLLERS)
 
 
 async def test_queues_of_workers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of remembered task queues is limited when workers report new ones every day."""
     monkeypatch.setattr(module, "WORKER_QUEUES_MAX", 3)
-    requests = FakeQueues()
+    requests = FakeTaskQueues()
     source = TaskQueues(requests, State(), ())
     for day in range(3):
-        requests.worker_queues = frozenset({f"{day}-a", f"{day}-b"})
+        requests.with_workers = frozenset({f"{day}-a", f"{day}-b"})
         await source.read(0)
-        described = requests.take_described()
+        described = take_described(requests)
     assert described == ["0-a", "0-b", "1-a"]
 
 
 async def test_recent_queues_first() -> None:
     """Task queues without open runs are ordered by the last start or close of a run, newest first."""
-    requests, state = FakeQueues(), State()
+    requests, state = FakeTaskQueues(), State()
     state.started[RunningKey("Ride", "a")] = 7
     state.started[RunningKey("Ride", "b")] = 3
     state.closed[ClosedKey("Ride", "c", "failed", "none")] = Histogram(Counter({1: 5}))
     source = TaskQueues(requests, state, ())
     await source.read(1)
-    assert requests.take_described() == ["a", "b", "c"]
+    assert take_described(requests) == ["a", "b", "c"]
     state.closed[ClosedKey("Ride", "c", "failed", "none")].counts[2] += 1
     await source.read(2)
-    assert requests.take_described() == ["c", "a", "b"]
+    assert take_described(requests) == ["c", "a", "b"]
     state.started[RunningKey("Ride", "b")] += 1
     await source.read(3)
-    assert requests.take_described() == ["b", "c", "a"]
+    assert take_described(requests) == ["b", "c", "a"]
 
 
 async def test_not_describable() -> None:
     """Empty names and partitions, which the server would reject, are not described."""
-    requests = FakeQueues()
+    requests = FakeTaskQueues()
     await TaskQueues(requests, state_with(**{"": 1, "/_sys/rides/1": 1, "rides": 1}), ()).read(0)
-    assert requests.take_described() == ["rides"]
+    assert take_described(requests) == ["rides"]
 
 
 async def test_use_beyond_limit_is_forgotten() -> None:
     """Signs of use are remembered for monitored task queues only."""
-    requests, state = FakeQueues(), state_with(rides=1)
-    requests.infos["rides", ACTIVITY] = USED
+    requests, state = FakeTaskQueues(), state_with(rides=1)
+    requests.task_queues["rides", ACTIVITY] = USED
     source = TaskQueues(requests, state, (), limit=1)
     await source.read(0)
     state.open.update(state_with(meals=2).open)
     await source.read(0)
-    requests.infos.clear()
+    requests.task_queues.clear()
     state.open.update(state_with(rides=3).open)
     assert values(await source.read(0), names.TASK_QUEUE_POLLERS) == {("rides", WORKFLOW): 0}
