@@ -177,10 +177,10 @@ async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[Postgres]:
 
 
 @pytest.fixture
-async def sturdy(postgres: Postgres) -> AsyncIterator[Postgres]:
+async def restartable(postgres: Postgres) -> AsyncIterator[Postgres]:
     """The session's server, which runs again in the end whatever the test did to it."""
     yield postgres
-    await postgres.revive()
+    await postgres.ensure_running()
 
 
 @pytest.fixture

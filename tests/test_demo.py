@@ -10,7 +10,7 @@ import pytest
 from temporal_slo import names
 from temporal_slo.demo.alerting import outage
 from temporal_slo.demo.outage_report import OutageReport
-from temporal_slo.reference.services.faults import Chaos
+from temporal_slo.reference.services.faults import Fault
 from temporal_slo.servers.alertmanager import Notice, Webhook
 from temporal_slo.servers.process import until
 
@@ -33,7 +33,7 @@ def webhook() -> Iterator[Webhook]:
 async def test_outage_report(tmp_path: Path, webhook: Webhook) -> None:
     """The fault lasts until the quickest tier pages; the report, until all pages of that tier are resolved."""
     lines: list[str] = []
-    planned = outage(Chaos.PAYMENTS_DOWN, SPECS, tmp_path, webhook)
+    planned = outage(Fault.PAYMENTS_DOWN, SPECS, tmp_path, webhook)
     running = asyncio.ensure_future(OutageReport(planned, time.monotonic(), lines.append, healthy_for=0).run())
 
     async def prints(count: int, *notices: Notice) -> list[str]:

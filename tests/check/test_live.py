@@ -9,7 +9,7 @@ import pytest
 from temporal_slo.generate.cause_alerts import CAUSES
 from temporal_slo.servers.process import LOOPBACK, until
 from temporal_slo.servers.prometheus import Prometheus
-from temporal_slo.servers.tools import own_command
+from temporal_slo.servers.tools import cli_command
 
 from .system import (
     CLOSED_BEFORE,
@@ -44,7 +44,7 @@ async def faulty(system: System, tmp_path: Path) -> AsyncIterator[Prometheus]:
 async def command_line(*arguments: str) -> tuple[int, str, str]:
     """Run `temporal-slo check` as a process; return exit code, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
-        *own_command("check", *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *cli_command("check", *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await asyncio.wait_for(process.communicate(), 100)
     return process.returncode or 0, out.decode(), err.decode()

@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
     "unknown chaos": (
         ["demo", "--chaos", "payment-down"],
         {},
-        "--chaos: there is no chaos 'payment-down'; use payments-down",
+        "--chaos: unknown fault 'payment-down'; use payments-down",
     ),
     "rate of zero": (
         ["load", "--rate", "0"],

@@ -29,8 +29,8 @@ from temporal_slo.generate.files import SUFFIX
 from temporal_slo.interceptor import SLOPlugin, prometheus_runtime
 from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers.process import LOOPBACK, free_port
+from temporal_slo.servers.process_group import ProcessGroup
 from temporal_slo.servers.prometheus import Prometheus
-from temporal_slo.servers.stage import Stage
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.spec.load import load
 
@@ -90,36 +90,38 @@ class LiveStack:
 
     Attributes:
         prometheus: Scrapes all processes.
-        stage: Supervises them.
+        processes: Supervises them.
     """
 
     prometheus: Prometheus
-    stage: Stage
+    processes: ProcessGroup
 
 
 @asynccontextmanager
 async def live_stack(folder: Path, program: Path) -> AsyncIterator[LiveStack]:
     """Run Temporal, exporter, workers, load, failing workflows, and Prometheus with the reference rules."""
-    with Stage(folder) as stage:
+    with ProcessGroup(folder) as processes:
         server = TemporalServer(folder, options=["--headless", "--dynamic-config-value", TRIGGER])
-        stage.add(server.child)
+        processes.add(server.child)
         client = await server.ready()
         await ensure_namespace(client, TEMPORAL_NAMESPACE)
         exporter, worker, failing = (f"{LOOPBACK}:{free_port()}" for _ in range(3))
         where = ("--temporal-address", server.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
         spec = ("--spec", str(SPECS))
         ledger = ("--ledger", f"sqlite:///{folder / 'ledger.db'}", "--poll-interval", "500ms")
-        stage.own("exporter", "exporter", *where, "--listen", exporter, *ledger, "--sources", SOURCES, *spec)
+        processes.start_command(
+            "exporter", "exporter", *where, "--listen", exporter, *ledger, "--sources", SOURCES, *spec
+        )
         # Runs closed before the exporter is ready would be found only by an audit, half an hour later.
-        await stage.until(lambda: ready(exporter), deadline=60, part="exporter", what="ready")
+        await processes.wait_until(lambda: ready(exporter), deadline=60, part="exporter", what="ready")
         targets = {"temporal-slo": exporter, "bookings": worker, "failing": failing, "temporal": server.metrics}
         prometheus = Prometheus(program, folder, targets, rules=write_rules(folder))
-        stage.add(prometheus.child)
+        processes.add(prometheus.child)
         await prometheus.ready()
-        stage.own("worker", "worker", *where, "--metrics-listen", worker, *spec)
-        stage.own("load", "load", *where, "--rate", "6", "--mix", MIX, "--execution-timeout", "20s")
+        processes.start_command("worker", "worker", *where, "--metrics-listen", worker, *spec)
+        processes.start_command("load", "load", *where, "--rate", "6", "--mix", MIX, "--execution-timeout", "20s")
         async with failing_workflows(server.address, failing):
-            yield LiveStack(prometheus, stage)
+            yield LiveStack(prometheus, processes)
         await prometheus.close()
 
 

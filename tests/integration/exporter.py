@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from temporal_slo import names
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
-from temporal_slo.servers.tools import own_command
+from temporal_slo.servers.tools import cli_command
 
 Series = dict[frozenset[tuple[str, str]], float]
 
@@ -25,7 +25,7 @@ class Exporter:
 
     def __init__(self, folder: Path, address: str, namespace: str, *options: str, port: int = 0) -> None:
         self.target = f"{LOOPBACK}:{port or free_port()}"
-        command = own_command("exporter", "--temporal-address", address, "--temporal-namespace", namespace)
+        command = cli_command("exporter", "--temporal-address", address, "--temporal-namespace", namespace)
         ledger = ("--ledger", f"sqlite:///{folder / 'ledger.db'}")
         self.child = Child(
             "exporter",

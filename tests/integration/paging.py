@@ -12,12 +12,12 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
 from temporal_slo.cli.main import main
 from temporal_slo.durations import format_duration, parse_duration
-from temporal_slo.reference.services.faults import Chaos
+from temporal_slo.reference.services.faults import Fault
 from temporal_slo.reference.workflows.booking import BookingResult, BookRideWorkflow
 from temporal_slo.servers.alertmanager import Alertmanager, Notice, Webhook
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
+from temporal_slo.servers.process_group import ProcessGroup
 from temporal_slo.servers.prometheus import Prometheus
-from temporal_slo.servers.stage import Stage
 
 HELD = {"interval", "for", "group_wait", "group_interval", "repeat_interval"}
 """Keys of generated files whose values are durations."""
@@ -55,7 +55,7 @@ class Pager:
 
     def payments(self, *, down: bool) -> None:
         """Let the worker refuse every payment, or none."""
-        self.chaos.write_text(Chaos.PAYMENTS_DOWN if down else "")
+        self.chaos.write_text(Fault.PAYMENTS_DOWN if down else "")
 
     async def told(self, what: Callable[[Notice], bool], deadline: float, said: str) -> Notice:
         """Wait for an alert that is *what* is wanted, and return it."""
@@ -126,24 +126,26 @@ async def paging(
     chaos = folder / "chaos"
     where = ("--temporal-address", address, "--temporal-namespace", client.namespace)
     target = f"{LOOPBACK}:{free_port()}"
-    with Webhook() as webhook, Stage(folder) as stage:
+    with Webhook() as webhook, ProcessGroup(folder) as processes:
         made = generated(folder, spec, webhook, factor)
         watching = ("--poll-interval", "500ms", "--ledger", f"sqlite:///{folder / 'ledger.db'}", "--spec", str(spec))
-        exporter = stage.own("exporter", "exporter", *where, "--listen", target, *watching)
+        exporter = processes.start_command("exporter", "exporter", *where, "--listen", target, *watching)
         alertmanager = Alertmanager(programs["alertmanager"], folder, made / "alertmanager.yaml")
-        stage.add(alertmanager.child)
+        processes.add(alertmanager.child)
         rules = [made / "*.rules.yaml"]
         prometheus = Prometheus(
             programs["prometheus"], folder, {"exporter": target}, rules=rules, alertmanager=alertmanager.target
         )
-        stage.add(prometheus.child)
+        processes.add(prometheus.child)
         try:
             await alertmanager.ready()
             await prometheus.ready()
-            stage.own("worker", "worker", *where, "--chaos-file", str(chaos))
-            load = stage.own("load", "load", *where, "--rate", "6", "--mix", "confirmed=9,cancelled_by_user=1")
+            processes.start_command("worker", "worker", *where, "--chaos-file", str(chaos))
+            load = processes.start_command(
+                "load", "load", *where, "--rate", "6", "--mix", "confirmed=9,cancelled_by_user=1"
+            )
             pager = Pager(client, address, chaos, exporter, load, webhook, prometheus)
-            await stage.until(
+            await processes.wait_until(
                 lambda: _counted(pager), deadline=60, part="load", what="bookings that Prometheus knows of"
             )
             yield pager

@@ -175,5 +175,5 @@ async def test_part_dies(tmp_path: Path, temporal: Temporal, part: str, name: st
         children = running.children()
         os.kill(children[part], signal.SIGKILL)
         assert running.process.wait(timeout=60) == 1
-        assert f"temporal-slo: {name}: ended with exit code -9" in running.output
+        assert f"temporal-slo: {name}: exited with code -9" in running.output
         nothing_left(children, running.ports() - {temporal.server.port})

@@ -180,7 +180,7 @@ async def store(ledger_url: str, request: pytest.FixtureRequest) -> AsyncIterato
         return
     databases: Databases = request.getfixturevalue("databases")
     yield databases.server
-    await databases.server.revive()
+    await databases.server.ensure_running()
 
 
 @pytest.mark.sized

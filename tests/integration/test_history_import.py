@@ -20,7 +20,7 @@ from temporal_slo.ledger.slo_events import Events
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
 from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
-from temporal_slo.servers.tools import own_command
+from temporal_slo.servers.tools import cli_command
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import EVALUATION_INTERVAL
 from temporal_slo.spec.load import load
@@ -93,7 +93,7 @@ async def test_budget_after_import(programs: dict[str, Path], tmp_path: Path, *,
 def import_history(programs: dict[str, Path], folder: Path) -> None:
     """Export the history, and create blocks from it for Prometheus."""
     text, ledger = folder / "history.txt", f"sqlite:///{folder / 'ledger.db'}"
-    command = own_command("history-export", "--openmetrics", str(text), "--ledger", ledger)
+    command = cli_command("history-export", "--openmetrics", str(text), "--ledger", ledger)
     command += ["--spec", str(folder / "spec.yaml"), "--label", "job=temporal-slo"]
     print(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
     blocks = [str(programs["promtool"]), "tsdb", "create-blocks-from", PROMTOOL_OPTION, "openmetrics", str(text)]

@@ -16,7 +16,7 @@ import pytest
 from temporal_slo import names
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.servers.process import LOOPBACK, free_port, until
-from temporal_slo.servers.tools import own_command
+from temporal_slo.servers.tools import cli_command
 from tests.conftest import Temporal
 
 from .exporter import Exporter, Series
@@ -281,7 +281,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 def refusal(ledger: Path, root: Path, *options: str) -> str:
     """Run the exporter, which is to end with exit code 2 and one line, and return that line."""
     nowhere = ("--temporal-address", f"{LOOPBACK}:9", "--listen", f"{LOOPBACK}:{free_port()}")
-    command = own_command("exporter", "--ledger", f"sqlite:///{ledger}", *nowhere, *options)
+    command = cli_command("exporter", "--ledger", f"sqlite:///{ledger}", *nowhere, *options)
     done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert done.stderr.endswith("\n")

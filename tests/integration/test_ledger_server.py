@@ -35,7 +35,9 @@ def paused(exporter: Exporter) -> Iterator[None]:
         os.kill(exporter.child.pid, signal.SIGCONT)
 
 
-async def test_server_goes_away(temporal: Temporal, tmp_path: Path, databases: Databases, sturdy: Postgres) -> None:
+async def test_server_goes_away(
+    temporal: Temporal, tmp_path: Path, databases: Databases, restartable: Postgres
+) -> None:
     """While the ledger's server is away the exporter says so and keeps its figures; then it counts all runs once."""
     namespace, url = "ledger-away", databases.new()
     await temporal.namespace(namespace)
@@ -45,7 +47,7 @@ async def test_server_goes_away(temporal: Temporal, tmp_path: Path, databases: D
         await counts_exactly(exporter, 3)
         good = await figures(exporter)
         closing = asyncio.create_task(close(temporal, namespace, 5))
-        sturdy.child.kill()
+        restartable.child.kill()
         await closing
         await exporter.becomes(names.EXPORTER_UP, 0)
         await becomes_unready(exporter, "ledger")
@@ -53,7 +55,7 @@ async def test_server_goes_away(temporal: Temporal, tmp_path: Path, databases: D
         assert {name: set(series) for name, series in (await figures(exporter)).items()} == {
             name: set(series) for name, series in good.items()
         }
-        await sturdy.revive()
+        await restartable.ensure_running()
         await exporter.becomes(names.EXPORTER_UP, 1)
         await close(temporal, namespace, 1)
         await counts_exactly(exporter, 9)

@@ -120,23 +120,23 @@ async def test_ordinary_role(databases: Databases) -> None:
     assert await count_of(plain) == 2
 
 
-async def test_restored_while_in_use(databases: Databases, sturdy: Postgres) -> None:
+async def test_restored_while_in_use(databases: Databases, restartable: Postgres) -> None:
     """A restart or crash of the server keeps the epoch; a restore stops the exporter and starts a new epoch."""
     url = databases.new()
     ledger = Ledger(url)
-    for end in (sturdy.stop, sturdy.abandon):
+    for end in (restartable.stop, restartable.stop_immediately):
         end()
         with pytest.raises(LedgerError):
             await ledger.commit("shop", counting(1), BEGAN)
-        sturdy.restart()
-        await sturdy.ready()
+        restartable.restart()
+        await restartable.ready()
         await ledger.commit("shop", counting(2), BEGAN)
     assert (await ledger.load("shop")).closed[RIDE].count == 2
     databases.execute(url, "ALTER SYSTEM SET restore_command = 'false'")
-    sturdy.stop()
-    sturdy.request_recovery()
-    sturdy.restart()
-    await sturdy.ready()
+    restartable.stop()
+    restartable.request_recovery()
+    restartable.restart()
+    await restartable.ready()
     with pytest.raises(UsageError, match=r"^--ledger: was restored or promoted while it was in use; restart this"):
         await ledger.commit("shop", counting(3), BEGAN)
     ledger.close()
@@ -144,7 +144,7 @@ async def test_restored_while_in_use(databases: Databases, sturdy: Postgres) -> 
 
 
 @pytest.mark.parametrize("immediate", [False, True], ids=["killed", "stopped at once"])
-async def test_server_crashes_during_commits(databases: Databases, sturdy: Postgres, *, immediate: bool) -> None:
+async def test_server_crashes_during_commits(databases: Databases, restartable: Postgres, *, immediate: bool) -> None:
     """The server stops repeatedly while runs are counted: polls fail, then succeed, and every run is counted once."""
     ledger, visibility = Ledger(databases.new()), FakeVisibility()
     mirror = Mirror("shop", visibility, ledger, await ledger.load("shop"), BEGAN, classify=from_visibility)
@@ -174,10 +174,10 @@ async def test_server_crashes_during_commits(databases: Databases, sturdy: Postg
     for _ in range(2):
         await reached(polls + 5, failures)
         before = failures
-        sturdy.abandon() if immediate else sturdy.child.kill()
+        restartable.stop_immediately() if immediate else restartable.child.kill()
         await reached(polls, before + 1)
-        sturdy.restart()
-        await sturdy.ready()
+        restartable.restart()
+        await restartable.ready()
     await reached(polls + 5, failures)
     done = True
     await worker

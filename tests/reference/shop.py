@@ -1,4 +1,4 @@
-"""A worker with its services, and the bookings that tests make there."""
+"""A worker with its services, and the bookings of tests."""
 
 import asyncio
 import uuid
@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 
-from temporal_slo.reference.services.faults import Reigning, peace
+from temporal_slo.reference.services.faults import ActiveFaults, no_faults
 from temporal_slo.reference.services.simulated import Behaviour, Record, Services
 from temporal_slo.reference.workers import booking_worker
 from temporal_slo.reference.workflows.booking import BookingRequest, BookingResult, BookingTimings, BookRideWorkflow
@@ -24,7 +24,7 @@ Handle = WorkflowHandle[BookRideWorkflow, BookingResult]
 
 @dataclass(frozen=True)
 class Shop:
-    """Services whose worker listens to a task queue of its own."""
+    """Services and their worker on a separate task queue."""
 
     client: Client
     services: Services
@@ -38,7 +38,7 @@ class Shop:
         signal: str | None = None,
         execution_timeout: timedelta | None = None,
     ) -> Handle:
-        """Start a booking of *user_id*, who books nothing else in this shop."""
+        """Start the only booking of *user_id* in this shop."""
         return await self.client.start_workflow(
             BookRideWorkflow.run,
             BookingRequest(user_id, "bus-7", "segment-3", FARE, timings),
@@ -54,7 +54,7 @@ class Shop:
         return await (await self.start(user_id, timings)).result()
 
     def record(self, user_id: str) -> Record:
-        """What the services know of the user's one reservation."""
+        """Return the record of the user's only reservation."""
         (record,) = self.services.of_user(user_id)
         return record
 
@@ -67,7 +67,7 @@ class Shop:
         await until(seen, deadline=20, what=f"{activity} for {user_id}")
 
     def nothing_left(self, user_id: str) -> bool:
-        """Whether the user has neither seat nor booking, and the shop none of the user's money."""
+        """Return whether the user has no seat, no booking and no charge."""
         record = self.record(user_id)
         return record.balance == 0 and not (record.held or record.confirmed or record.on_manifest)
 
@@ -78,24 +78,24 @@ async def open_shop(
     behaviours: Mapping[str, Behaviour] | None = None,
     *,
     seed: int = 0,
-    chaos: Reigning = peace,
+    faults: ActiveFaults = no_faults,
 ) -> AsyncIterator[Shop]:
-    """Run a shop while the context lasts."""
-    shop = Shop(client, Services(behaviours, seed=seed, chaos=chaos))
+    """Run a shop inside the context."""
+    shop = Shop(client, Services(behaviours, seed=seed, faults=faults))
     async with booking_worker(client, shop.services, task_queue=shop.task_queue):
         yield shop
 
 
 @asynccontextmanager
 async def gated_shop(client: Client, activity: str) -> AsyncIterator[tuple[Shop, asyncio.Event]]:
-    """Run a shop whose *activity* waits, in effect and answer, for the event that comes with it."""
+    """Run a shop whose *activity* blocks before its effect until the returned event is set."""
     gate = asyncio.Event()
     async with open_shop(client, {activity: Behaviour(gate=gate)}) as shop:
         yield shop, gate
 
 
 async def ending(handle: Handle) -> tuple[str, BaseException | None]:
-    """Wait until a run has closed; return Temporal's status of it, lower case, and its failure."""
+    """Wait until a run has closed; return its status in Temporal, lower case, and its failure."""
     failure: BaseException | None = None
     try:
         await handle.result()

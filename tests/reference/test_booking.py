@@ -33,7 +33,7 @@ CANCELLED = BookingResult("", "CANCELLED", "Booking cancelled by user: changed p
 
 
 async def test_confirmed(shop: Shop) -> None:
-    """A booking that meets no trouble is paid, confirmed, on the manifest and announced, each exactly once."""
+    """A booking without failures is charged, confirmed, added to the manifest and notified, each exactly once."""
     result = await shop.book("ok-plain")
     record = shop.record("ok-plain")
     assert (result.status, result.error) == ("CONFIRMED", None)
@@ -44,7 +44,7 @@ async def test_confirmed(shop: Shop) -> None:
 
 
 async def test_declined(shop: Shop) -> None:
-    """A declined payment is a result: it is not retried, the seat is released, and no refund is asked for."""
+    """A declined payment is a result: it is not retried, the seat is released, and no refund is requested."""
     assert await shop.book("declined-card") == BookingResult("", "FAILED", "card declined")
     assert shop.nothing_left("declined-card")
     assert shop.record("declined-card").calls == {RESERVE_SEAT: 1, PROCESS_PAYMENT: 1, RELEASE_SEAT: 1}
@@ -57,16 +57,16 @@ async def test_sold_out(shop: Shop) -> None:
 
 
 async def test_unreachable_payment(shop: Shop) -> None:
-    """A payment service that cannot be reached is tried again, and after the last attempt a refund is asked for."""
-    assert await shop.book("unreachable-bank") == BookingResult("", "FAILED", "processPayment cannot be reached")
+    """Payment is retried while its service is unreachable; after the last attempt a refund is requested."""
+    assert await shop.book("unreachable-bank") == BookingResult("", "FAILED", "processPayment is unreachable")
     assert shop.nothing_left("unreachable-bank")
     calls = shop.record("unreachable-bank").calls
     assert (calls[PROCESS_PAYMENT], calls[REFUND_PAYMENT]) == (QUICK.max_attempts, 1)
 
 
 async def test_transport_error_is_retried(client: Client) -> None:
-    """A payment call that fails in transport and then gets through is a payment like any other."""
-    # Of this seed's numbers only the second is below 0.3: the first payment call fails, the next one does not.
+    """A payment call that fails once and succeeds when retried charges once."""
+    # With this seed only the second number is below 0.3: the first payment call fails, the next one does not.
     async with open_shop(client, {PROCESS_PAYMENT: Behaviour(failure_rate=0.3)}, seed=37) as shop:
         assert (await shop.book("ok-flaky")).status == "CONFIRMED"
         assert shop.record("ok-flaky").calls[PROCESS_PAYMENT] == 2
@@ -74,7 +74,7 @@ async def test_transport_error_is_retried(client: Client) -> None:
 
 
 async def test_payment_timed_out(shop: Shop) -> None:
-    """A payment attempt that timed out may have charged: what it took is given back."""
+    """A payment attempt that timed out may have charged: the charge is refunded."""
     result = await shop.book("silent-bank", replace(QUICK, start_to_close=1, max_attempts=1))
     record = shop.record("silent-bank")
     assert result == BookingResult("", "FAILED", "activity StartToClose timeout")
@@ -83,7 +83,7 @@ async def test_payment_timed_out(shop: Shop) -> None:
 
 
 async def test_unconfirmed(shop: Shop) -> None:
-    """A payment taken for a booking that is then not confirmed is refunded, and the seat released."""
+    """If the confirmation fails, the charge is refunded and the seat released."""
     assert await shop.book("unconfirmed-seat") == BookingResult("", "FAILED", "confirmBooking refused")
     record = shop.record("unconfirmed-seat")
     assert record.charged == FARE
@@ -93,7 +93,7 @@ async def test_unconfirmed(shop: Shop) -> None:
 
 
 async def test_manifest_fails(shop: Shop) -> None:
-    """A booking that the manifest refuses is undone and was never announced."""
+    """A booking that the manifest refuses is compensated, and no notification was sent."""
     assert await shop.book("unlisted-seat") == BookingResult("", "FAILED", "assignToManifest refused")
     assert shop.record("unlisted-seat").charged == FARE
     assert shop.record("unlisted-seat").calls[SEND_BOOKING_CONFIRMATION] == 0
@@ -101,7 +101,7 @@ async def test_manifest_fails(shop: Shop) -> None:
 
 
 async def test_notification_fails(shop: Shop) -> None:
-    """A booking whose confirmation cannot be sent stands, and ends only after every attempt to send it."""
+    """A booking whose notification fails stays confirmed, and completes only after every attempt to send it."""
     assert (await shop.book("unnotified-user")).status == "CONFIRMED"
     record = shop.record("unnotified-user")
     assert (record.calls[SEND_BOOKING_CONFIRMATION], record.notifications) == (QUICK.max_attempts, 0)
@@ -109,18 +109,18 @@ async def test_notification_fails(shop: Shop) -> None:
 
 
 async def test_refund_refused(shop: Shop) -> None:
-    """A booking that cannot be refunded fails as CompensationFailed, and its seat is released all the same."""
+    """A booking whose refund fails ends as Failed with CompensationFailed; its seat is still released."""
     status, failure = await ending(await shop.start("refundless-user"))
     assert status == "failed"
     assert isinstance(failure, exceptions.ApplicationError)
     assert (failure.type, failure.non_retryable) == (COMPENSATION_FAILED, True)
-    assert failure.message.endswith("is undone only in part: refundPayment: refundPayment refused")
+    assert failure.message.endswith("was compensated only in part: refundPayment: refundPayment refused")
     record = shop.record("refundless-user")
     assert (record.charged, record.refunded, record.released, record.held) == (FARE, 0, True, False)
 
 
 async def test_cancelled_with_start(shop: Shop) -> None:
-    """A cancellation that arrives before the first step leaves nothing to undo."""
+    """A cancellation before the first step leaves nothing to compensate."""
     handle = await shop.start("ok-undecided", signal=CANCEL_BOOKING)
     assert await handle.result() == CANCELLED
     assert list(shop.services.of_user("ok-undecided")) == []
@@ -128,7 +128,7 @@ async def test_cancelled_with_start(shop: Shop) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_cancelled_by_user(client: Client, step: str) -> None:
-    """A user's cancellation during any step is honoured after it: nothing is left, and the run is Completed."""
+    """A cancellation by the user during any step takes effect after it: all is compensated, the run is Completed."""
     async with gated_shop(client, step) as (shop, gate):
         handle = await shop.start("ok-user")
         await shop.called("ok-user", step)
@@ -143,7 +143,7 @@ async def test_cancelled_by_user(client: Client, step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_canceled_by_temporal(client: Client, step: str) -> None:
-    """Temporal's cancellation during any step leaves nothing either, and ends the run as Canceled."""
+    """A cancellation by Temporal during any step compensates all steps, and the run is Canceled."""
     async with gated_shop(client, step) as (shop, _gate):
         handle = await shop.start("ok-user")
         await shop.called("ok-user", step)
@@ -155,8 +155,8 @@ async def test_canceled_by_temporal(client: Client, step: str) -> None:
         assert shop.record("ok-user").calls[REFUND_PAYMENT] == (0 if step == RESERVE_SEAT else 1)
 
 
-async def test_canceled_while_undoing(client: Client) -> None:
-    """Temporal's cancellation while a failed booking is undone does not cut the undoing short."""
+async def test_canceled_during_compensation(client: Client) -> None:
+    """A cancellation by Temporal does not interrupt the compensation of a failed booking."""
     async with gated_shop(client, REFUND_PAYMENT) as (shop, gate):
         handle = await shop.start("unconfirmed-user")
         await shop.called("unconfirmed-user", REFUND_PAYMENT)
@@ -168,7 +168,7 @@ async def test_canceled_while_undoing(client: Client) -> None:
 
 
 async def test_execution_timeout(client: Client) -> None:
-    """A booking that outlives its execution timeout is TimedOut, and no worker is told."""
+    """A booking that exceeds its execution timeout is TimedOut, and is not compensated."""
     async with gated_shop(client, PROCESS_PAYMENT) as (shop, _gate):
         handle = await shop.start("ok-night", execution_timeout=timedelta(seconds=1))
         status, failure = await ending(handle)
@@ -177,7 +177,7 @@ async def test_execution_timeout(client: Client) -> None:
 
 
 async def test_worker_restart(client: Client) -> None:
-    """A booking whose worker stops amid a payment is finished by the next worker, paid once and not undone."""
+    """A booking whose worker stops during a payment is completed by the next worker: charged once, not compensated."""
     async with gated_shop(client, PROCESS_PAYMENT) as (shop, gate):
         handle = await shop.start("ok-patient", replace(QUICK, max_attempts=0))
         await shop.called("ok-patient", PROCESS_PAYMENT)
@@ -189,7 +189,7 @@ async def test_worker_restart(client: Client) -> None:
 
 
 async def test_replay(client: Client) -> None:
-    """The recorded history of every kind of ending replays without non-determinism."""
+    """The history of every outcome replays without non-determinism."""
     users = ["ok", "soldout", "declined", "unreachable", "unconfirmed", "unlisted", "unnotified", "refundless"]
     async with gated_shop(client, ASSIGN_TO_MANIFEST) as (shop, gate):
         handles = [await shop.start(f"{user}-replayed") for user in users]
@@ -208,8 +208,8 @@ async def test_replay(client: Client) -> None:
 
 
 async def test_defaults(shop: Shop) -> None:
-    """Without timings a booking has those of the guide: a minute an attempt, five attempts, 1 s to 30 s between."""
-    # As the guide's application would ask, with its four fields.
+    """Default timings are those of the guide: 1 minute per attempt, 5 attempts, retry intervals of 1 s to 30 s."""
+    # The four fields of the guide's application.
     request = {"user_id": "ok-default", "bus_id": "bus-7", "segment": "segment-3", "fare": FARE}
     handle = await shop.client.start_workflow(
         "BookRideWorkflow", request, id=f"booking-{shop.task_queue}", task_queue=shop.task_queue

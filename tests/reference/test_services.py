@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from temporal_slo.reference.services.simulated import FATES, REFUSED, UNAVAILABLE, Behaviour, Services
+from temporal_slo.reference.services.simulated import REFUSED, TEST_USER_FAULTS, UNAVAILABLE, Behaviour, Services
 from temporal_slo.reference.workflows.booking import (
     ASSIGN_TO_MANIFEST,
     CONFIRM_BOOKING,
@@ -31,8 +31,8 @@ def _payment(reservation_id: str) -> PaymentRequest:
     return PaymentRequest(reservation_id, "user", FARE)
 
 
-async def _through(services: Services, reservation_id: str) -> str:
-    """Make every call of a booking; return the first one that did not succeed, and how, or nothing."""
+async def _first_failure(services: Services, reservation_id: str) -> str:
+    """Make every call of a booking; return the first failed one with its error, or an empty string."""
     booking_id = f"{reservation_id}-booking"
     calls: Mapping[str, Callable[[], Awaitable[object]]] = {
         RESERVE_SEAT: lambda: services.reserve_seat(_seat(reservation_id)),
@@ -51,7 +51,7 @@ async def _through(services: Services, reservation_id: str) -> str:
     return ""
 
 
-TROUBLES = {
+FAILURES = {
     "ok": "",
     "soldout": "reserveSeat Refused final",
     "declined": "processPayment card declined",
@@ -64,28 +64,28 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize(("kind", "trouble"), TROUBLES.items())
-async def test_fates(kind: str, trouble: str) -> None:
-    """A test user meets the trouble of its kind at every attempt, and an unknown user meets none."""
+@pytest.mark.parametrize(("kind", "failure"), FAILURES.items())
+async def test_test_users(kind: str, failure: str) -> None:
+    """Calls of a test user fail as its kind defines at every attempt; calls of an unknown user succeed."""
     services = Services()
-    assert await _through(services, f"{kind}-1-x") == trouble
-    assert await _through(services, f"{kind}-1-x") == trouble
+    assert await _first_failure(services, f"{kind}-1-x") == failure
+    assert await _first_failure(services, f"{kind}-1-x") == failure
 
 
-def test_every_fate_is_tested() -> None:
-    """Every kind of test user has a case above, but for the one that never answers."""
-    assert set(TROUBLES) == {*FATES, "somebody"} - {"silent"}
+def test_every_test_user_is_tested() -> None:
+    """Every kind of test user has a case above, except the one whose payment never responds."""
+    assert set(FAILURES) == {*TEST_USER_FAULTS, "somebody"} - {"silent"}
 
 
 async def test_refund_refused() -> None:
-    """The refund of a `refundless` user is refused for good."""
+    """The refund of a `refundless` user is refused, and is not retryable."""
     with pytest.raises(ApplicationError, match="refundPayment refused") as refused:
         await Services().refund_payment("refundless-1-x")
     assert (refused.value.type, refused.value.non_retryable) == (REFUSED, True)
 
 
-async def test_answers_repeat() -> None:
-    """Every activity gives the same answer when it is called again, also by a service that has lost its books."""
+async def test_idempotent_results() -> None:
+    """Every activity returns the same result when it is retried, also after the services lost their records."""
     kept = Services()
     for services in (kept, kept, Services()):
         assert await services.reserve_seat(_seat("ok-1-x")) == Seat("ok-1-x", "S58")
@@ -93,30 +93,30 @@ async def test_answers_repeat() -> None:
             success=True, transaction_id="ok-1-x-payment"
         )
         assert await services.confirm_booking(ConfirmRequest("ok-1-x", "payment")) == Booking("ok-1-x-booking")
-        assert services.books["ok-1-x"].balance == FARE
+        assert services.records["ok-1-x"].balance == FARE
 
 
-async def test_undo_of_nothing() -> None:
-    """To release or refund what never was, or was undone already, is no error and moves no money."""
+async def test_compensation_without_step() -> None:
+    """A release or refund without its step, or a repeated one, is no error and refunds nothing."""
     services = Services()
     for _ in range(2):
         await services.refund_payment("ok-1-x")
         await services.release_seat("ok-1-x")
-    record = services.books["ok-1-x"]
+    record = services.records["ok-1-x"]
     assert (record.charged, record.refunded, record.held) == (0, 0, False)
 
 
 async def test_refund_is_once() -> None:
-    """A refund asked for twice gives the money back once."""
+    """A repeated refund refunds once."""
     services = Services()
     await services.process_payment(_payment("ok-1-x"))
     for _ in range(2):
         await services.refund_payment("ok-1-x")
-    assert (services.books["ok-1-x"].refunded, services.books["ok-1-x"].balance) == (FARE, 0)
+    assert (services.records["ok-1-x"].refunded, services.records["ok-1-x"].balance) == (FARE, 0)
 
 
 async def test_late_calls() -> None:
-    """What arrives after its undo takes no effect: a call that the workflow gave up may still be under way."""
+    """A call after its compensation has no effect, because a timed-out call may still be running."""
     services = Services()
     await services.refund_payment("ok-1-x")
     await services.release_seat("ok-1-x")
@@ -128,9 +128,9 @@ async def test_late_calls() -> None:
         services.confirm_booking(ConfirmRequest("ok-1-x", "payment")),
         services.assign_to_manifest(ManifestEntry("bus-7", "ok-1-x-booking")),
     ):
-        with pytest.raises(ApplicationError, match=r"was (released|undone)"):
+        with pytest.raises(ApplicationError, match=r"was released"):
             await call
-    record = services.books["ok-1-x"]
+    record = services.records["ok-1-x"]
     assert (record.charged, record.held, record.confirmed, record.on_manifest) == (0, False, False, False)
 
 
@@ -148,14 +148,14 @@ async def _failures(seed: int) -> list[bool]:
 
 
 async def test_failure_rate() -> None:
-    """Calls fail at the given rate, retryably, and at the same places for the same seed."""
+    """Calls fail at the given rate with retryable errors, and the same calls fail with the same seed."""
     assert 60 < sum(await _failures(5)) < 100
     assert await _failures(5) == await _failures(5) != await _failures(6)
 
 
-async def test_books_are_bounded() -> None:
-    """The books forget the oldest reservations, so that services can run for ever."""
-    services = Services(remembered=3)
+async def test_records_are_bounded() -> None:
+    """The oldest records are dropped, so that memory is bounded."""
+    services = Services(max_records=3)
     for number in range(7):
         await services.reserve_seat(_seat(f"ok-{number}-x"))
-    assert list(services.books) == ["ok-4-x", "ok-5-x", "ok-6-x"]
+    assert list(services.records) == ["ok-4-x", "ok-5-x", "ok-6-x"]

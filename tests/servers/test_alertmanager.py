@@ -7,8 +7,8 @@ from temporal_slo.servers.alertmanager import Alertmanager, Webhook
 from temporal_slo.servers.process import until
 
 
-async def test_tells(programs: dict[str, Path], tmp_path: Path) -> None:
-    """It starts without being installed, listens on loopback alone, and tells the webhook what fires."""
+async def test_notifies(programs: dict[str, Path], tmp_path: Path) -> None:
+    """It starts without being installed, listens on loopback only, and notifies the webhook of a firing alert."""
     with Webhook() as webhook:
         config = {
             "route": {"receiver": "all", "group_wait": "0s"},
@@ -21,10 +21,10 @@ async def test_tells(programs: dict[str, Path], tmp_path: Path) -> None:
             alert = {"labels": {"alertname": "Odd"}, "annotations": {"summary": "odd"}}
             httpx.post(f"{server.url}/api/v2/alerts", json=[alert], timeout=30).raise_for_status()
 
-            async def told() -> bool:
+            async def received() -> bool:
                 return bool(webhook.notices)
 
-            await until(told, deadline=30, what="the alert")
+            await until(received, deadline=30, what="the alert")
             assert httpx.get(f"{server.url}/api/v2/status", timeout=30).json()["cluster"]["status"] == "disabled"
         finally:
             server.child.stop()

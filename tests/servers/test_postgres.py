@@ -8,8 +8,8 @@ from temporal_slo.servers import postgres
 from temporal_slo.servers.postgres import Postgres
 
 
-async def test_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is not installed is fetched from Debian once, runs as its own user, and leaves no file."""
+async def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is not installed is downloaded from Debian once, does not run as root, and leaves no file."""
     monkeypatch.setattr(postgres, "_installed", list)
     tmp_path.chmod(stat.S_IRWXU)
     steps: list[str] = []

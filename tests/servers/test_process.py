@@ -9,20 +9,24 @@ import pytest
 
 from temporal_slo.errors import PartError
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
-from temporal_slo.servers.stage import Stage
+from temporal_slo.servers.process_group import ProcessGroup
 
 SLEEP = ["sleep", "600"]
-DEAF = [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); input()"]
+IGNORES_SIGTERM = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); input()",
+]
 
 
-async def gone(pid: int) -> None:
-    """Wait until a process of somebody else's is gone."""
+async def exited(pid: int) -> None:
+    """Wait until a process that is not our child has exited."""
 
-    async def is_gone() -> bool:
+    async def has_exited() -> bool:
         stat = Path(f"/proc/{pid}/stat")
         return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
-    await until(is_gone, deadline=20, what=f"end of process {pid}")
+    await until(has_exited, deadline=20, what=f"end of process {pid}")
 
 
 async def logged(child: Child, text: str) -> None:
@@ -35,7 +39,7 @@ async def logged(child: Child, text: str) -> None:
 
 
 def test_stop(tmp_path: Path) -> None:
-    """A child that is stopped is gone, and stopping it again does no harm."""
+    """Stopping a child ends it with SIGTERM, and stopping it again has no effect."""
     child = Child("sleeper", SLEEP, tmp_path / "log")
     child.check()
     child.stop()
@@ -43,21 +47,25 @@ def test_stop(tmp_path: Path) -> None:
     assert child.exit_code == -signal.SIGTERM
 
 
-async def test_stop_deaf(tmp_path: Path) -> None:
-    """A child that will not stop is killed."""
-    child = Child("deaf", [*DEAF[:2], DEAF[2].replace("input()", "import time; time.sleep(600)")], tmp_path / "log")
+async def test_stop_kills_after_deadline(tmp_path: Path) -> None:
+    """A child that ignores SIGTERM is killed after the deadline."""
+    child = Child(
+        "deaf",
+        [*IGNORES_SIGTERM[:2], IGNORES_SIGTERM[2].replace("input()", "import time; time.sleep(600)")],
+        tmp_path / "log",
+    )
     await logged(child, "deaf")
     child.stop(deadline=0.2)
     assert child.exit_code == -signal.SIGKILL
 
 
-def test_check_names_the_part(tmp_path: Path) -> None:
-    """A child that has ended is named with its exit code and the end of its log."""
+def test_check_error(tmp_path: Path) -> None:
+    """The error of an exited child has its name, its exit code and the end of its log."""
     child = Child("poet", ["sh", "-c", "seq 100; exit 3"], tmp_path / "log")
-    child._process.wait()  # noqa: SLF001 a child that ends by itself is what this is about
+    child._process.wait()  # noqa: SLF001 waits for a child that exits by itself
     with pytest.raises(PartError) as caught:
         child.check()
-    assert str(caught.value).startswith("poet: ended with exit code 3\n    81\n    82\n")
+    assert str(caught.value).startswith("poet: exited with code 3\n    81\n    82\n")
     assert str(caught.value).endswith("    100\n")
 
 
@@ -72,51 +80,51 @@ async def test_dies_with_owner(tmp_path: Path) -> None:
         pid = int(owner.stdout.readline())
         os.kill(pid, 0)
         owner.kill()
-    await gone(pid)
+    await exited(pid)
 
 
-def test_stage_stops_in_reverse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children of a stage are stopped when it is left, the last one first, also when something went wrong."""
+def test_group_stops_in_reverse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children of a processes are stopped when it is left, the last one first, also when something went wrong."""
     stopped: list[str] = []
     stop = Child.stop
 
-    def noting(child: Child) -> None:
+    def record_stop(child: Child) -> None:
         stopped.append(child.name)
         stop(child)
 
-    monkeypatch.setattr(Child, "stop", noting)
+    monkeypatch.setattr(Child, "stop", record_stop)
     children = [Child(name, SLEEP, tmp_path / name) for name in ("first", "second")]
 
-    def play() -> None:
-        with Stage(tmp_path) as stage:
+    def fail() -> None:
+        with ProcessGroup(tmp_path) as processes:
             for child in children:
-                stage.add(child)
+                processes.add(child)
             raise KeyError
 
     with pytest.raises(KeyError):
-        play()
+        fail()
     assert stopped == ["second", "first"]
     assert [child.exit_code for child in children] == [-signal.SIGTERM] * 2
 
 
-async def test_stage_until(tmp_path: Path) -> None:
-    """Waiting on a stage ends at once when a child dies, and else names the part that is waited for."""
-    with Stage(tmp_path) as stage:
+async def test_group_wait_until(tmp_path: Path) -> None:
+    """Waiting on a processes ends at once when a child dies, and else names the part that is waited for."""
+    with ProcessGroup(tmp_path) as processes:
 
         async def never() -> bool:
             return False
 
-        with pytest.raises(PartError, match=r"^server: an answer: not within 0\.1 s$"):
-            await stage.until(never, deadline=0.1, part="server", what="an answer")
-        stage.add(Child("worker", ["sh", "-c", "exit 5"], tmp_path / "worker"))
-        with pytest.raises(PartError, match=r"^worker: ended with exit code 5"):
-            await stage.until(never, deadline=60, part="server", what="an answer")
+        with pytest.raises(PartError, match=r"^server: an answer: timed out after 0\.1 s$"):
+            await processes.wait_until(never, deadline=0.1, part="server", what="an answer")
+        processes.add(Child("worker", ["sh", "-c", "exit 5"], tmp_path / "worker"))
+        with pytest.raises(PartError, match=r"^worker: exited with code 5"):
+            await processes.wait_until(never, deadline=60, part="server", what="an answer")
 
 
 def test_free_port() -> None:
-    """The wanted port is taken if it is free, else another."""
+    """The preferred port is returned if it is free, else another one."""
     with socket.create_server((LOOPBACK, 0)) as taken:
-        wanted = taken.getsockname()[1]
-        other = free_port(wanted)
-        assert other != wanted
-    assert free_port(wanted) == wanted
+        preferred = taken.getsockname()[1]
+        other = free_port(preferred)
+        assert other != preferred
+    assert free_port(preferred) == preferred

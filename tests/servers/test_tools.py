@@ -7,11 +7,11 @@ import pytest
 from temporal_slo.errors import UsageError
 from temporal_slo.servers import tools
 
-REMEDY = "install the packages prometheus and prometheus-alertmanager, or put the programs into PATH"
+REMEDY = "install the packages prometheus and prometheus-alertmanager, or add the programs to PATH"
 
 
-def test_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs that are not in PATH are fetched from Debian into the folder once, run, and are then found there."""
+def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that are not in PATH are downloaded from Debian once, run, and are then found in the directory."""
     monkeypatch.setenv("PATH", str(path_without_servers(tmp_path / "bin")))
     steps: list[str] = []
     found = tools.ensure(tmp_path / "tools", steps.append)
@@ -25,7 +25,7 @@ def test_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def path_without_servers(folder: Path) -> Path:
-    """Make a folder of links to all that is in PATH but the programs to be fetched."""
+    """Create a directory of links to all programs in PATH except those to download."""
     folder.mkdir()
     ours = {name for names in tools.NAMES.values() for name in names}
     for place in reversed(os.get_exec_path()):
@@ -37,7 +37,7 @@ def path_without_servers(folder: Path) -> Path:
 
 
 def test_path_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program in PATH is preferred to a fetched one, under the name that its authors or Debian give it."""
+    """A program in PATH is preferred to a downloaded one, under its upstream name or its name in Debian."""
     for folder, name in (("bin", "alertmanager"), ("tools/usr/bin", "prometheus-alertmanager")):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / name).write_text("#!/bin/sh\n")
@@ -50,16 +50,16 @@ def test_path_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing can be fetched the error names the two packages, and nothing is left on disk."""
+    """Without apt-get the error names the two packages, and nothing is left on disk."""
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(UsageError) as caught:
         tools.ensure(tmp_path / "tools", lambda _: None)
-    assert str(caught.value) == f"tools: apt-get was not found, so the packages cannot be fetched; {REMEDY}"
+    assert str(caught.value) == f"tools: apt-get not found, cannot download packages; {REMEDY}"
     assert not (tmp_path / "tools").exists()
 
 
 def test_apt_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the fetch fails the error says why and names the two packages, and nothing is left on disk."""
+    """If the download fails, the error has the reason and the two packages, and nothing is left on disk."""
     for name in ("apt-get", "dpkg"):
         (tmp_path / name).write_text("#!/bin/sh\necho 'E: no network' >&2\nexit 100\n")
         (tmp_path / name).chmod(0o755)

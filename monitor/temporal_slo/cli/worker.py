@@ -24,14 +24,14 @@ def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo.reference.services import faults  # noqa: PLC0415 as above
 
     connection = connection_of(args, context)
-    chaos = faults.ChaosFile(Path(args.chaos_file)) if args.chaos_file is not None else faults.peace
+    active_faults = faults.FaultFile(Path(args.chaos_file)) if args.chaos_file is not None else faults.no_faults
     if args.metrics_listen is None:
-        run_until_signal(command.worker(connection, chaos=chaos))
+        run_until_signal(command.worker(connection, faults=active_faults))
         return OK
     settings.host_and_port(args.metrics_listen, "--metrics-listen")
     spec = args.spec.split(os.pathsep) if args.spec else None
     runtime = prometheus_runtime(bind_address=args.metrics_listen, spec=spec)
-    run_until_signal(command.worker(connection, plugins=[SLOPlugin(spec=spec)], runtime=runtime, chaos=chaos))
+    run_until_signal(command.worker(connection, plugins=[SLOPlugin(spec=spec)], runtime=runtime, faults=active_faults))
     return OK
 
 

@@ -14,7 +14,7 @@ from temporal_slo.demo.report import compare_counts, report
 from temporal_slo.errors import PartError
 from temporal_slo.servers import tools
 from temporal_slo.servers.alertmanager import Webhook
-from temporal_slo.servers.stage import Stage
+from temporal_slo.servers.process_group import ProcessGroup
 
 __all__ = ["DemoSettings", "run"]
 
@@ -44,16 +44,16 @@ async def _run(settings: DemoSettings, output: Print) -> None:
     with ExitStack() as opened:
         folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="temporal-slo-demo-"))
         webhook = opened.enter_context(Webhook()) if settings.chaos else None
-        stage = opened.enter_context(Stage(Path(folder)))
+        processes = opened.enter_context(ProcessGroup(Path(folder)))
         try:
-            parts = await start(settings, stage, programs, webhook, output)
-            await report(parts, stage, settings.duration, output)
-            await compare_counts(parts, stage, output)
+            parts = await start(settings, processes, programs, webhook, output)
+            await report(parts, processes, settings.duration, output)
+            await compare_counts(parts, processes, output)
         except RPCError as error:
-            stage.check()
+            processes.check()
             raise PartError("Temporal", f"no response: {error.status.name}: {error}") from error
         except httpx.HTTPError as error:
-            stage.check()
+            processes.check()
             raise PartError("Prometheus", f"no response: {error}") from error
         except TimeoutError as error:
             raise PartError("demo", str(error)) from error

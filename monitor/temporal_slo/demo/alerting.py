@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from temporal_slo.generate.command import generate, links
-from temporal_slo.reference.services.faults import Chaos
+from temporal_slo.reference.services.faults import Fault
 from temporal_slo.servers.alertmanager import Webhook
 from temporal_slo.spec.load import load
 from temporal_slo.spec.model import Tier
@@ -29,7 +29,7 @@ class Outage:
         tier: The tier that pages soonest.
     """
 
-    kind: Chaos
+    kind: Fault
     file: Path
     webhook: Webhook
     tier: Tier
@@ -76,7 +76,7 @@ def generated(specs: Path, folder: Path, web: str | None, webhook: Webhook | Non
     return folder / "alerts"
 
 
-def outage(kind: Chaos, specs: Path, folder: Path, webhook: Webhook) -> Outage:
+def outage(kind: Fault, specs: Path, folder: Path, webhook: Webhook) -> Outage:
     """Return an outage that has not begun."""
     tiers = (tier for slo in load([specs]).slos for tier in slo.tiers)
     soonest = min((tier for tier in tiers if tier.severity == "page"), key=lambda tier: tier.long)

@@ -15,12 +15,12 @@ from temporal_slo import names
 from temporal_slo.demo.alerting import Outage, generated, outage
 from temporal_slo.errors import UsageError
 from temporal_slo.generate.files import ALERTMANAGER, SUFFIX
-from temporal_slo.reference.services.faults import Chaos
+from temporal_slo.reference.services.faults import Fault
 from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers.alertmanager import Alertmanager, Webhook
 from temporal_slo.servers.process import LOOPBACK, Child, free_port
+from temporal_slo.servers.process_group import ProcessGroup
 from temporal_slo.servers.prometheus import Prometheus
-from temporal_slo.servers.stage import Stage
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace, try_connect
 from temporal_slo.temporal.visibility import count_closed
 
@@ -63,7 +63,7 @@ class DemoSettings:
     rate: float
     tools: Path
     specs: Path
-    chaos: Chaos | None = None
+    chaos: Fault | None = None
 
     def __post_init__(self) -> None:
         """Refuse a fault without SLO specs: nothing would page."""
@@ -89,13 +89,17 @@ class Parts:
 
 
 async def start(
-    settings: DemoSettings, stage: Stage, programs: Mapping[str, Path], webhook: Webhook | None, output: Print
+    settings: DemoSettings,
+    processes: ProcessGroup,
+    programs: Mapping[str, Path],
+    webhook: Webhook | None,
+    output: Print,
 ) -> Parts:
     """Start all parts, and return once bookings start.
 
     Args:
         settings: What to start.
-        stage: Owns the processes.
+        processes: Owns the processes.
         programs: Prometheus and Alertmanager, by name.
         webhook: Receives the pages; None without Alertmanager.
         output: Prints a line for each part.
@@ -103,49 +107,51 @@ async def start(
     Raises:
         PartError: A part is not healthy.
     """
-    temporal = await _temporal(settings, stage, output)
+    temporal = await _temporal(settings, processes, output)
     client, web = temporal.client, temporal.web
     where = ("--temporal-address", temporal.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
     closed_before = await count_closed(client)
     spec = ("--spec", str(settings.specs)) if settings.specs.is_dir() else ()
-    exporter = await _exporter(stage, (*where, *spec), output)
+    exporter = await _exporter(processes, (*where, *spec), output)
     worker = f"{LOOPBACK}:{free_port(WORKER_PORT)}"
-    made = generated(settings.specs, stage.folder, web, webhook) if spec else None
-    alertmanager = await _alertmanager(stage, programs["alertmanager"], made, output) if made and webhook else None
+    made = generated(settings.specs, processes.folder, web, webhook) if spec else None
+    alertmanager = await _alertmanager(processes, programs["alertmanager"], made, output) if made and webhook else None
     server = Prometheus(
         programs["prometheus"],
-        stage.folder,
+        processes.folder,
         {"temporal-slo": exporter, "bookings": worker, **({"temporal": temporal.metrics} if temporal.metrics else {})},
         PROMETHEUS_PORT,
         intervals={"temporal": SERVER_INTERVAL},
         rules=[made / f"*{SUFFIX}"] if made else (),
         alertmanager=alertmanager,
     )
-    stage.add(server.child)
+    processes.add(server.child)
     await server.ready()
     output(f"  Prometheus  {server.url}/api/v1/query?query={quote(BY_STATUS)}")
-    planned = outage(settings.chaos, settings.specs, stage.folder, webhook) if settings.chaos and webhook else None
-    stage.own("worker", "worker", *where, "--metrics-listen", worker, *spec, *(planned.options if planned else ()))
+    planned = outage(settings.chaos, settings.specs, processes.folder, webhook) if settings.chaos and webhook else None
+    processes.start_command(
+        "worker", "worker", *where, "--metrics-listen", worker, *spec, *(planned.options if planned else ())
+    )
     output(f"  worker      http://{worker}/metrics")
     mix = HEALTHY_MIX if planned else MIX
     options = ("--rate", str(settings.rate), "--mix", mix, "--execution-timeout", EXECUTION_TIMEOUT)
-    load = stage.own("load", "load", *where, *options)
-    output(f"  logs        {stage.folder}  (removed when the demo ends)")
+    load = processes.start_command("load", "load", *where, *options)
+    output(f"  logs        {processes.folder}  (removed when the demo ends)")
     return Parts(client, exporter, server, load, closed_before, planned)
 
 
-async def _exporter(stage: Stage, watching: tuple[str, ...], output: Print) -> str:
+async def _exporter(processes: ProcessGroup, watching: tuple[str, ...], output: Print) -> str:
     exporter = f"{LOOPBACK}:{free_port(EXPORTER_PORT)}"
-    options = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{stage.folder / 'ledger.db'}")
-    stage.own("exporter", "exporter", *watching, "--listen", exporter, *options)
-    await stage.until(lambda: _ready(exporter), deadline=START_DEADLINE, part="exporter", what="ready")
+    options = ("--poll-interval", POLL_INTERVAL, "--ledger", f"sqlite:///{processes.folder / 'ledger.db'}")
+    processes.start_command("exporter", "exporter", *watching, "--listen", exporter, *options)
+    await processes.wait_until(lambda: _ready(exporter), deadline=START_DEADLINE, part="exporter", what="ready")
     output(f"  exporter    http://{exporter}/metrics")
     return exporter
 
 
-async def _alertmanager(stage: Stage, program: Path, made: Path, output: Print) -> str:
-    server = Alertmanager(program, stage.folder, made / ALERTMANAGER, ALERTMANAGER_PORT)
-    stage.add(server.child)
+async def _alertmanager(processes: ProcessGroup, program: Path, made: Path, output: Print) -> str:
+    server = Alertmanager(program, processes.folder, made / ALERTMANAGER, ALERTMANAGER_PORT)
+    processes.add(server.child)
     await server.ready()
     output(f"  alerts      {server.url}/api/v2/alerts")
     return server.target
@@ -161,18 +167,18 @@ class _Temporal:
     metrics: str | None = None
 
 
-async def _temporal(settings: DemoSettings, stage: Stage, output: Print) -> _Temporal:
+async def _temporal(settings: DemoSettings, processes: ProcessGroup, output: Print) -> _Temporal:
     if settings.temporal_address is not None:
         address, web, metrics = settings.temporal_address, None, None
-        client = await stage.until(
+        client = await processes.wait_until(
             lambda: try_connect(address), deadline=START_DEADLINE, part="Temporal", what=f"a response from {address}"
         )
     else:
-        server = TemporalServer(stage.folder, TEMPORAL_PORT, options=["--namespace", TEMPORAL_NAMESPACE])
+        server = TemporalServer(processes.folder, TEMPORAL_PORT, options=["--namespace", TEMPORAL_NAMESPACE])
         try:
             client = await server.ready()
         finally:
-            stage.add(server.child)
+            processes.add(server.child)
         address, web, metrics = server.address, server.ui, server.metrics
     await ensure_namespace(client, TEMPORAL_NAMESPACE)
     page = f"{web}/namespaces/{TEMPORAL_NAMESPACE}/workflows  " if web else ""

@@ -12,8 +12,8 @@ from temporal_slo.demo.parts import BY_STATUS, Parts, Print, readiness_error
 from temporal_slo.errors import PartError
 from temporal_slo.names.values import BAD, CANCELED, COMPLETED, FAILED, TERMINATED, TIMED_OUT
 from temporal_slo.runs.run import STATUS_NAMES
+from temporal_slo.servers.process_group import ProcessGroup
 from temporal_slo.servers.prometheus import Prometheus
-from temporal_slo.servers.stage import Stage
 from temporal_slo.temporal.visibility import count_closed
 
 AGREE_DEADLINE: Final = 60.0
@@ -29,12 +29,12 @@ BAD_OUTCOMES: Final = f'sum({names.WORKFLOWS_CLOSED.sample}{{{names.OUTCOME}="{B
 HEADER: Final = "   after  running  oldest" + "".join(f"{status:>12}" for status in STATUSES) + "   bad outcome"
 
 
-async def report(parts: Parts, stage: Stage, duration: timedelta | None, output: Print) -> None:
+async def report(parts: Parts, processes: ProcessGroup, duration: timedelta | None, output: Print) -> None:
     """Print what Prometheus has until the duration is over, or the planned outage is.
 
     Args:
         parts: Of the demo.
-        stage: Owns the processes.
+        processes: Owns the processes.
         duration: How long; None until interrupted.
         output: Prints a line.
 
@@ -52,7 +52,7 @@ async def report(parts: Parts, stage: Stage, duration: timedelta | None, output:
     next_row = began + interval
     try:
         while (now := time.monotonic()) < end and not (running and running.done()):
-            stage.check()
+            processes.check()
             if now >= next_row:
                 output(await _row(parts.prometheus, now - began))
                 next_row += interval
@@ -91,21 +91,21 @@ async def _closed(prometheus: Prometheus) -> Counter[str]:
     return Counter({dict(labels)[names.STATUS]: int(value) for labels, value in series.items()})
 
 
-async def compare_counts(parts: Parts, stage: Stage, output: Print) -> None:
+async def compare_counts(parts: Parts, processes: ProcessGroup, output: Print) -> None:
     """Stop the load and compare what Prometheus has with Temporal's own count.
 
     Args:
         parts: Of the demo.
-        stage: Owns the processes.
+        processes: Owns the processes.
         output: Prints a line.
 
     Raises:
         PartError: They differ, or a part is not healthy.
     """
-    stage.check()
+    processes.check()
     if reason := await readiness_error(parts.exporter):
         raise PartError("exporter", f"not ready: {reason}")
-    stage.retire(parts.load)
+    processes.stop(parts.load)
     if parts.load.exit_code:
         raise PartError("load", f"exited with code {parts.load.exit_code}\n{parts.load.tail()}")
     counts: dict[str, Counter[str]] = {}
@@ -117,7 +117,9 @@ async def compare_counts(parts: Parts, stage: Stage, output: Print) -> None:
         return +counts["Temporal"] == +counts["Prometheus"]
 
     try:
-        await stage.until(agree, deadline=AGREE_DEADLINE, part="exporter", what="as many closed runs as Temporal")
+        await processes.wait_until(
+            agree, deadline=AGREE_DEADLINE, part="exporter", what="as many closed runs as Temporal"
+        )
     except PartError as error:
         raise PartError(error.part, f"{error}: {_text(counts)}") from error
     if not counts["Temporal"][COMPLETED]:

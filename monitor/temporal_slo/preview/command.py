@@ -17,7 +17,7 @@ from temporal_slo.preview import frames, picture
 from temporal_slo.preview.picture import make_folder
 from temporal_slo.preview.programs import Programs, ensure
 from temporal_slo.preview.variables import Values, resolve, substitute
-from temporal_slo.servers.tools import Say
+from temporal_slo.servers.tools import Print
 
 POINTS: Final = 240
 REQUEST_TIMEOUT: Final = 60.0
@@ -52,7 +52,7 @@ class PreviewOptions:
     tools: Path
 
 
-async def preview(options: PreviewOptions, say: Say) -> None:
+async def preview(options: PreviewOptions, output: Print) -> None:
     """Render each dashboard as a picture.
 
     Raises:
@@ -65,11 +65,11 @@ async def preview(options: PreviewOptions, say: Say) -> None:
             # Check this before half a gigabyte is downloaded.
             _result(await http.post("/api/v1/query", data={"query": "1"}))
             make_folder(options.out)
-            programs = ensure(options.tools, say)
+            programs = ensure(options.tools, output)
             for path, dashboard in dashboards.items():
                 target = options.out / f"{dashboard.get('uid') or path.stem}.png"
                 await _DashboardPreview(options, http, dashboard).draw(programs, target)
-                say(f"{target}")
+                output(f"{target}")
     except httpx.InvalidURL:
         # Without the URL, which may contain a password.
         raise UsageError("--prometheus", "is not a URL", "give one such as http://localhost:9090") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from temporal_slo.errors import UsageError
-from temporal_slo.servers.tools import Say, missing, unpack
+from temporal_slo.servers.tools import Print, missing, unpack
 
 MODULES: Final[Mapping[str, str]] = {
     "@grafana/data": "13.2.3",
@@ -56,25 +56,25 @@ def installed(folder: Path) -> bool:
     return _browser(folder) is not None and (folder / "preview" / _stamp()).exists()
 
 
-def ensure(folder: Path, say: Say) -> Programs:
+def ensure(folder: Path, output: Print) -> Programs:
     """Return the programs; download what is missing.
 
     Args:
         folder: Folder of downloaded programs, usually `.tools`.
-        say: Prints a progress message.
+        output: Prints a progress message.
 
     Raises:
         UsageError: Something cannot be downloaded.
     """
     folder = folder.absolute()
     if not _browser(folder):
-        unpack(folder / "chromium", lambda state: missing(state, *PACKAGES), "Chromium (100 MB)", say)
+        unpack(folder / "chromium", lambda state: missing(state, *PACKAGES), "Chromium (100 MB)", output)
     chromium = _browser(folder)
     if not chromium:
         raise UsageError("preview", "the Debian packages contain no Chromium", "install one in PATH")
     bundle = folder / "preview"
     if not (bundle / _stamp()).exists():
-        _build(bundle, say)
+        _build(bundle, output)
     return Programs(chromium, bundle, _environ(folder / "chromium"))
 
 
@@ -99,16 +99,16 @@ def _stamp() -> str:
     return f"stamp-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
 
 
-def _build(folder: Path, say: Say) -> None:
+def _build(folder: Path, output: Print) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="download-") as name:
         work = Path(name)
         (work / "package.json").write_text(json.dumps({"private": True, "dependencies": dict(MODULES)}))
-        say("downloading Grafana's components from npm (400 MB)")
+        output("downloading Grafana's components from npm (400 MB)")
         # Install scripts are not needed: only esbuild's has an effect, and it merely selects the binary used below.
         quiet = ("--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
         _run([*_npm(), "install", *quiet], work)
-        say("bundling Grafana's components")
+        output("bundling Grafana's components")
         shutil.copy(SOURCE, work)
         loaders = [f"--loader:.{kind}=dataurl" for kind in ASSETS]
         define = '--define:process.env.NODE_ENV="production"'

@@ -1,1 +1,1 @@
-"""The reference application that temporal-slo watches: bus bookings, the services they call, a worker and a load."""
+"""The reference application: a bus booking workflow, simulated services, a worker and a load generator."""

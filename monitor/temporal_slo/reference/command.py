@@ -1,4 +1,4 @@
-"""The worker and the load as processes: they connect, run until cancelled, and stop in good order."""
+"""The worker and the load generator as processes: connect, run until cancelled, shut down gracefully."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from temporal_slo.errors import UsageError
 from temporal_slo.reference.load import Load, Tally, run
-from temporal_slo.reference.services.faults import Reigning, peace
+from temporal_slo.reference.services.faults import ActiveFaults, no_faults
 from temporal_slo.reference.services.simulated import Services
 from temporal_slo.reference.workers import booking_worker
 
@@ -21,31 +21,31 @@ async def worker(
     *,
     plugins: Sequence[Plugin] = (),
     runtime: Runtime | None = None,
-    chaos: Reigning = peace,
+    faults: ActiveFaults = no_faults,
 ) -> None:
     """Run the booking worker until cancelled.
 
     Args:
-        connection: How to connect.
-        plugins: Of its client.
-        runtime: Where its metrics go; the default runtime if it is None.
-        chaos: Asked at each call of a service what goes wrong for everybody.
+        connection: Connection to Temporal.
+        plugins: Plugins of the client.
+        runtime: Runtime that exports the metrics; None for the default runtime.
+        faults: Called at each service call; returns the faults that affect every user.
 
     Raises:
-        UsageError: Temporal does not answer, or lacks the namespace.
+        UsageError: Temporal is unreachable, or the namespace does not exist.
     """
-    # Activities fail here on purpose, and each would log a traceback.
+    # Activities fail on purpose, and each failure would log a traceback.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     client = await _connect(connection, plugins, runtime)
-    async with booking_worker(client, Services(chaos=chaos)):
+    async with booking_worker(client, Services(faults=faults)):
         await asyncio.Event().wait()
 
 
 async def load(connection: ClientConnectConfig, load: Load) -> Tally:
-    """Start bookings until the load is done or this is cancelled; then end the calls that are under way.
+    """Start bookings until the load is complete or this is cancelled; then finish the calls in flight.
 
     Raises:
-        UsageError: Temporal does not answer, or lacks the namespace.
+        UsageError: Temporal is unreachable, or the namespace does not exist.
     """
     stop = asyncio.Event()
     running = asyncio.ensure_future(run(await _connect(connection), load, stop=stop))

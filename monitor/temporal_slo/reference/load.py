@@ -1,4 +1,4 @@
-"""A load of bookings: so many a second, in a given mix of endings, the same for the same seed."""
+"""Load generator: starts bookings at a constant rate with a given mix of outcomes, repeatable by seed."""
 
 import asyncio
 import logging
@@ -31,11 +31,11 @@ from temporal_slo.reference.workflows.booking import (
 
 SHORT_TIMEOUT: Final = timedelta(seconds=3)
 UNATTENDED: Final = "-unattended"
-"""Appended to the task queue of bookings that no worker is to take."""
+"""Suffix of the task queue for bookings that no worker may take."""
 MAX_WEIGHT: Final = 1000
 MAX_IN_FLIGHT: Final = 50
 CATCH_UP: Final = 1.0
-"""Seconds of delay that the load makes up for; after a longer stall it goes on at its rate, without a burst."""
+"""Seconds of delay that the load makes up for; after a longer stall it continues at its rate, without a burst."""
 FIRST_BACKOFF: Final = 0.2
 MAX_BACKOFF: Final = 5.0
 
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class Outcome(StrEnum):
-    """The ways in which a booking of the load ends."""
+    """How a booking of the load ends."""
 
     CONFIRMED = "confirmed"
     DECLINED = "declined"
@@ -56,14 +56,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Ending:
-    """How an outcome is brought about and how it shows.
+    """How an outcome is caused, and how it shows in Temporal.
 
     Attributes:
-        user: The kind of test user that books.
-        status: Temporal's status of the run, lower case.
-        result: The status in the result; None if there is no result.
-        attended: Whether a worker takes it. A run whose worker only fails does not time out for certain: the server
-            gives an activity up once its next attempt would come too late, and the workflow then ends by itself.
+        user: Kind of the test user that books.
+        status: Status of the run in Temporal, lower case.
+        result: Status in the result; None if the run has no result.
+        attended: Whether a worker polls its task queue. A failing activity does not reliably time the run out: the
+            server stops retrying when the next attempt would exceed the timeout, and the workflow then completes.
     """
 
     user: str
@@ -85,25 +85,25 @@ ENDINGS: Final[Mapping[Outcome, Ending]] = {
 
 @dataclass(frozen=True)
 class Mix:
-    """How often each outcome is wanted, as whole numbers in proportion to each other."""
+    """Relative frequency of each outcome, as whole numbers."""
 
     weights: Mapping[Outcome, int]
 
     @classmethod
     def parse(cls, text: str) -> "Mix":
-        """Read for example `confirmed=80,declined=20`; what is not named does not occur.
+        """Parse for example `confirmed=80,declined=20`; outcomes that are not listed do not occur.
 
         Raises:
-            UsageError: *text* is not such a list, or wants nothing.
+            UsageError: *text* is malformed, or every weight is 0.
         """
         weights: dict[Outcome, int] = {}
         for term in text.split(","):
             outcome, weight = _parse_term(term)
             if outcome in weights:
-                raise UsageError("--mix", f"{outcome} is given twice", "give each outcome once")
+                raise UsageError("--mix", f"duplicate outcome {outcome}", "list each outcome once")
             weights[outcome] = weight
         if not any(weights.values()):
-            raise UsageError("--mix", "every weight is 0", "give at least one outcome a weight above 0")
+            raise UsageError("--mix", "all weights are 0", "set at least one weight above 0")
         return cls(weights)
 
     def __str__(self) -> str:
@@ -113,11 +113,11 @@ class Mix:
 def _parse_term(term: str) -> tuple[Outcome, int]:
     name, equals, weight = (part.strip() for part in term.partition("="))
     if not equals:
-        raise UsageError("--mix", f"{term!r} is not outcome=weight", "write for example confirmed=80,declined=20")
+        raise UsageError("--mix", f"{term!r} is not outcome=weight", "use e.g. confirmed=80,declined=20")
     if name not in list(Outcome):
-        raise UsageError("--mix", f"there is no outcome {name!r}", f"use {', '.join(Outcome)}")
+        raise UsageError("--mix", f"unknown outcome {name!r}", f"use {', '.join(Outcome)}")
     if not weight.isdecimal() or int(weight) > MAX_WEIGHT:
-        raise UsageError("--mix", f"the weight of {name} is {weight!r}", f"give a whole number up to {MAX_WEIGHT}")
+        raise UsageError("--mix", f"invalid weight {weight!r} of {name}", f"use a whole number from 0 to {MAX_WEIGHT}")
     return Outcome(name), int(weight)
 
 
@@ -127,13 +127,13 @@ DEFAULT_MIX: Final = Mix.parse(
 
 
 def outcomes(mix: Mix, seed: int) -> Iterator[Outcome]:
-    """Yield outcomes without end: every hand of 100 (if the weights add up to that) holds the mix exactly, shuffled."""
-    rng = random.Random(seed)  # noqa: S311 - a load to repeat, nothing to guard
+    """Yield outcomes endlessly, in shuffled batches of 100 (if the weights sum to 100) that match the mix exactly."""
+    rng = random.Random(seed)  # noqa: S311 - repeatable load, no secret
     common = math.gcd(*mix.weights.values())
-    hand = [outcome for outcome in Outcome for _ in range(mix.weights.get(outcome, 0) // common)]
+    batch = [outcome for outcome in Outcome for _ in range(mix.weights.get(outcome, 0) // common)]
     while True:
-        rng.shuffle(hand)
-        yield from hand
+        rng.shuffle(batch)
+        yield from batch
 
 
 def plan(count: int, mix: Mix, seed: int) -> list[Outcome]:
@@ -143,19 +143,19 @@ def plan(count: int, mix: Mix, seed: int) -> list[Outcome]:
 
 @dataclass(frozen=True)
 class Load:
-    """What to start, and how fast.
+    """What to start, and at which rate.
 
     Attributes:
-        rate: Bookings a second, above 0.
-        count: Bookings in all; None for no end.
-        mix: How they end.
-        seed: The same seed brings the same outcomes in the same order.
-        prefix: Part of every user and workflow id; must differ from run to run.
-        task_queue: Where the worker listens. Bookings that are to time out go to a queue beside it.
-        execution_timeout: How long a run may take.
-        short_timeout: The same for `timed_out`.
-        timings: Time limits and retries of the activities.
-        max_in_flight: Bookings being started, cancelled or terminated at once.
+        rate: Bookings per second, above 0.
+        count: Total number of bookings; None for no limit.
+        mix: Relative frequency of the outcomes.
+        seed: The same seed gives the same outcomes in the same order.
+        prefix: Part of every user ID and workflow ID; must be unique per load.
+        task_queue: Task queue of the worker. Bookings that must time out use a separate task queue.
+        execution_timeout: Execution timeout of a workflow.
+        short_timeout: Execution timeout of bookings that must time out.
+        timings: Timeouts and retries of the activities.
+        max_in_flight: Maximum of bookings being started, cancelled or terminated concurrently.
     """
 
     rate: float
@@ -180,13 +180,13 @@ class Start:
 
 @dataclass
 class Tally:
-    """What a load did.
+    """Totals of a load.
 
     Attributes:
-        started: Runs that the server has, by outcome.
-        errors: Calls that the server did not answer; each was made again.
-        abandoned: Bookings given up because the load was stopped while the server did not answer. Whether the server
-            has them, and whether those to be cancelled or terminated were, is unknown.
+        started: Runs started on the server, by outcome.
+        errors: Failed calls; each was retried.
+        abandoned: Bookings abandoned because the load was stopped while calls failed. Whether they were started,
+            cancelled or terminated on the server is unknown.
     """
 
     started: Counter[Outcome] = field(default_factory=Counter)
@@ -202,17 +202,17 @@ async def run(
     on_started: Callable[[Start], None] | None = None,
     on_error: Callable[[Start, RPCError], None] | None = None,
 ) -> Tally:
-    """Start bookings until *load* is done or *stop* is set, and see each through to where it ends by itself.
+    """Start bookings until *load* is complete or *stop* is set; cancel or terminate those whose outcome needs it.
 
-    A server that is away is waited for: the booking is tried again under its workflow id, so it is never started
-    twice, and what was missed meanwhile is not made up for in a burst.
+    While the server is unreachable, calls are retried with backoff. A retried start uses the same workflow ID, so no
+    booking is started twice. Delayed bookings are not made up for in a burst.
 
     Args:
-        client: Its namespace is the bookings'.
+        client: Client of the namespace of the bookings.
         load: What to start.
-        stop: Ends the load; calls that are under way are finished first.
-        on_started: Told of each run that the server has.
-        on_error: Told of each call that the server did not answer; by default it is logged.
+        stop: Stops the load; calls in flight are finished first.
+        on_started: Called for each started run.
+        on_error: Called for each failed call; by default the error is logged.
     """
     return await _Runner(client, load, stop or asyncio.Event(), on_started or _ignore, on_error or _log_error).run()
 
@@ -222,7 +222,7 @@ def _ignore(_start: Start) -> None:
 
 
 def _log_error(start: Start, error: RPCError) -> None:
-    _log.warning("Temporal did not answer for %s: %s: %s", start.workflow_id, error.status.name, error)
+    _log.warning("starting or ending %s failed, retrying: %s: %s", start.workflow_id, error.status.name, error)
 
 
 class _Runner:
@@ -248,10 +248,10 @@ class _Runner:
         loop = asyncio.get_running_loop()
         due = loop.time()
         async with asyncio.TaskGroup() as tasks:
-            wanted = islice(outcomes(self._load.mix, self._load.seed), self._load.count)
-            for number, outcome in enumerate(wanted):
+            planned = islice(outcomes(self._load.mix, self._load.seed), self._load.count)
+            for number, outcome in enumerate(planned):
                 await self._slots.acquire()
-                # From the time it was due, not from now: the rate does not drift by what a start costs.
+                # Scheduled from the due time, not from now: the duration of a start does not lower the rate.
                 due = max(due, loop.time() - CATCH_UP)
                 if await self._stopped_within(due - loop.time()):
                     break
@@ -274,13 +274,13 @@ class _Runner:
             user_id, f"bus-{number % 12}", f"segment-{number % 5}", 10.0 + number % 7, self._timings(outcome)
         )
         start = Start(f"booking-{user_id}", outcome)
-        if await self._until_answered(start, lambda: self._start(start, request)):
+        if await self._retry(start, lambda: self._start(start, request)):
             self._tally.started[outcome] += 1
             self._on_started(start)
-            await self._until_answered(start, lambda: self._follow_up(start))
+            await self._retry(start, lambda: self._follow_up(start))
 
-    async def _until_answered(self, start: Start, call: Callable[[], Awaitable[None]]) -> bool:
-        """Make a call until the server answers it; False if the load was stopped before."""
+    async def _retry(self, start: Start, call: Callable[[], Awaitable[None]]) -> bool:
+        """Retry a call until it succeeds; return False if the load was stopped first."""
         backoff = FIRST_BACKOFF
         while True:
             try:
@@ -306,18 +306,18 @@ class _Runner:
                 id=start.workflow_id,
                 task_queue=self._load.task_queue + ("" if attended else UNATTENDED),
                 execution_timeout=self._load.short_timeout if timed_out else self._load.execution_timeout,
-                # A start whose answer was lost is asked for again, and its run may have ended since.
+                # A start is retried if its response was lost, and the run may have closed since.
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 start_signal=CANCEL_BOOKING if signalled else None,
                 start_signal_args=["the load's user changed plans"] if signalled else [],
             )
         except WorkflowAlreadyStartedError:
-            _log.debug("%s was started by a call that got no answer", start.workflow_id)
+            _log.debug("%s was already started by a call whose response was lost", start.workflow_id)
 
     def _timings(self, outcome: Outcome) -> BookingTimings:
-        # Retried for ever, such a booking cannot end by itself, however late it is cancelled or terminated.
-        endless = ENDINGS[outcome].user == "unreachable"
-        return replace(self._load.timings, max_attempts=0) if endless else self._load.timings
+        # With unlimited retries the booking stays open until it is cancelled or terminated, however late.
+        unlimited = ENDINGS[outcome].user == "unreachable"
+        return replace(self._load.timings, max_attempts=0) if unlimited else self._load.timings
 
     async def _follow_up(self, start: Start) -> None:
         handle = self._client.get_workflow_handle(start.workflow_id)
@@ -325,8 +325,8 @@ class _Runner:
             if start.outcome is Outcome.CANCELED:
                 await handle.cancel()
             elif start.outcome is Outcome.TERMINATED:
-                await handle.terminate("the load ends it")
+                await handle.terminate("terminated by the load generator")
         except RPCError as error:
-            # Closed already: an earlier try took effect and only its answer was lost.
+            # Closed already: an earlier attempt took effect and its response was lost.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

@@ -20,14 +20,14 @@ def booking_worker(
     max_concurrent_activities: int = MAX_CONCURRENT_ACTIVITIES,
     max_concurrent_workflow_tasks: int = MAX_CONCURRENT_WORKFLOW_TASKS,
 ) -> Worker:
-    """Return a worker that starts with `async with` or `run()`.
+    """Return a worker; start it with `async with` or `run()`.
 
     Args:
-        client: Its namespace is the worker's.
-        services: What the activities call.
-        task_queue: Where it takes work from.
-        max_concurrent_activities: Activities it runs at once.
-        max_concurrent_workflow_tasks: Workflow tasks it runs at once.
+        client: Client of the worker's namespace.
+        services: Services that the activities call.
+        task_queue: Task queue to poll.
+        max_concurrent_activities: Maximum of concurrent activities.
+        max_concurrent_workflow_tasks: Maximum of concurrent workflow tasks.
     """
     return Worker(
         client,

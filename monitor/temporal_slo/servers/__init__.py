@@ -1,1 +1,1 @@
-"""Real servers as child processes, for the demo and the tests: found or fetched, started on loopback, stopped."""
+"""Real servers as child processes on loopback, for the demo and the tests; downloaded if not installed."""

@@ -1,4 +1,4 @@
-"""An Alertmanager as a child process, and a webhook that takes what it tells."""
+"""An Alertmanager as a child process, and a webhook that receives its notifications."""
 
 import json
 import shutil
@@ -16,17 +16,17 @@ from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 
 START_DEADLINE = 60.0
 SYSTEM_FOLDER = Path("/usr/share/prometheus/alertmanager")
-"""Where Debian's Alertmanager looks for its templates, and will not start without them."""
+"""Template directory of Debian's Alertmanager, which does not start without it."""
 
 
 class Alertmanager:
-    """An Alertmanager on loopback, alone: it looks for no others.
+    """A single Alertmanager on loopback, with clustering disabled.
 
     Args:
-        program: The `alertmanager` program.
-        folder: Gets its log and data, and what it needs of its templates.
-        config: Its configuration.
-        port: Wanted port; another is taken if it is in use.
+        program: Path of `alertmanager`.
+        folder: Directory for its log, data and templates.
+        config: Configuration file.
+        port: Preferred port; another one is used if it is taken.
     """
 
     def __init__(self, program: Path, folder: Path, config: Path, port: int = 0) -> None:
@@ -36,7 +36,7 @@ class Alertmanager:
         home.mkdir(exist_ok=True)
         command = [
             *("env", f"--chdir={home}"),
-            str(_at_home(program.absolute(), home)),
+            str(_with_templates(program.absolute(), home)),
             f"--config.file={config.absolute()}",
             f"--storage.path={home}",
             f"--web.listen-address={self.target}",
@@ -45,29 +45,29 @@ class Alertmanager:
         self.child = Child("Alertmanager", command, folder / "alertmanager.log")
 
     async def ready(self) -> None:
-        """Wait until it answers.
+        """Wait until it is ready.
 
         Raises:
-            PartError: It ended instead.
-            TimeoutError: It did not answer in time.
+            PartError: It exited.
+            TimeoutError: It was not ready in time.
         """
         async with httpx.AsyncClient(base_url=self.url) as http:
 
-            async def answers() -> bool:
+            async def is_ready() -> bool:
                 self.child.check()
                 try:
                     return (await http.get("/-/ready")).is_success
                 except httpx.TransportError:
                     return False
 
-            await until(answers, deadline=START_DEADLINE, what=f"Alertmanager on {self.url}")
+            await until(is_ready, deadline=START_DEADLINE, what=f"Alertmanager on {self.url}")
 
 
-def _at_home(program: Path, home: Path) -> Path:
+def _with_templates(program: Path, home: Path) -> Path:
     """Return *program*, or a copy that finds its templates in its working directory *home*.
 
-    Debian's has a fixed system folder for them, no option and no variable for another. Where it was fetched without
-    being installed, the folder's name in the copy is written over by one of the same length that means `.`.
+    Debian's build has a fixed template directory that no option or variable changes. If it was downloaded without being
+    installed, the path in the copy is overwritten with one of the same length that means `.`.
     """
     templates = program.resolve().parents[1] / "share" / SYSTEM_FOLDER.relative_to("/usr/share")
     fixed = str(SYSTEM_FOLDER).encode()
@@ -86,12 +86,12 @@ class Notice:
     """One alert of a notification.
 
     Attributes:
-        path: Which path of the webhook got it.
-        resolved: Whether it tells that the alert is over.
-        labels: Of the alert.
-        annotations: Of the alert.
-        starts_at: Since when it fires, Unix time in seconds.
-        received: When it came, Unix time in seconds.
+        path: Request path at the webhook.
+        resolved: Whether the alert is resolved.
+        labels: Labels of the alert.
+        annotations: Annotations of the alert.
+        starts_at: Start of the alert, Unix time in seconds.
+        received: Time of receipt, Unix time in seconds.
     """
 
     path: str
@@ -103,10 +103,10 @@ class Notice:
 
 
 class Webhook:
-    """An HTTP service on loopback that keeps the alerts of all notifications; it listens while its context lasts.
+    """An HTTP server on loopback that stores the alerts of all notifications; listens inside its context.
 
     Attributes:
-        notices: What came, oldest first.
+        notices: Received alerts, oldest first.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Base URL."""
         return f"http://{LOOPBACK}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -138,7 +138,7 @@ def _handler(notices: list[Notice]) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
     return Handler
 

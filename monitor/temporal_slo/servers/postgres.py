@@ -1,4 +1,4 @@
-"""A PostgreSQL server as a child process: found in PATH or where Debian has it, else fetched from Debian."""
+"""A PostgreSQL server as a child process; downloaded from Debian if neither in PATH nor in Debian's directory."""
 
 import os
 import re
@@ -14,67 +14,67 @@ from typing import Final
 
 from temporal_slo.errors import PartError
 from temporal_slo.servers.process import LOOPBACK, STOP_DEADLINE, UNPRIVILEGED, Child, free_port, until
-from temporal_slo.servers.tools import Say, depends, unpack
+from temporal_slo.servers.tools import Print, depends, unpack
 
 START_DEADLINE = 60.0
 USER: Final = "slo"
 DATABASE: Final = "postgres"
 PACKAGE: Final = "postgresql"
 READY: Final = "database system is ready to accept connections"
-REMAINS: Final = ("pre-existing shared memory block", "lock file")
-"""What is left of a server that was killed: its own children take a moment to notice."""
+STALE_LOCK_ERRORS: Final = ("pre-existing shared memory block", "lock file")
+"""Log messages while children of a killed server are still exiting."""
 
-PLACES: Final = "usr/lib/postgresql/*/bin"
-NEEDLESS: Final = ("libllvm", "libc6", "libc-", "libperl")
-"""Packages that the server works without, or that no system is without."""
+PROGRAM_FOLDERS: Final = "usr/lib/postgresql/*/bin"
+UNNEEDED: Final = ("libllvm", "libc6", "libc-", "libperl")
+"""Prefixes of packages that the server does not need, or that every system has."""
 
 
-def programs(folder: Path, say: Say) -> Path:
-    """Return the folder with PostgreSQL's programs, fetching Debian's packages into *folder* if there is none.
+def programs(folder: Path, output: Print) -> Path:
+    """Return the directory of PostgreSQL's programs; download Debian's packages into *folder* if not installed.
 
     Raises:
-        UsageError: There is none, and the packages can't be fetched.
+        UsageError: Not installed, and the download failed.
     """
     found = _find(folder)
     if not found:
-        unpack(folder / "postgres", _packages, "PostgreSQL (20 MB)", say)
+        unpack(folder / "postgres", _packages, "PostgreSQL (20 MB)", output)
         found = _find(folder)
     if not found:
-        raise PartError("PostgreSQL", f"Debian's packages hold no {PLACES}")
+        raise PartError("PostgreSQL", f"Debian's packages do not contain {PROGRAM_FOLDERS}")
     return found
 
 
 def _find(folder: Path) -> Path | None:
-    places = [*_installed(), *(folder / "postgres").absolute().glob(PLACES)]
+    places = [*_installed(), *(folder / "postgres").absolute().glob(PROGRAM_FOLDERS)]
     return next((place for place in places if (place / "initdb").exists()), None)
 
 
 def _installed() -> list[Path]:
     program = shutil.which("postgres")
-    return [*([Path(program).resolve().parent] if program else []), *Path("/").glob(PLACES)]
+    return [*([Path(program).resolve().parent] if program else []), *Path("/").glob(PROGRAM_FOLDERS)]
 
 
 def _packages(state: Path) -> Sequence[str]:
-    """The server, and the libraries that it needs and this system lacks."""
+    """Return the server package, and those of the libraries it needs that are not installed."""
     wanted = depends(state, PACKAGE)
     query = ["dpkg-query", "-W", "-f", "${Package}\n"]
     listed = subprocess.run(query, check=False, capture_output=True, text=True)
-    libraries = {name for name in wanted if name.startswith("lib") and not name.startswith(NEEDLESS)}
+    libraries = {name for name in wanted if name.startswith("lib") and not name.startswith(UNNEEDED)}
     servers = [name for name in wanted if re.fullmatch(rf"{PACKAGE}-\d+", name)]
     return [*servers, *sorted(libraries - set(listed.stdout.split()))]
 
 
 class Postgres:
-    """A PostgreSQL server on loopback, with a database and a user of its own whose password is random.
+    """A PostgreSQL server on loopback, with one database and one user with a random password.
 
-    As nobody if we are root: PostgreSQL refuses to run as root.
+    Runs as user nobody if the owner is root, because PostgreSQL refuses to run as root.
 
     Args:
-        programs: The folder with its programs.
-        fsync: Whether it waits for the disk, so that a power cut loses nothing; the end of a process never does.
+        programs: Directory of its programs.
+        fsync: Whether commits survive a power failure; they always survive a crash of the process.
 
     Attributes:
-        child: The server.
+        child: The server process.
     """
 
     def __init__(self, programs: Path, *, fsync: bool = True) -> None:
@@ -92,45 +92,45 @@ class Postgres:
         self.child = self._start()
 
     def url(self, database: str = DATABASE) -> str:
-        """The URL of one of its databases."""
+        """Return the URL of a database."""
         return f"postgresql://{USER}:{self._password}@{LOOPBACK}:{self.port}/{database}"
 
     def restart(self) -> None:
-        """Start it again after it ended, on the same port with the same data."""
+        """Restart it after it exited, on the same port with the same data."""
         self.child = self._start()
 
-    async def revive(self) -> None:
-        """Start it again if it has ended, and wait until it lets clients in; raises as `ready` does."""
+    async def ensure_running(self) -> None:
+        """Restart it if it exited, and wait until it accepts connections; raises as `ready` does."""
         if self.child.exit_code is not None:
             self.restart()
         await self.ready()
 
     async def ready(self) -> None:
-        """Wait until it lets clients in.
+        """Wait until it accepts connections.
 
         Raises:
-            PartError: It ended instead.
-            TimeoutError: It did not let them in in time.
+            PartError: It exited.
+            TimeoutError: It did not accept connections in time.
         """
 
-        async def lets_in() -> bool:
-            if self.child.exit_code and any(text in self._said() for text in REMAINS):
+        async def accepts() -> bool:
+            if self.child.exit_code and any(text in self._current_log() for text in STALE_LOCK_ERRORS):
                 self.restart()
             self.child.check()
-            return READY in self._said() and _listens(self.port)
+            return READY in self._current_log() and _listens(self.port)
 
-        await until(lets_in, deadline=START_DEADLINE, what=f"PostgreSQL on port {self.port}")
+        await until(accepts, deadline=START_DEADLINE, what=f"PostgreSQL on port {self.port}")
 
     def stop(self) -> None:
-        """Stop it in order, ending its sessions instead of waiting for them, as `pg_ctl stop -m fast` does."""
+        """Shut it down and close its sessions, like `pg_ctl stop -m fast`."""
         self._signal(signal.SIGINT)
 
-    def abandon(self) -> None:
-        """Stop it at once, as `pg_ctl stop -m immediate` does: the next start has to recover."""
+    def stop_immediately(self) -> None:
+        """Stop it without a shutdown, like `pg_ctl stop -m immediate`: the next start runs recovery."""
         self._signal(signal.SIGQUIT)
 
     def request_recovery(self) -> None:
-        """Let its next start be that of a restored copy, which begins a new timeline."""
+        """Make the next start a recovery from a restored copy, which begins a new timeline."""
         (self._folder / "data" / "recovery.signal").touch()
 
     def _signal(self, number: int) -> None:
@@ -138,14 +138,14 @@ class Postgres:
             os.kill(self.child.pid, number)
             self.child.wait(STOP_DEADLINE)
 
-    def _said(self) -> str:
-        """Return its log since it was last started."""
+    def _current_log(self) -> str:
+        """Return its log since the last start."""
         with self.child.log.open(errors="replace") as text:
-            text.seek(self._begin)
+            text.seek(self._log_offset)
             return text.read()
 
     def close(self) -> None:
-        """Stop it and remove its data and its log."""
+        """Stop it, and delete its data and its log."""
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -158,7 +158,7 @@ class Postgres:
         command = (f"--pgdata={self._folder / 'data'}", f"--username={USER}", f"--pwfile={secret}")
         initdb = self._child("initdb", *command, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync")
         if code := initdb.wait(START_DEADLINE):
-            raise PartError("initdb", f"ended with exit code {code}\n{initdb.tail()}")
+            raise PartError("initdb", f"exited with code {code}\n{initdb.tail()}")
         secret.unlink()
 
     def _start(self) -> Child:
@@ -167,19 +167,19 @@ class Postgres:
             "port": self.port,
             "unix_socket_directories": "",
             "fsync": "on" if self._fsync else "off",
-            "jit": "off",  # a fetched server has no LLVM
+            "jit": "off",  # a downloaded server has no LLVM
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self._begin = self._log.stat().st_size
+        self._log_offset = self._log.stat().st_size
         return self._child("postgres", "-D", str(self._folder / "data"), *options)
 
     def _child(self, program: str, *arguments: str) -> Child:
-        # A fetched one has its libraries beside it.
+        # A downloaded server has its libraries in the same tree.
         libraries = ":".join(str(path) for path in self._programs.parents[3].glob("lib/*-linux-*"))
         environment = {**os.environ, "LD_LIBRARY_PATH": libraries, "LC_ALL": "C"}
-        own = UNPRIVILEGED if os.geteuid() == 0 else ()
+        options = UNPRIVILEGED if os.geteuid() == 0 else ()
         command = [str(self._programs / program), *arguments]
-        return Child(program, command, self._log, environment, own)
+        return Child(program, command, self._log, environment, options)
 
 
 def _listens(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""A child process that is watched while it runs and never outlives its owner."""
+"""A child process that never outlives its owner."""
 
 import asyncio
 import shutil
@@ -23,24 +23,24 @@ UNPRIVILEGED: Final = (
     *("--reuid", "nobody", "--regid", "nogroup", "--clear-groups"),
     *("--inh-caps", "-all,+dac_override", "--ambient-caps", "+dac_override", "--securebits", "+no_setuid_fixup"),
 )
-"""What makes `setpriv` run a program as nobody, who may still pass through folders that are root's alone.
+"""Options of `setpriv` that run a program as nobody, with access to directories of root.
 
-Without the secure bit the kernel forgets that capability where a program asks what it may do, as PostgreSQL does.
+Without the secure bit, the kernel drops that capability when a program checks access, as PostgreSQL does.
 """
 
 
 class Child:
-    """A server run as a child process, its output in a log file.
+    """A server as a child process with a log file.
 
-    It has a process group of its own, so that a Ctrl-C in the terminal reaches only the owner, who then stops the
-    children in the right order.
+    It runs in its own session, so that Ctrl-C in the terminal reaches only the owner, which then stops its children in
+    order.
 
     Args:
-        name: What messages call it.
+        name: Name in messages.
         command: Program and arguments.
-        log: File that gets its standard output and error, appended.
-        env: The child's whole environment; the owner's if None.
-        options: Further ones for `setpriv`, which then has to be there.
+        log: File to which standard output and standard error are appended.
+        env: Complete environment of the child; None to inherit.
+        options: Additional options of `setpriv`, which must then be installed.
     """
 
     def __init__(
@@ -74,17 +74,17 @@ class Child:
         return self._process.poll()
 
     def check(self) -> None:
-        """Raise PartError if the process has ended."""
+        """Raise PartError if the process has exited."""
         if self.exit_code is not None:
-            raise PartError(self.name, f"ended with exit code {self.exit_code}\n{self.tail()}")
+            raise PartError(self.name, f"exited with code {self.exit_code}\n{self.tail()}")
 
     def tail(self, lines: int = 20) -> str:
-        """Return the last *lines* of its log, indented."""
+        """Return the last *lines* lines of its log, indented."""
         with self.log.open(errors="replace") as text:
             return "".join(f"    {line.rstrip()}\n" for line in deque(text, maxlen=lines))
 
     def wait(self, deadline: float) -> int:
-        """Wait until it has ended by itself and return its exit code; kill it after *deadline* seconds."""
+        """Wait until it exits and return its exit code; kill it after *deadline* seconds."""
         try:
             return self._process.wait(deadline)
         except subprocess.TimeoutExpired:
@@ -92,17 +92,17 @@ class Child:
             return self._process.returncode
 
     def terminate(self) -> None:
-        """Ask it to stop; does not wait."""
+        """Send SIGTERM; do not wait."""
         if self.exit_code is None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End it at once, as a crash would, and wait until it is gone."""
+        """Send SIGKILL and wait until it has exited."""
         self._process.kill()
         self._process.wait()
 
     def stop(self, deadline: float = STOP_DEADLINE) -> None:
-        """Ask it to stop and wait; kill it after *deadline* seconds."""
+        """Send SIGTERM and wait; kill it after *deadline* seconds."""
         self.terminate()
         try:
             self._process.wait(deadline)
@@ -111,18 +111,18 @@ class Child:
 
 
 def _die_with_owner(options: Sequence[str]) -> list[str]:
-    # If the owner is killed it can stop nobody: the kernel then ends the child. Part of every Debian (util-linux).
+    # The kernel kills the child if its owner is killed. setpriv is part of util-linux.
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", *options, "--"] if setpriv else []
 
 
 async def until(condition: Callable[[], Awaitable[T | None]], *, deadline: float, what: str) -> T:
-    """Wait until *condition* returns something true and return that.
+    """Wait until *condition* returns a true value, and return it.
 
     Args:
-        condition: Asked again and again; an error that it raises ends the wait.
-        deadline: Seconds to wait at most.
-        what: What is waited for, for the error message.
+        condition: Called repeatedly; an exception that it raises ends the wait.
+        deadline: Maximum wait in seconds.
+        what: Name of the condition, for the error message.
 
     Raises:
         TimeoutError: The deadline passed.
@@ -133,15 +133,15 @@ async def until(condition: Callable[[], Awaitable[T | None]], *, deadline: float
         if found:
             return found
         if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {deadline:g} s")
+            raise TimeoutError(f"{what}: timed out after {deadline:g} s")
         await asyncio.sleep(POLL_INTERVAL)
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return *preferred* if it can be listened on at loopback, else a port that can."""
+    """Return *preferred* if it is free on loopback, else another free port."""
     for port in (preferred, 0):
         with socket.socket() as candidate:
-            # As servers set it: a port whose last connections are still closing counts as free.
+            # As servers do: a port with connections in TIME_WAIT counts as free.
             candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 candidate.bind((LOOPBACK, port))

@@ -16,18 +16,18 @@ Labels = frozenset[tuple[str, str]]
 
 
 class Prometheus:
-    """A Prometheus server on loopback that scrapes what it is told.
+    """A Prometheus server on loopback.
 
     Args:
-        program: The `prometheus` program.
-        folder: Gets its configuration, log and data.
-        targets: Job name to `host:port`.
-        port: Wanted port; another is taken if it is in use.
-        scrape_interval: Time between two scrapes of a target, as Prometheus writes durations.
-        intervals: The same for some jobs of their own.
-        rules: Rule files, by path or pattern.
-        alertmanager: Where an Alertmanager is told what fires, as `host:port`; None for nobody.
-        options: Further options of the program.
+        program: Path of `prometheus`.
+        folder: Directory for its configuration, log and data.
+        targets: Scrape target as `host:port`, by job name.
+        port: Preferred port; another one is used if it is taken.
+        scrape_interval: Default scrape interval, as a Prometheus duration.
+        intervals: Scrape interval of single jobs, by job name.
+        rules: Paths or patterns of rule files.
+        alertmanager: Alertmanager as `host:port`; None for no notifications.
+        options: Additional options of `prometheus`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Prometheus:
     ) -> None:
         self.port = free_port(port)
         self.url = f"http://{LOOPBACK}:{self.port}"
-        # JSON is YAML, and escapes for us.
+        # JSON is valid YAML, and its encoder escapes.
         config = folder / "prometheus.yaml"
         alerting = _alerting(alertmanager) if alertmanager else {}
         config.write_text(json.dumps({**_config(targets, scrape_interval, rules, intervals or {}), **alerting}))
@@ -60,48 +60,48 @@ class Prometheus:
         self._http = httpx.AsyncClient(base_url=self.url)
 
     async def ready(self) -> None:
-        """Wait until it answers.
+        """Wait until it is ready.
 
         Raises:
-            PartError: It ended instead.
-            TimeoutError: It did not answer in time.
+            PartError: It exited.
+            TimeoutError: It was not ready in time.
         """
 
-        async def answers() -> bool:
+        async def is_ready() -> bool:
             self.child.check()
             try:
                 return (await self._http.get("/-/ready")).is_success
             except httpx.TransportError:
                 return False
 
-        await until(answers, deadline=START_DEADLINE, what=f"Prometheus on {self.url}")
+        await until(is_ready, deadline=START_DEADLINE, what=f"Prometheus on {self.url}")
 
     async def query(self, promql: str) -> dict[Labels, float]:
-        """Evaluate *promql* now and return the value of each series, by its labels."""
+        """Evaluate *promql* now; return the value of each series by its labels."""
         return {labels: float(row["value"][1]) for labels, row in await self._rows(promql)}
 
     async def samples(self, promql: str) -> dict[Labels, list[float]]:
-        """Evaluate *promql*, which selects a range, now and return the samples of each series, by its labels."""
+        """Evaluate *promql*, a range vector, now; return the samples of each series by its labels."""
         return {labels: [float(value) for _, value in row["values"]] for labels, row in await self._rows(promql)}
 
     async def _rows(self, promql: str) -> list[tuple[Labels, dict[str, Any]]]:
-        answer = await self._http.get("/api/v1/query", params={"query": promql})
-        answer.raise_for_status()
-        return [(frozenset(row["metric"].items()), row) for row in answer.json()["data"]["result"]]
+        response = await self._http.get("/api/v1/query", params={"query": promql})
+        response.raise_for_status()
+        return [(frozenset(row["metric"].items()), row) for row in response.json()["data"]["result"]]
 
     async def exemplars(self, promql: str, since: float) -> list[dict[str, Any]]:
-        """Return the exemplars from *since*, Unix time in seconds, until now of the series that *promql* selects.
+        """Return the exemplars of the series that *promql* selects, from *since* (Unix time in seconds) until now.
 
-        Each as Prometheus has it, with `labels`, `value` and `timestamp`; it keeps none without its feature
+        In the format of the Prometheus API: `labels`, `value` and `timestamp`. Needs the Prometheus feature
         `exemplar-storage`.
         """
-        wanted = {"query": promql, "start": str(since), "end": str(time.time())}
-        answer = await self._http.get("/api/v1/query_exemplars", params=wanted)
-        answer.raise_for_status()
-        return [exemplar for series in answer.json()["data"] for exemplar in series["exemplars"]]
+        params = {"query": promql, "start": str(since), "end": str(time.time())}
+        response = await self._http.get("/api/v1/query_exemplars", params=params)
+        response.raise_for_status()
+        return [exemplar for series in response.json()["data"] for exemplar in series["exemplars"]]
 
     async def value(self, promql: str) -> float | None:
-        """Evaluate *promql* now and return its only value, or None if it has none."""
+        """Evaluate *promql* now and return its only value, or None if there is none."""
         return next(iter((await self.query(promql)).values()), None)
 
     async def close(self) -> None:

@@ -12,19 +12,19 @@ from temporal_slo.servers import tools
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 
 START_DEADLINE = 60.0
-PORT_LOST = "address already in use"
-UP = "Temporal Server:"
+PORT_IN_USE = "address already in use"
+STARTED = "Temporal Server:"
 RETENTION = timedelta(days=1)
 
 
 class TemporalServer:
-    """A Temporal server on loopback, with its Web UI, and with its own metrics for Prometheus at `metrics`.
+    """A Temporal server on loopback, with the Web UI at `ui` and Prometheus metrics at `metrics`.
 
     Args:
-        folder: Gets its log and its database.
-        port: Wanted port; another is taken if it is in use. The Web UI listens 1000 above it if that is free.
-        durable: Keeps its state in a file, so that it can be killed and started again.
-        options: Further options of `temporal server start-dev`.
+        folder: Directory for its log and its database.
+        port: Preferred port; another one is used if it is taken. The Web UI prefers that port + 1000.
+        durable: Stores its state in a file, so that it survives a restart.
+        options: Additional options of `temporal server start-dev`.
     """
 
     def __init__(self, folder: Path, port: int = 0, *, durable: bool = False, options: Sequence[str] = ()) -> None:
@@ -48,32 +48,32 @@ class TemporalServer:
         return Child("Temporal server", command, self._log)
 
     def restart(self) -> None:
-        """Start it again on the same ports after it ended; needs `durable` to find its state again."""
+        """Restart it after it exited, on the same ports; state is kept only with `durable`."""
         self.child = self._start()
 
     async def ready(self) -> Client:
-        """Wait until it answers and return a client.
+        """Wait until it is ready and return a client.
 
         Raises:
-            PartError: It ended instead.
-            TimeoutError: It did not answer in time.
+            PartError: It exited.
+            TimeoutError: It was not ready in time.
         """
 
         async def connected() -> Client | None:
-            if self.child.exit_code and PORT_LOST in self.child.tail():
-                # Another process was quicker to listen there, or on one of the ports that it picks for itself.
+            if self.child.exit_code and PORT_IN_USE in self.child.tail():
+                # Another process took that port, or one of the ports that the server picks itself.
                 self._log.unlink()
                 self._choose_ports(0)
                 self.restart()
             self.child.check()
-            # Who answers there may be somebody else's, as long as ours does not say that it is up.
-            return await try_connect(self.address) if UP in self.child.tail() else None
+            # Until our server logs that it started, another server may be listening on that port.
+            return await try_connect(self.address) if STARTED in self.child.tail() else None
 
         return await until(connected, deadline=START_DEADLINE, what=f"Temporal server on {self.address}")
 
 
 async def try_connect(address: str) -> Client | None:
-    """Return a client, or None if nothing answers at *address* yet."""
+    """Return a client, or None if *address* is not reachable yet."""
     try:
         return await Client.connect(address)
     except (RPCError, RuntimeError):
@@ -81,7 +81,7 @@ async def try_connect(address: str) -> Client | None:
 
 
 async def ensure_namespace(client: Client, namespace: str) -> None:
-    """Register *namespace* unless it exists, and wait until the server lists workflows in it."""
+    """Register *namespace* unless it exists, and wait until its visibility can be queried."""
     service = client.workflow_service
 
     async def usable() -> bool:
@@ -99,5 +99,5 @@ async def ensure_namespace(client: Client, namespace: str) -> None:
         request = RegisterNamespaceRequest(namespace=namespace)
         request.workflow_execution_retention_period.FromTimedelta(RETENTION)
         await service.register_namespace(request)
-        # The frontend learns of it from a cache that it refreshes every few seconds.
+        # The frontend caches namespaces, and refreshes the cache every few seconds.
         await until(usable, deadline=START_DEADLINE, what=f"Temporal namespace {namespace}")

@@ -1,4 +1,4 @@
-"""What goes wrong for everybody while it is asked for: a file that a running worker looks into says what."""
+"""Faults that affect every user: which ones are active is read from a file while the worker runs."""
 
 import logging
 from collections.abc import Callable
@@ -10,64 +10,64 @@ from temporal_slo.errors import UsageError
 _log = logging.getLogger(__name__)
 
 
-class Chaos(StrEnum):
-    """The kinds of chaos, as the file names them."""
+class Fault(StrEnum):
+    """A fault that can be injected, by its name in the file and in `--chaos`."""
 
     PAYMENTS_DOWN = "payments-down"
 
 
-def parse(kind: str) -> Chaos:
-    """Read the name of a kind of chaos.
+def parse(name: str) -> Fault:
+    """Return the fault called *name*.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: No fault has this name.
     """
     try:
-        return Chaos(kind)
+        return Fault(name)
     except ValueError:
-        raise UsageError("--chaos", f"there is no chaos {kind!r}", f"use {', '.join(Chaos)}") from None
+        raise UsageError("--chaos", f"unknown fault {name!r}", f"use {', '.join(Fault)}") from None
 
 
-Reigning = Callable[[], frozenset[Chaos]]
-"""Returns the chaos that is in force now."""
+ActiveFaults = Callable[[], frozenset[Fault]]
+"""Returns the faults that are active now."""
 
 
-def peace() -> frozenset[Chaos]:
-    """Return no chaos."""
+def no_faults() -> frozenset[Fault]:
+    """Return no faults."""
     return frozenset()
 
 
-class ChaosFile:
-    """Chaos that a file asks for: the kinds, divided by spaces or lines; no file, or an empty one, for none.
+class FaultFile:
+    """Active faults, read from a file: names separated by whitespace; a missing or empty file means none.
 
     Args:
-        path: The file; it need not be there, its folder must.
+        path: The file; it may be missing, its directory must exist.
 
     Raises:
-        UsageError: Its folder is not there.
+        UsageError: The directory does not exist.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.parent.is_dir():
-            raise UsageError("--chaos-file", f"{path.parent} is not a folder", "give a file in a folder that is there")
+            raise UsageError("--chaos-file", f"{path.parent} is not a directory", "use a file in an existing directory")
         self._path = path
-        self._trouble = ""
+        self._error = ""
 
-    def __call__(self) -> frozenset[Chaos]:
-        """Return what the file asks for now. What cannot be read or is unknown asks for nothing, and is logged."""
+    def __call__(self) -> frozenset[Fault]:
+        """Return the faults that the file names now; logs and ignores an unreadable file and unknown names."""
         try:
             words = set(self._path.read_text().split())
         except FileNotFoundError:
             words = set()
         except (OSError, ValueError) as error:
-            self._tell(f"cannot be read: {error}")
+            self._log_change(f"cannot be read: {error}")
             return frozenset()
-        unknown = sorted(words - set(Chaos))
-        self._tell(f"asks for {', '.join(unknown)}; there is {', '.join(Chaos)}" if unknown else "")
-        return frozenset(kind for kind in Chaos if kind in words)
+        unknown = sorted(words - set(Fault))
+        self._log_change(f"unknown faults {', '.join(unknown)}; use {', '.join(Fault)}" if unknown else "")
+        return frozenset(fault for fault in Fault if fault in words)
 
-    def _tell(self, trouble: str) -> None:
-        # It is read at every call of a service: what is told is what changes.
-        if trouble and trouble != self._trouble:
-            _log.warning("%s %s", self._path, trouble)
-        self._trouble = trouble
+    def _log_change(self, error: str) -> None:
+        # The file is read at every service call: only a new error is logged.
+        if error and error != self._error:
+            _log.warning("%s: %s", self._path, error)
+        self._error = error

@@ -1,4 +1,4 @@
-"""The services behind the activities, simulated: they keep books, can be slow or flaky, and know test users."""
+"""Simulated services behind the activities: in-memory records, optional delays and failures, and test users."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from typing import Any, Final
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from temporal_slo.reference.services.faults import Chaos, Reigning, peace
+from temporal_slo.reference.services.faults import ActiveFaults, Fault, no_faults
 from temporal_slo.reference.workflows import booking
 from temporal_slo.reference.workflows.booking import (
     Booking,
@@ -28,49 +28,50 @@ from temporal_slo.reference.workflows.booking import (
 REFUSED: Final = "Refused"
 """Failure type of a refusal: final, never retried."""
 UNAVAILABLE: Final = "Unavailable"
-"""Failure type of a service that could not be reached: retried."""
+"""Failure type of an unreachable service: retried."""
 
-REMEMBERED: Final = 100_000
+MAX_RECORDS: Final = 100_000
 _BOOKING = "-booking"
 
 
-class Trouble(Enum):
-    """What goes wrong when a test user's activity runs."""
+class FailureMode(Enum):
+    """How a service call fails."""
 
-    REFUSES = "refuses: nothing is done and a retry would not help"
-    UNREACHABLE = "cannot be reached: nothing is done, at any attempt"
-    SILENT = "does it and never answers: the attempt times out"
+    REFUSES = "refuses the call: no effect, not retryable"
+    UNREACHABLE = "unreachable: no effect at any attempt"
+    NO_RESPONSE = "takes effect but never responds: the attempt times out"
 
 
-FATES: Final[Mapping[str, Mapping[str, Trouble]]] = {
+TEST_USER_FAULTS: Final[Mapping[str, Mapping[str, FailureMode]]] = {
     "ok": {},
-    "soldout": {booking.RESERVE_SEAT: Trouble.REFUSES},
+    "soldout": {booking.RESERVE_SEAT: FailureMode.REFUSES},
     "declined": {},
-    "unreachable": {booking.PROCESS_PAYMENT: Trouble.UNREACHABLE},
-    "silent": {booking.PROCESS_PAYMENT: Trouble.SILENT},
-    "unconfirmed": {booking.CONFIRM_BOOKING: Trouble.REFUSES},
-    "unlisted": {booking.ASSIGN_TO_MANIFEST: Trouble.REFUSES},
-    "unnotified": {booking.SEND_BOOKING_CONFIRMATION: Trouble.UNREACHABLE},
-    "refundless": {booking.CONFIRM_BOOKING: Trouble.REFUSES, booking.REFUND_PAYMENT: Trouble.REFUSES},
+    "unreachable": {booking.PROCESS_PAYMENT: FailureMode.UNREACHABLE},
+    "silent": {booking.PROCESS_PAYMENT: FailureMode.NO_RESPONSE},
+    "unconfirmed": {booking.CONFIRM_BOOKING: FailureMode.REFUSES},
+    "unlisted": {booking.ASSIGN_TO_MANIFEST: FailureMode.REFUSES},
+    "unnotified": {booking.SEND_BOOKING_CONFIRMATION: FailureMode.UNREACHABLE},
+    "refundless": {booking.CONFIRM_BOOKING: FailureMode.REFUSES, booking.REFUND_PAYMENT: FailureMode.REFUSES},
 }
-"""Test users, as payment providers have test cards: what befalls whom, by the user id up to its first `-`.
+"""Failure modes of test users by activity, like the test cards of payment providers.
 
-Any other user is `ok`. The payment of `declined` is answered with a refusal, which is a result and no trouble.
+The key is the user ID up to its first `-`; any other user is `ok`. The payment of `declined` returns a result without
+success, which is not a failure of the call.
 """
 
-OUTAGES: Final[Mapping[Chaos, Mapping[str, Trouble]]] = {
-    Chaos.PAYMENTS_DOWN: {booking.PROCESS_PAYMENT: Trouble.REFUSES},
+OUTAGES: Final[Mapping[Fault, Mapping[str, FailureMode]]] = {
+    Fault.PAYMENTS_DOWN: {booking.PROCESS_PAYMENT: FailureMode.REFUSES},
 }
-"""What befalls every user's activity while there is chaos."""
+"""Failure modes of every user's activities while a fault is active."""
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How a service answers the calls of one activity.
+    """How a service responds to the calls of one activity.
 
     Attributes:
-        delay: Seconds that a call takes before it does anything.
-        failure_rate: Share of calls, from 0 to 1, that fail before they do anything and would succeed if retried.
+        delay: Seconds before a call takes effect.
+        failure_rate: Share of calls, from 0 to 1, that fail without effect; the failure is retryable.
         gate: Calls wait until it is set; None for no wait.
     """
 
@@ -81,25 +82,25 @@ class Behaviour:
 
 @dataclass
 class Record:
-    """What the services know of one reservation.
+    """State of one reservation in the services.
 
     Attributes:
-        held: The seat is taken.
-        released: The seat was given back, or barred before it was taken.
-        charged: Money taken.
-        refunded: Money given back.
-        barred: A refund was asked for: nothing is charged any more.
-        confirmed: The booking stands.
-        on_manifest: The driver expects the passenger.
-        notifications: Confirmations sent.
-        calls: Calls by activity, failed ones too.
+        held: The seat is reserved.
+        released: The seat was released; later reservations and confirmations are refused.
+        charged: Amount charged.
+        refunded: Amount refunded.
+        charges_blocked: A refund was requested; later charges are refused.
+        confirmed: The booking is confirmed.
+        on_manifest: The passenger is on the manifest.
+        notifications: Number of confirmations sent.
+        calls: Number of calls by activity, including failed ones.
     """
 
     held: bool = False
     released: bool = False
     charged: float = 0.0
     refunded: float = 0.0
-    barred: bool = False
+    charges_blocked: bool = False
     confirmed: bool = False
     on_manifest: bool = False
     notifications: int = 0
@@ -107,22 +108,22 @@ class Record:
 
     @property
     def balance(self) -> float:
-        """Money kept."""
+        """Amount charged and not refunded."""
         return self.charged - self.refunded
 
 
 class Services:
     """The booking, payment, notification and fleet services, and the activities that call them.
 
-    Every activity is idempotent, and none takes effect after its undo: a call that its workflow has given up may
-    still be under way. The books are in memory, so after a restart they are empty; only what they know to be undone
-    is refused, and bookings in flight go on.
+    Every activity is idempotent, and none takes effect after its compensation: a call that timed out in its workflow
+    may still be running. Records are in memory and lost on restart. A call is refused only if its compensation is on
+    record, so bookings in flight continue after a restart.
 
     Args:
-        behaviours: By activity; none means at once and without fail.
-        seed: The same seed makes the same calls fail, if they come in the same order.
-        remembered: Reservations kept in the books; beyond, the oldest are forgotten.
-        chaos: Asked at each call what goes wrong for everybody.
+        behaviours: By activity; default: respond immediately, never fail.
+        seed: The same seed makes the same calls fail, if they arrive in the same order.
+        max_records: Maximum number of reservations kept; the oldest are dropped.
+        faults: Called at each service call; returns the faults that affect every user.
     """
 
     def __init__(
@@ -130,18 +131,18 @@ class Services:
         behaviours: Mapping[str, Behaviour] | None = None,
         *,
         seed: int = 0,
-        remembered: int = REMEMBERED,
-        chaos: Reigning = peace,
+        max_records: int = MAX_RECORDS,
+        faults: ActiveFaults = no_faults,
     ) -> None:
-        self.books: dict[str, Record] = {}
+        self.records: dict[str, Record] = {}
         self._behaviours = behaviours or {}
-        self._rng = random.Random(seed)  # noqa: S311 - simulates faults, guards nothing
-        self._remembered = remembered
-        self._chaos = chaos
+        self._rng = random.Random(seed)  # noqa: S311 - simulated failures, no secret
+        self._max_records = max_records
+        self._faults = faults
 
     @property
     def activities(self) -> Sequence[Callable[..., Any]]:
-        """What a worker registers."""
+        """The activities to register with a worker."""
         return [
             self.reserve_seat,
             self.release_seat,
@@ -154,11 +155,11 @@ class Services:
 
     def of_user(self, user_id: str) -> Iterator[Record]:
         """Yield the records of a user's reservations, oldest first."""
-        return (record for key, record in self.books.items() if key.startswith(f"{user_id}-"))
+        return (record for key, record in self.records.items() if key.startswith(f"{user_id}-"))
 
     @activity.defn(name=booking.RESERVE_SEAT)
     async def reserve_seat(self, request: SeatRequest) -> Seat:
-        """Hold a seat under the reservation id that the workflow chose."""
+        """Reserve a seat under the reservation ID that the workflow generated."""
         async with self._call(booking.RESERVE_SEAT, request.reservation_id) as record:
             if record.released:
                 raise _refused("the reservation was released")
@@ -167,16 +168,16 @@ class Services:
 
     @activity.defn(name=booking.RELEASE_SEAT)
     async def release_seat(self, reservation_id: str) -> None:
-        """Give the seat back and with it the booking and its place on the manifest; done already is done."""
+        """Release the seat, its booking and its place on the manifest; idempotent."""
         async with self._call(booking.RELEASE_SEAT, reservation_id) as record:
             record.released = True
             record.held = record.confirmed = record.on_manifest = False
 
     @activity.defn(name=booking.PROCESS_PAYMENT)
     async def process_payment(self, request: PaymentRequest) -> Payment:
-        """Charge the fare, once per reservation. Only a refusal by the bank is a result without success."""
+        """Charge the fare once per reservation. A declined card is a result without success, not an error."""
         async with self._call(booking.PROCESS_PAYMENT, request.reservation_id) as record:
-            if record.barred:
+            if record.charges_blocked:
                 return Payment(success=False, error="the reservation was refunded")
             if _kind(request.reservation_id) == "declined":
                 return Payment(success=False, error="card declined")
@@ -185,14 +186,14 @@ class Services:
 
     @activity.defn(name=booking.REFUND_PAYMENT)
     async def refund_payment(self, reservation_id: str) -> None:
-        """Give back whatever the reservation was charged, and bar later charges; nothing charged is no error."""
+        """Refund what the reservation was charged, and block later charges; no charge is no error."""
         async with self._call(booking.REFUND_PAYMENT, reservation_id) as record:
-            record.barred = True
+            record.charges_blocked = True
             record.refunded = record.charged
 
     @activity.defn(name=booking.CONFIRM_BOOKING)
     async def confirm_booking(self, request: ConfirmRequest) -> Booking:
-        """Turn the reservation into a booking."""
+        """Confirm the booking of a reservation."""
         async with self._call(booking.CONFIRM_BOOKING, request.reservation_id) as record:
             if record.released:
                 raise _refused("the reservation was released")
@@ -201,37 +202,37 @@ class Services:
 
     @activity.defn(name=booking.ASSIGN_TO_MANIFEST)
     async def assign_to_manifest(self, entry: ManifestEntry) -> None:
-        """Put the passenger on the driver's manifest."""
+        """Add the passenger to the driver's manifest."""
         async with self._call(booking.ASSIGN_TO_MANIFEST, entry.booking_id.removesuffix(_BOOKING)) as record:
             if record.released:
-                raise _refused("the booking was undone")
+                raise _refused("the booking was released")
             record.on_manifest = True
 
     @activity.defn(name=booking.SEND_BOOKING_CONFIRMATION)
     async def send_booking_confirmation(self, notification: Notification) -> None:
-        """Tell the user that the booking is confirmed."""
+        """Notify the user that the booking is confirmed."""
         key = notification.booking_id.removesuffix(_BOOKING)
         async with self._call(booking.SEND_BOOKING_CONFIRMATION, key) as record:
             record.notifications += 1
 
     @asynccontextmanager
     async def _call(self, name: str, reservation_id: str) -> AsyncIterator[Record]:
-        """Answer one call: the body is what the service does, around it what may go wrong."""
+        """Simulate one call: the body is the effect of the call, its failures are raised around it."""
         record = self._record(reservation_id)
         record.calls[name] += 1
         await self._behave(name)
-        trouble = self._trouble(name, reservation_id)
-        if trouble is Trouble.REFUSES:
+        failure = self._failure_mode(name, reservation_id)
+        if failure is FailureMode.REFUSES:
             raise _refused(f"{name} refused")
-        if trouble is Trouble.UNREACHABLE:
-            raise ApplicationError(f"{name} cannot be reached", type=UNAVAILABLE)
+        if failure is FailureMode.UNREACHABLE:
+            raise ApplicationError(f"{name} is unreachable", type=UNAVAILABLE)
         yield record
-        if trouble is Trouble.SILENT:
+        if failure is FailureMode.NO_RESPONSE:
             await asyncio.Event().wait()
 
-    def _trouble(self, name: str, reservation_id: str) -> Trouble | None:
-        outages = (OUTAGES[kind].get(name) for kind in self._chaos())
-        return next(filter(None, outages), None) or FATES.get(_kind(reservation_id), {}).get(name)
+    def _failure_mode(self, name: str, reservation_id: str) -> FailureMode | None:
+        outages = (OUTAGES[fault].get(name) for fault in self._faults())
+        return next(filter(None, outages), None) or TEST_USER_FAULTS.get(_kind(reservation_id), {}).get(name)
 
     async def _behave(self, name: str) -> None:
         behaviour = self._behaviours.get(name, Behaviour())
@@ -239,12 +240,12 @@ class Services:
         if behaviour.gate:
             await behaviour.gate.wait()
         if self._rng.random() < behaviour.failure_rate:
-            raise ApplicationError(f"{name} cannot be reached for now", type=UNAVAILABLE)
+            raise ApplicationError(f"{name} is temporarily unreachable", type=UNAVAILABLE)
 
     def _record(self, reservation_id: str) -> Record:
-        record = self.books.setdefault(reservation_id, Record())
-        if len(self.books) > self._remembered:
-            del self.books[next(iter(self.books))]
+        record = self.records.setdefault(reservation_id, Record())
+        if len(self.records) > self._max_records:
+            del self.records[next(iter(self.records))]
         return record
 
 
@@ -253,7 +254,7 @@ def _kind(reservation_id: str) -> str:
 
 
 def _seat_number(reservation_id: str) -> str:
-    # Of the id, not of a counter: a repeated call gets the same answer, after a restart too.
+    # From the ID, not a counter: a retried call gets the same result, also after a restart.
     return f"S{sum(reservation_id.encode()) % 60 + 1:02}"
 
 

@@ -1,4 +1,4 @@
-"""The booking workflow: reserve a seat, take the payment, confirm, put it on the manifest, notify; or undo it all."""
+"""The booking workflow, a saga: reserve a seat, charge, confirm, add to the manifest, notify; or compensate."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ SEND_BOOKING_CONFIRMATION: Final = "sendBookingConfirmation"
 CANCEL_BOOKING: Final = "cancelBooking"
 
 COMPENSATION_FAILED: Final = "CompensationFailed"
-"""Failure type of a booking that could be undone only in part: somebody has to look."""
+"""Failure type of a booking that was compensated only in part: needs manual intervention."""
 
 Status = Literal["CONFIRMED", "FAILED", "CANCELLED"]
 
@@ -32,17 +32,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BookingTimings:
-    """How long activities may take and how they are retried.
+    """Timeouts and retries of the activities.
 
-    Part of the workflow's input, so it stands in the history and a replay finds the same. In seconds, because the
-    default payload converter refuses `timedelta`.
+    Part of the workflow input, so that a replay uses the same values. In seconds, because the default payload
+    converter does not support `timedelta`.
 
     Attributes:
-        start_to_close: Seconds that one attempt may take.
-        retry_initial: Seconds before the first retry.
-        retry_maximum: Seconds between two retries at most.
-        retry_backoff: Factor from one interval to the next.
-        max_attempts: Attempts in all; 0 for no limit.
+        start_to_close: Start-to-close timeout of an attempt, in seconds.
+        retry_initial: Interval before the first retry, in seconds.
+        retry_maximum: Maximum interval between retries, in seconds.
+        retry_backoff: Backoff coefficient of the interval.
+        max_attempts: Maximum number of attempts; 0 for no limit.
     """
 
     start_to_close: float = 60.0
@@ -63,14 +63,14 @@ class BookingTimings:
 
 @dataclass(frozen=True)
 class BookingRequest:
-    """What a user wants to book: the workflow's one argument.
+    """Input of the workflow.
 
     Attributes:
-        user_id: Who books.
-        bus_id: The bus.
-        segment: The part of its route.
-        fare: The price.
-        timings: How patiently. A field, as the SDK decodes an optional second argument only if it is given.
+        user_id: User who books.
+        bus_id: Bus to book.
+        segment: Segment of the route.
+        fare: Price of the ride.
+        timings: Timeouts and retries. A field, because the SDK decodes an optional second argument only if it is given.
     """
 
     user_id: str
@@ -82,12 +82,12 @@ class BookingRequest:
 
 @dataclass(frozen=True)
 class BookingResult:
-    """How a booking ended.
+    """Result of the workflow.
 
     Attributes:
-        booking_id: Empty unless it is confirmed.
-        status: `CANCELLED` if the user no longer wanted it, which is nobody's failure.
-        error: Why it is not confirmed; None if it is.
+        booking_id: Empty unless the booking is confirmed.
+        status: `CANCELLED` if the user cancelled it, which is not a failure.
+        error: Reason why it is not confirmed; None if it is.
     """
 
     booking_id: str
@@ -97,7 +97,7 @@ class BookingResult:
 
 @dataclass(frozen=True)
 class SeatRequest:
-    """Input of `reserveSeat`; `releaseSeat` and `refundPayment` take the reservation id alone."""
+    """Input of `reserveSeat`; `releaseSeat` and `refundPayment` take only the reservation ID."""
 
     reservation_id: str
     user_id: str
@@ -107,7 +107,7 @@ class SeatRequest:
 
 @dataclass(frozen=True)
 class Seat:
-    """A seat that is held."""
+    """A reserved seat."""
 
     reservation_id: str
     seat_number: str
@@ -115,7 +115,7 @@ class Seat:
 
 @dataclass(frozen=True)
 class PaymentRequest:
-    """Input of `processPayment`; charged once per reservation, however often it is asked."""
+    """Input of `processPayment`; idempotent by reservation."""
 
     reservation_id: str
     user_id: str
@@ -124,7 +124,7 @@ class PaymentRequest:
 
 @dataclass(frozen=True)
 class Payment:
-    """The payment service's answer: a charge or a refusal. That it did not answer is an error, never this."""
+    """Result of `processPayment`: a charge or a decline. A failed call is an activity error instead."""
 
     success: bool
     transaction_id: str = ""
@@ -163,7 +163,7 @@ class Notification:
 
 
 class _NotBookedError(Exception):
-    """The booking ends without being confirmed, and no activity failed."""
+    """The booking was declined or cancelled; no activity failed."""
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
@@ -172,53 +172,53 @@ class _NotBookedError(Exception):
 
 @workflow.defn(name="BookRideWorkflow")
 class BookRideWorkflow:
-    """Books a ride, or leaves nothing behind.
+    """Books a ride, or compensates every step.
 
-    A booking that fails or is cancelled by its user is *returned* as such, so Temporal calls the run Completed. The
-    run ends as Canceled if Temporal was asked to cancel it, and as Failed only if it could not be undone.
+    A booking that fails or is cancelled by its user completes with that *result*, so the run is Completed in Temporal.
+    The run is Canceled if its cancellation was requested in Temporal, and Failed only if a compensation failed.
 
-    Each compensation is registered before the step that it undoes, because a step that failed or timed out may have
-    taken effect all the same. So the workflow names the reservation itself, and the services take an undo of
-    something that never happened as done, and refuse what arrives after its undo.
+    Each compensation is registered before its step, because a step that failed or timed out may have taken effect. The
+    workflow therefore generates the reservation ID, and the services accept a compensation without its step, and
+    refuse a step after its compensation.
     """
 
     def __init__(self) -> None:
         self._timings = BookingTimings()
-        self._cancellation: str | None = None
+        self._cancel_reason: str | None = None
         self._compensations: list[str] = []
         self._reservation_id = ""
 
     @workflow.signal(name=CANCEL_BOOKING)
     def cancel_booking(self, reason: str) -> None:
-        """Ask to cancel: heeded before the first step and after every one, until the run has ended.
+        """Request cancellation: checked before the first step and after each step.
 
         Args:
-            reason: Why, for the log and the result.
+            reason: Reason for the log and the result.
         """
-        # Only a note: a signal may arrive in any workflow task, before the first step or among compensations.
-        self._cancellation = reason
+        # Only stored: a signal may arrive in any workflow task, before the first step or during compensation.
+        self._cancel_reason = reason
 
     @workflow.run
     async def run(self, request: BookingRequest) -> BookingResult:
         """Book the ride.
 
         Args:
-            request: What to book.
+            request: Ride to book, with timeouts and retries.
         """
         self._timings = request.timings
         self._reservation_id = f"{request.user_id}-{workflow.uuid4()}"
         try:
             return BookingResult(await self._book(request), "CONFIRMED")
         except (ActivityError, _NotBookedError, asyncio.CancelledError) as error:
-            workflow.logger.info("Undoing the booking: %s", _reason(error))
+            workflow.logger.info("compensating the booking: %s", _reason(error))
             await self._compensate()
             if is_cancelled_exception(error):
-                # Temporal's own cancellation: raised again, it ends the run as Canceled.
+                # Cancellation requested in Temporal: re-raised, so that the run is Canceled.
                 raise
             return BookingResult("", _status(error), _reason(error))
 
     async def _book(self, request: BookingRequest) -> str:
-        self._heed_cancellation()
+        self._check_cancellation()
         reservation_id = self._reservation_id
         self._compensations.append(RELEASE_SEAT)
         await self._step(
@@ -228,7 +228,7 @@ class BookRideWorkflow:
         confirmation = ConfirmRequest(reservation_id, payment.transaction_id)
         booking = await self._step(CONFIRM_BOOKING, confirmation, Booking)
         await self._step(ASSIGN_TO_MANIFEST, ManifestEntry(request.bus_id, booking.booking_id), type(None))
-        # Last, so that no booking is announced that a failing manifest then undoes.
+        # Last, so that no booking is announced and then compensated because the manifest failed.
         await self._notify(Notification(request.user_id, booking.booking_id))
         return booking.booking_id
 
@@ -236,41 +236,41 @@ class BookRideWorkflow:
         self._compensations.append(REFUND_PAYMENT)
         payment = await self._step(PROCESS_PAYMENT, request, Payment)
         if not payment.success:
-            # A refusal is the final answer: nothing was charged.
+            # A decline is final: nothing was charged.
             self._compensations.remove(REFUND_PAYMENT)
             raise _NotBookedError("FAILED", payment.error or "Payment failed")
         return payment
 
     async def _notify(self, notification: Notification) -> None:
-        # Awaited, else the end of the run would discard it; but a lost message is no reason to lose the booking.
+        # Awaited, because completion of the run would drop it. A failed notification does not fail the booking.
         try:
             await self._call(SEND_BOOKING_CONFIRMATION, notification, type(None))
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            workflow.logger.warning("The booking stands, its confirmation could not be sent: %s", _reason(error))
-        self._heed_cancellation()
+            workflow.logger.warning("booking confirmed, but the notification failed: %s", _reason(error))
+        self._check_cancellation()
 
-    async def _step(self, activity: str, argument: object, answer: type[T]) -> T:
-        result = await self._call(activity, argument, answer)
-        self._heed_cancellation()
+    async def _step(self, activity: str, argument: object, result_type: type[T]) -> T:
+        result = await self._call(activity, argument, result_type)
+        self._check_cancellation()
         return result
 
-    def _heed_cancellation(self) -> None:
-        if self._cancellation is not None:
-            raise _NotBookedError("CANCELLED", f"Booking cancelled by user: {self._cancellation}")
+    def _check_cancellation(self) -> None:
+        if self._cancel_reason is not None:
+            raise _NotBookedError("CANCELLED", f"Booking cancelled by user: {self._cancel_reason}")
 
     async def _compensate(self) -> None:
-        """Undo what may have been done, also if Temporal cancels the run meanwhile."""
-        undoing = asyncio.create_task(self._undo())
+        """Run all compensations, even if the run is cancelled in Temporal meanwhile."""
+        compensations = asyncio.create_task(self._run_compensations())
         try:
-            await asyncio.shield(undoing)
+            await asyncio.shield(compensations)
         except asyncio.CancelledError:
-            # Temporal cancels a run only once, so this second wait is not cut short.
-            await undoing
+            # Temporal cancels a run only once, so this second wait is not interrupted.
+            await compensations
             raise
 
-    async def _undo(self) -> None:
+    async def _run_compensations(self) -> None:
         failed: dict[str, ActivityError] = {}
         for activity in reversed(self._compensations):
             try:
@@ -278,18 +278,18 @@ class BookRideWorkflow:
             except ActivityError as error:
                 failed[activity] = error
         if failed:
-            what = "; ".join(f"{activity}: {_reason(error)}" for activity, error in failed.items())
+            errors = "; ".join(f"{activity}: {_reason(error)}" for activity, error in failed.items())
             raise ApplicationError(
-                f"Reservation {self._reservation_id} is undone only in part: {what}",
+                f"Reservation {self._reservation_id} was compensated only in part: {errors}",
                 type=COMPENSATION_FAILED,
                 non_retryable=True,
             ) from next(iter(failed.values()))
 
-    async def _call(self, activity: str, argument: object, answer: type[T]) -> T:
+    async def _call(self, activity: str, argument: object, result_type: type[T]) -> T:
         result: T = await workflow.execute_activity(
             activity,
             argument,
-            result_type=answer,
+            result_type=result_type,
             start_to_close_timeout=timedelta(seconds=self._timings.start_to_close),
             retry_policy=self._timings.retry_policy(),
         )
@@ -301,6 +301,6 @@ def _status(error: BaseException) -> Status:
 
 
 def _reason(error: BaseException) -> str:
-    # An ActivityError only says that an activity failed; its cause says why.
+    # An ActivityError only states that an activity failed; its cause holds the reason.
     cause = error.cause if isinstance(error, ActivityError) else None
     return cause.message if isinstance(cause, FailureError) else str(error) or type(error).__name__

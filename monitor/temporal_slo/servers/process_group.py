@@ -1,4 +1,4 @@
-"""The child processes that belong together: watched as one, stopped as one."""
+"""A group of child processes, monitored and stopped together."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -14,11 +14,11 @@ from temporal_slo.servers.process import Child, until
 T = TypeVar("T")
 
 
-class Stage:
-    """A group of child processes; on exit they are stopped, the last started first.
+class ProcessGroup:
+    """A group of child processes; on exit they are stopped in reverse order of their start.
 
     Args:
-        folder: Gets the logs of those that it starts itself.
+        folder: Directory for the logs of the commands that it starts.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,52 +35,54 @@ class Stage:
         self._exit.close()
 
     def add(self, child: Child) -> Child:
-        """Take over *child*: watch it, and stop it at the end."""
+        """Add *child*: monitor it, and stop it on exit."""
         self._children.append(child)
         self._exit.callback(child.stop)
         return child
 
-    def own(self, name: str, *arguments: str) -> Child:
+    def start_command(self, name: str, *arguments: str) -> Child:
         """Start a `temporal-slo` command as a child.
 
         Args:
-            name: What messages call it.
-            arguments: Of the command; they alone say where Temporal is, not this process's environment.
+            name: Name in messages, and of its log file.
+            arguments: Arguments of the command. `TEMPORAL_*` variables of this process are not passed on.
         """
         env = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
-        # Nor does a profile of the user's.
+        # An empty file, so that the user's profile is not used.
         (self.folder / "temporal.toml").touch()
         env["TEMPORAL_CONFIG_FILE"] = str(self.folder / "temporal.toml")
-        return self.add(Child(name, tools.own_command(*arguments), self.folder / f"{name}.log", env))
+        return self.add(Child(name, tools.cli_command(*arguments), self.folder / f"{name}.log", env))
 
-    def retire(self, child: Child) -> None:
-        """Stop *child* ahead of the others; from now on it may be gone."""
+    def stop(self, child: Child) -> None:
+        """Stop *child* before the others; it is no longer monitored."""
         self._children.remove(child)
         child.stop()
 
     def check(self) -> None:
-        """Raise PartError if a child has ended."""
+        """Raise PartError if a child has exited."""
         for child in self._children:
             child.check()
 
-    async def until(self, condition: Callable[[], Awaitable[T | None]], *, deadline: float, part: str, what: str) -> T:
-        """Wait until *condition* returns something true, while every child lives, and return that.
+    async def wait_until(
+        self, condition: Callable[[], Awaitable[T | None]], *, deadline: float, part: str, what: str
+    ) -> T:
+        """Wait until *condition* returns a true value while all children run, and return it.
 
         Args:
-            condition: Asked again and again.
-            deadline: Seconds to wait at most.
-            part: Whose fault it is if it does not come true.
-            what: What is then said of that part.
+            condition: Called repeatedly.
+            deadline: Maximum wait in seconds.
+            part: Name of the component in the error on timeout.
+            what: Name of the condition in that error.
 
         Raises:
-            PartError: A child has ended, or the deadline passed.
+            PartError: A child exited, or the wait timed out.
         """
 
-        async def met() -> T | None:
+        async def checked_condition() -> T | None:
             self.check()
             return await condition()
 
         try:
-            return await until(met, deadline=deadline, what=what)
+            return await until(checked_condition, deadline=deadline, what=what)
         except TimeoutError as error:
             raise PartError(part, str(error)) from error
