@@ -19,7 +19,7 @@ from .shop import ending, open_shop
 
 
 async def test_payments_down(client: Client, tmp_path: Path) -> None:
-    """While payments are down a booking is compensated and returns FAILED (Completed in Temporal); not before or after."""
+    """While payments are down a booking is compensated and completes with FAILED; not before or after."""
     file = tmp_path / "faults"
     async with open_shop(client, faults=FaultFile(file)) as shop:
         assert (await shop.book("ok-before")).status == "CONFIRMED"

@@ -12,11 +12,7 @@ from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 from temporal_slo.servers.process_group import ProcessGroup
 
 SLEEP = ["sleep", "600"]
-IGNORES_SIGTERM = [
-    sys.executable,
-    "-c",
-    "import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); input()",
-]
+IGNORES_SIGTERM = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 
 
 async def exited(pid: int) -> None:
@@ -49,11 +45,7 @@ def test_stop(tmp_path: Path) -> None:
 
 async def test_stop_kills_after_deadline(tmp_path: Path) -> None:
     """A child that ignores SIGTERM is killed after the deadline."""
-    child = Child(
-        "deaf",
-        [*IGNORES_SIGTERM[:2], IGNORES_SIGTERM[2].replace("input()", "import time; time.sleep(600)")],
-        tmp_path / "log",
-    )
+    child = Child("deaf", [sys.executable, "-c", IGNORES_SIGTERM], tmp_path / "log")
     await logged(child, "deaf")
     child.stop(deadline=0.2)
     assert child.exit_code == -signal.SIGKILL
@@ -84,7 +76,7 @@ async def test_dies_with_owner(tmp_path: Path) -> None:
 
 
 def test_group_stops_in_reverse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children of a processes are stopped when it is left, the last one first, also when something went wrong."""
+    """On exit of a group its children are stopped in reverse order, also after an exception."""
     stopped: list[str] = []
     stop = Child.stop
 
@@ -108,7 +100,7 @@ def test_group_stops_in_reverse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_group_wait_until(tmp_path: Path) -> None:
-    """Waiting on a processes ends at once when a child dies, and else names the part that is waited for."""
+    """A wait on a group ends immediately if a child exits; on timeout the error names the component."""
     with ProcessGroup(tmp_path) as processes:
 
         async def never() -> bool:
