@@ -90,7 +90,7 @@ async def test_every_panel_has_data(stack: LiveStack) -> None:
     """Every query of every panel returns data, except those listed with a reason."""
     end = time.monotonic() + DEADLINE
     while True:
-        stack.stage.check()
+        stack.processes.check()
         counts = await series_counts(stack.prometheus)
         empty = {where for where, count in counts.items() if not count}
         if empty == set(EMPTY) or time.monotonic() > end:
