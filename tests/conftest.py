@@ -1,4 +1,4 @@
-"""Fixtures for every test: the real servers, one of each per session."""
+"""Fixtures of all tests: real servers, one of each per session."""
 
 import os
 import shutil
@@ -27,10 +27,10 @@ PAUSING = "frontend.WorkflowPauseEnabled=true"
 
 @dataclass(frozen=True)
 class Temporal:
-    """The session's Temporal server.
+    """The Temporal server of the session.
 
     Attributes:
-        client: For the reference application's namespace.
+        client: Client of the namespace of the reference application.
     """
 
     server: TemporalServer
@@ -38,15 +38,15 @@ class Temporal:
 
     @property
     def address(self) -> str:
-        """Where it listens, as `host:port`."""
+        """Its address, as `host:port`."""
         return self.server.address
 
     def connection(self, namespace: str) -> ClientConnectConfig:
-        """How to connect to a namespace of it, as settings hold it."""
+        """Return the connection settings for a namespace."""
         return {"target_host": self.address, "namespace": namespace}
 
     async def namespace(self, name: str) -> Client:
-        """Return a client of a namespace of the caller's own, registered if need be."""
+        """Return a client of the namespace *name*; register it if it does not exist."""
         await ensure_namespace(self.client, name)
         return Client(self.client.service_client, namespace=name)
 
@@ -55,42 +55,42 @@ class Databases:
     """Databases and schemas of a PostgreSQL server, for one test.
 
     Args:
-        server: That runs.
+        server: A running server.
     """
 
     def __init__(self, server: Postgres) -> None:
         self.server = server
-        self._made: list[str] = []
+        self._drops: list[str] = []
 
     def new(self, template: str = "template0") -> str:
-        """Make a database and return its URL; *template* is the name of one to copy."""
+        """Create a database as a copy of *template*, and return its URL."""
         name = f"d{uuid.uuid4().hex}"
         self.execute(self.server.url(), f"CREATE DATABASE {name} TEMPLATE {template}")
-        self._made.append(f"DROP DATABASE {name} WITH (FORCE)")
+        self._drops.append(f"DROP DATABASE {name} WITH (FORCE)")
         return self.server.url(name)
 
     def schema(self) -> str:
-        """Make a schema, which costs less than a database, and return the URL of a ledger in it."""
+        """Create a schema, which is faster than a database, and return the URL of a ledger in it."""
         name = f"s{uuid.uuid4().hex}"
         self.execute(self.server.url(), f"CREATE SCHEMA {name}")
-        self._made.append(f"DROP SCHEMA {name} CASCADE")
+        self._drops.append(f"DROP SCHEMA {name} CASCADE")
         return f"{self.server.url()}?options=-csearch_path%3D{name}"
 
     @staticmethod
     def execute(url: str, statement: str) -> list[tuple[object, ...]]:
-        """Execute a statement in a transaction of its own and return its rows."""
+        """Execute a statement in its own transaction and return its rows."""
         with psycopg.connect(url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def drop(self) -> None:
-        """Drop all that was made."""
-        for statement in self._made:
+        """Drop everything that was created."""
+        for statement in self._drops:
             self.execute(self.server.url(), statement)
 
 
 def query(url: str, statement: str) -> list[tuple[object, ...]]:
-    """The rows of a statement in a ledger of either store."""
+    """Execute a statement in a ledger of either database, and return its rows."""
     if url.startswith("postgresql"):
         return Databases.execute(url, statement)
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
@@ -98,9 +98,9 @@ def query(url: str, statement: str) -> list[tuple[object, ...]]:
 
 
 def restore_copy(url: str) -> None:
-    """Put a copy in the place of a ledger that is closed."""
+    """Replace a closed ledger with a copy of itself."""
     if url.startswith("postgresql"):
-        # As playing back a dump does.
+        # As restoring a dump does.
         query(url, "CREATE TABLE copy (LIKE ledger INCLUDING ALL)")
         query(url, "INSERT INTO copy SELECT * FROM ledger")
         query(url, "DROP TABLE ledger")
@@ -112,13 +112,13 @@ def restore_copy(url: str) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the switch that `make soak` uses."""
-    parser.addoption("--full-size", action="store_true", help="run the sized tests at their full stated size")
+    """Add the option that `make soak` uses."""
+    parser.addoption("--full-size", action="store_true", help="run sized tests at full size")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the end of the Temporal server's log below a failed test."""
+    """Add the end of the log of the Temporal server to the report of a failed test."""
     report = yield
     server = item.session.stash.get(SERVER, None)
     if report.failed and server:
@@ -127,8 +127,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing but a test says where Temporal is: neither the environment nor a profile in the home folder."""
+def no_user_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests ignore the connection settings of the user, both environment variables and the profile."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
             patch.delenv(name)
@@ -140,19 +140,19 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def full_size(pytestconfig: pytest.Config) -> bool:
-    """Whether sized tests run at their full stated size."""
+    """Whether sized tests run at full size."""
     return bool(pytestconfig.getoption("--full-size"))
 
 
 @pytest.fixture(scope="session")
 def programs(pytestconfig: pytest.Config) -> dict[str, Path]:
-    """Prometheus, Alertmanager and their tools, by name."""
+    """Paths of Prometheus, Alertmanager and their tools, by name."""
     return tools.ensure(pytestconfig.rootpath / ".tools", lambda _: None)
 
 
 @pytest.fixture(scope="session")
 async def temporal(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[Temporal]:
-    """The session's Temporal server, stopped at its end."""
+    """The Temporal server of the session, stopped at its end."""
     options = ["--namespace", TEMPORAL_NAMESPACE, "--headless", "--dynamic-config-value", PAUSING]
     server = TemporalServer(tmp_path_factory.mktemp("temporal"), options=options)
     request.session.stash[SERVER] = server
@@ -166,8 +166,8 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
 
 @pytest.fixture(scope="session")
 async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[Postgres]:
-    """The session's PostgreSQL server, stopped at its end."""
-    # What a killed process has written is safe with the operating system: no need to wait for the disk.
+    """The PostgreSQL server of the session, stopped at its end."""
+    # The operating system keeps what a killed process has written; fsync only protects from a power failure.
     server = Postgres(postgres_programs(pytestconfig.rootpath / ".tools", lambda _: None), fsync=False)
     try:
         await server.ready()
@@ -178,14 +178,14 @@ async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[Postgres]:
 
 @pytest.fixture
 async def restartable(postgres: Postgres) -> AsyncIterator[Postgres]:
-    """The session's server, which runs again in the end whatever the test did to it."""
+    """The PostgreSQL server of the session, restarted after the test if the test stopped it."""
     yield postgres
     await postgres.ensure_running()
 
 
 @pytest.fixture
 def databases(postgres: Postgres) -> Iterator[Databases]:
-    """Databases of the session's PostgreSQL server, dropped after the test."""
+    """Databases of the PostgreSQL server of the session, dropped after the test."""
     databases = Databases(postgres)
     yield databases
     databases.drop()
@@ -193,7 +193,7 @@ def databases(postgres: Postgres) -> Iterator[Databases]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a ledger that is not there yet, in each store."""
+    """The URL of a new ledger, in SQLite and in PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
     databases: Databases = request.getfixturevalue("databases")
@@ -202,5 +202,5 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def temporal_address(temporal: Temporal) -> str:
-    """Where the session's Temporal server listens; for tests that are not coroutines."""
+    """The address of the Temporal server of the session, for tests that are not coroutines."""
     return temporal.address

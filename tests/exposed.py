@@ -1,4 +1,4 @@
-"""Samples as tests read them: by family, and by the labels that tell series apart."""
+"""Samples for assertions, by family and label values."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,31 +13,31 @@ Key = tuple[str, ...]
 
 
 class Exposed:
-    """What a namespace exposes.
+    """Samples of one namespace.
 
     Args:
-        samples: As a mirror or a snapshot has them.
+        samples: Samples of a mirror or of a snapshot.
     """
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self.samples = list(samples)
 
     def series(self, family: names.Family) -> dict[Key, Any]:
-        """The values of a family by label values in the order of its labels, without the namespace."""
+        """Return the values of a family by its label values in declared order, without the namespace."""
         found: dict[Key, Any] = {}
         for sample in self.samples:
             if sample.family is family:
                 key = tuple(sample.labels[name] for name in family.labels if name != names.NAMESPACE)
-                assert key not in found, f"{family.name}{key} is there twice"
+                assert key not in found, f"{family.name}{key} is a duplicate"
                 found[key] = sample.value.value if isinstance(sample.value, ValueWithExemplar) else sample.value
         return found
 
     def one(self, family: names.Family) -> Any:  # noqa: ANN401 a number or a histogram
-        """The value of a family that has one series; None if it is absent."""
+        """Return the value of a family with one series; None if it is not exposed."""
         return self.series(family).get(())
 
     def by(self, family: names.Family) -> dict[str, Any]:
-        """The values of a family that has one label."""
+        """Return the values of a family with one label, by its value."""
         return {key: value for (key,), value in self.series(family).items()}
 
     @property
@@ -97,12 +97,12 @@ class Exposed:
 
     @property
     def counters(self) -> dict[names.Family, int]:
-        """The exporter's own counters that are not 0."""
+        """Counters of the exporter itself that are not 0."""
         return {family: value for family in names.STORED_COUNTERS if (value := self.one(family))}
 
     @property
     def exemplars(self) -> dict[ClosedKey | FailureKey, Exemplar]:
-        """Exemplars by the series that have one."""
+        """Exemplars by series."""
         kinds: dict[names.Family, type[ClosedKey | FailureKey]] = {
             names.WORKFLOWS_CLOSED: ClosedKey,
             names.WORKFLOW_FAILURES: FailureKey,
@@ -115,10 +115,10 @@ class Exposed:
 
 
 def exposed(mirror: Mirror, now: int) -> Exposed:
-    """What *mirror* exposes at *now*, in microseconds of Unix time."""
+    """Return what *mirror* exposes at *now*, in microseconds of Unix time."""
     return Exposed(mirror.samples(now))
 
 
 def published(snapshot: Snapshot) -> Exposed:
-    """What a snapshot has of its last complete poll."""
+    """Return the samples of a snapshot, from its last complete poll."""
     return Exposed(snapshot.samples)

@@ -1,4 +1,4 @@
-"""Burn-rate alerts as Prometheus would evaluate them, over months of counters at once."""
+"""Evaluates burn-rate alerts like Prometheus, over months of counters at once."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ STEP: Final = EVALUATION_INTERVAL / timedelta(seconds=1)
 
 @dataclass(frozen=True)
 class Counter:
-    """A counter as it was scraped.
+    """Scraped samples of a counter.
 
     Attributes:
-        times: Of the scrapes, in seconds, ascending.
-        values: What each of them saw; less than before means that it began anew.
+        times: Times of the scrapes in seconds, ascending.
+        values: Value of each scrape; a decrease is a counter reset.
     """
 
     times: Floats
     values: Floats
 
     def rate(self, now: Floats, window: timedelta) -> Floats:
-        """Return `rate(counter[window])` at each moment of *now*; NaN where Prometheus has no value.
+        """Return `rate(counter[window])` at each time in *now*; NaN where Prometheus has no value.
 
-        As Prometheus 2 does it: between the first and the last sample of the window, extrapolated to its ends if they
-        are near, and not beyond where the counter was zero (promql/functions.go, extrapolatedRate).
+        Like Prometheus 2: the increase between the first and the last sample of the window, extrapolated to its bounds
+        if they are near, but not beyond the zero of the counter (promql/functions.go, extrapolatedRate).
         """
         span = window / timedelta(seconds=1)
         first = np.searchsorted(self.times, now - span, side="left")
@@ -68,47 +68,47 @@ def _steps(values: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Rates:
-    """Events and errors over one window, as they are recorded."""
+    """Recorded rates of events and errors over one window."""
 
     events: Floats
     errors: Floats
 
     @classmethod
     def of(cls, good: Counter, bad: Counter, now: Floats, window: timedelta) -> "Rates":
-        """Return those of two counters, either of which may have no value."""
+        """Return the rates of two counters, either of which may have no value."""
         parts = [counter.rate(now, window) for counter in (good, bad)]
         events = np.where(np.isnan(parts[0]) & np.isnan(parts[1]), np.nan, np.nansum(parts, axis=0))
         return cls(events, events - np.nan_to_num(parts[0]))
 
     @property
     def ratio(self) -> Floats:
-        """The share of errors; NaN where there were no events."""
+        """Error ratio; NaN where there were no events."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.events > 0, self.errors / self.events, np.nan)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Tiers of an SLO, and what guards them: nothing in the textbook."""
+    """Burn-rate alert tiers of an SLO with its low-traffic guard; the textbook has no guard."""
 
     tiers: Sequence[Tier]
     period: Period
-    budget: Decimal
+    error_budget: Decimal
     guard: LowTraffic
 
     def firing(self, good: Counter, bad: Counter, now: Floats) -> dict[str, Bools]:
-        """Return for each tier at which moments of *now* it fires."""
+        """Return for each tier at which times in *now* it fires."""
         windows = {window for tier in self.tiers for window in (tier.long, tier.short)}
         rates = {window: Rates.of(good, bad, now, window) for window in windows}
         return {tier.name: self._fires(tier, rates[tier.long], rates[tier.short]) for tier in self.tiers}
 
     def _fires(self, tier: Tier, long: Rates, short: Rates) -> Bools:
-        threshold = float(burn_rate_threshold(tier, self.period) * self.budget)
+        threshold = float(burn_rate_threshold(tier, self.period) * self.error_budget)
         with np.errstate(invalid="ignore"):
             burns = (short.ratio > threshold) & (long.ratio > threshold)
-            return np.asarray(burns & self._sure(tier, long, threshold))
+            return np.asarray(burns & self._conclusive(tier, long, threshold))
 
-    def _sure(self, tier: Tier, long: Rates, threshold: float) -> Bools:
+    def _conclusive(self, tier: Tier, long: Rates, threshold: float) -> Bools:
         seconds = tier.long / timedelta(seconds=1)
         errors, events = long.errors * seconds, long.events * seconds
         everywhere = np.ones(len(errors), dtype=bool)
@@ -121,15 +121,15 @@ class Rules:
         many = errors >= enough - float(EXTRAPOLATION_ERROR) if enough else ~everywhere
         z = round(NormalDist().inv_cdf(float(self.guard.confidence)), 4)
         with np.errstate(divide="ignore", invalid="ignore"):
-            surely = errors * (1 - 1 / (9 * errors) - z / (3 * np.sqrt(errors))) ** 3
-        return np.asarray(some & (many | (surely > threshold * events)))
+            lower_bound = errors * (1 - 1 / (9 * errors) - z / (3 * np.sqrt(errors))) ** 3
+        return np.asarray(some & (many | (lower_bound > threshold * events)))
 
 
 def anywhere(firing: dict[str, Bools], tiers: Iterable[Tier], severity: str) -> Bools:
-    """Return when any tier of *severity* fires."""
+    """Return the times at which any tier of *severity* fires."""
     return np.asarray(np.any([firing[tier.name] for tier in tiers if tier.severity == severity], axis=0))
 
 
-def began(firing: Bools) -> int:
-    """Return how often it began to fire."""
+def firing_starts(firing: Bools) -> int:
+    """Return how often the alert started firing."""
     return int(np.count_nonzero(firing[1:] & ~firing[:-1]) + firing[0])

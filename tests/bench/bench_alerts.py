@@ -1,7 +1,7 @@
-"""When burn-rate alerts page, and when for nothing: `python -m tests.bench.bench_alerts [months] [outages]`.
+"""Detection time and false pages of burn-rate alerts: `python -m tests.bench.bench_alerts [months] [outages]`.
 
-The rules that are generated, beside the plain multi-window, multi-burn-rate rules of the SRE Workbook, chapter 5, on
-the same seeded traffic. Alerts of ours may see what was recorded an interval before, which is counted against them.
+Compares the generated rules with the plain multi-window, multi-burn-rate rules of the SRE Workbook, chapter 5, on the
+same seeded traffic. The generated alerts may read values recorded one evaluation interval earlier; that delay counts.
 """
 
 import sys
@@ -16,23 +16,23 @@ import numpy as np
 from temporal_slo.spec.burn import DEFAULT_TIERS
 from temporal_slo.spec.model import LowTraffic
 
-from .alerting import STEP, Bools, Counter, Floats, Rules, anywhere, began
+from .alerting import STEP, Bools, Counter, Floats, Rules, anywhere, firing_starts
 
-BUDGET: Final = Decimal("0.001")
+ERROR_BUDGET: Final = Decimal("0.001")
 PERIOD: Final = timedelta(days=30)
 DAY: Final = 24 * 3600
 WARM: Final = 3 * DAY
-"""Seconds before what is looked at, so that every window is full."""
+"""Seconds before the evaluated range, so that every window is full."""
 
 TEXTBOOK: Final = Rules(
-    [tier for tier in DEFAULT_TIERS if tier.name != "ticket-quick"], PERIOD, BUDGET, LowTraffic(mode="none")
+    [tier for tier in DEFAULT_TIERS if tier.name != "ticket-quick"], PERIOD, ERROR_BUDGET, LowTraffic(mode="none")
 )
-OURS: Final = Rules(DEFAULT_TIERS, PERIOD, BUDGET, LowTraffic(mode="confidence"))
+OURS: Final = Rules(DEFAULT_TIERS, PERIOD, ERROR_BUDGET, LowTraffic(mode="confidence"))
 
-Pace = Callable[[Floats], Floats]
-"""Events an hour at each moment."""
+EventRate = Callable[[Floats], Floats]
+"""Returns the events per hour at each time."""
 
-TRAFFIC: Final[Mapping[str, Pace]] = {
+TRAFFIC: Final[Mapping[str, EventRate]] = {
     "10,000 an hour": lambda now: np.full(len(now), 10_000.0),
     "steady, 600 an hour": lambda now: np.full(len(now), 600.0),
     "night-quiet, 300 by day": lambda now: 152 - 148 * np.cos(2 * np.pi * now / DAY),
@@ -41,15 +41,15 @@ TRAFFIC: Final[Mapping[str, Pace]] = {
 BUSY: Final = "10,000 an hour"
 QUIET: Final = "5 an hour"
 DEPTHS: Final = (1.0, 0.5, 0.2, 0.05)
-"""Shares of events that an outage makes bad."""
+"""Shares of events that fail in an outage."""
 
 DEADLINE: Final = 6 * 3600
-"""An outage that nobody was paged for by then was missed."""
+"""Seconds after which an outage without a page counts as missed."""
 
 
 @dataclass(frozen=True)
 class FalsePages:
-    """Pages for nothing in so many months."""
+    """Number of false pages."""
 
     traffic: str
     ours: int
@@ -57,8 +57,8 @@ class FalsePages:
 
 
 @dataclass(frozen=True)
-class Found:
-    """When outages were paged for, in seconds since they began; NaN where they were missed."""
+class Detection:
+    """Seconds from the start of each outage to its page; NaN if missed."""
 
     traffic: str
     depth: float
@@ -67,13 +67,13 @@ class Found:
 
     @property
     def later(self) -> Floats:
-        """How much later ours was, where both paged."""
+        """Additional delay of our rules in seconds, for outages that both detect."""
         return (self.ours - self.textbook)[~np.isnan(self.ours + self.textbook)]
 
 
-def counters(random: np.random.Generator, pace: Floats, bad_share: Floats | float) -> tuple[Counter, Counter]:
-    """Return the counters of good and of bad events, scraped every step, of a traffic at random."""
-    events = random.poisson(pace * STEP / 3600)
+def counters(random: np.random.Generator, rate: Floats, bad_share: Floats | float) -> tuple[Counter, Counter]:
+    """Return the counters of good and bad events of random traffic, scraped every step."""
+    events = random.poisson(rate * STEP / 3600)
     bad = random.binomial(events, bad_share)
     times = np.arange(len(events) + 1) * STEP
     good_total, bad_total = (np.concatenate([[0], np.cumsum(each)]).astype(float) for each in (events - bad, bad))
@@ -81,39 +81,39 @@ def counters(random: np.random.Generator, pace: Floats, bad_share: Floats | floa
 
 
 def pages(rules: Rules, good: Counter, bad: Counter, now: Floats) -> Bools:
-    """Return when somebody is paged."""
+    """Return the times at which a page fires."""
     tiers = [tier for tier in rules.tiers if tier.severity == "page"]
-    paging = Rules(tiers, rules.period, rules.budget, rules.guard)
+    paging = Rules(tiers, rules.period, rules.error_budget, rules.guard)
     return anywhere(paging.firing(good, bad, now), tiers, "page")
 
 
 def noise(traffic: str, months: int) -> FalsePages:
-    """Return the pages in months in which failures spend half of the budget, evenly."""
+    """Return the pages in months in which failures spend half of the error budget evenly."""
     random, found = np.random.default_rng(7), {"ours": 0, "textbook": 0}
     for _ in range(months):
         times = np.arange((WARM + 30 * DAY) / STEP) * STEP
-        good, bad = counters(random, TRAFFIC[traffic](times), float(BUDGET) / 2)
+        good, bad = counters(random, TRAFFIC[traffic](times), float(ERROR_BUDGET) / 2)
         now = times[times >= WARM]
         for name, rules in (("ours", OURS), ("textbook", TEXTBOOK)):
-            found[name] += began(pages(rules, good, bad, now))
+            found[name] += firing_starts(pages(rules, good, bad, now))
     return FalsePages(traffic, found["ours"], found["textbook"])
 
 
-def outages(traffic: str, depth: float, count: int) -> Found:
-    """Return when each of so many outages was paged for."""
+def outages(traffic: str, depth: float, count: int) -> Detection:
+    """Return the detection times of *count* outages."""
     random, ours, textbook = np.random.default_rng(11), list[float](), list[float]()
     for _ in range(count):
-        # At any time of the day, and at any moment between two scrapes.
+        # At a random time of the day, and at a random offset from the scrapes.
         start = WARM + random.uniform(0, DAY)
         times = np.arange((start + DEADLINE + STEP) / STEP) * STEP
         within = np.clip((times + STEP - start) / STEP, 0, 1)
-        share = np.clip(float(BUDGET) / 2 + within * depth, 0, 1)
+        share = np.clip(float(ERROR_BUDGET) / 2 + within * depth, 0, 1)
         good, bad = counters(random, TRAFFIC[traffic](times), share)
         now = times[times >= start]
-        # Ours by what was recorded an interval ago, which is as late as a group of rules can come.
+        # Our alerts may read values recorded one evaluation interval earlier, the worst case for a rule group.
         ours.append(_first(pages(OURS, good, bad, now), now) + STEP - start)
         textbook.append(_first(pages(TEXTBOOK, good, bad, now), now) - start)
-    return Found(traffic, depth, np.array(ours), np.array(textbook))
+    return Detection(traffic, depth, np.array(ours), np.array(textbook))
 
 
 def _first(firing: Bools, now: Floats) -> float:
@@ -128,15 +128,15 @@ def table_of_noise(found: list[FalsePages], months: int) -> Iterator[str]:
         yield f"{one.traffic:32}{one.ours:8}{one.textbook:10}{fewer:>13}"
 
 
-def table_of_outages(found: list[Found]) -> Iterator[str]:
+def table_of_outages(found: list[Detection]) -> Iterator[str]:
     """Yield the lines of a table."""
     yield f"{'seconds until the page':32}{'depth':>6}{'ours':>8}{'textbook':>10}{'later, most':>13}{'missed':>10}"
     for one in found:
         middle = (np.nanmedian(times) if not np.isnan(times).all() else np.nan for times in (one.ours, one.textbook))
-        figures = "".join(f"{value:{width}.0f}" for value, width in zip(middle, (8, 10), strict=True))
+        medians = "".join(f"{value:{width}.0f}" for value, width in zip(middle, (8, 10), strict=True))
         latest = f"{one.later.max():13.0f}" if len(one.later) else f"{'-':>13}"
         missed = f"{np.isnan(one.ours).sum()} / {np.isnan(one.textbook).sum()}"
-        yield f"{one.traffic:32}{one.depth:6.0%}{figures}{latest}{missed:>10}"
+        yield f"{one.traffic:32}{one.depth:6.0%}{medians}{latest}{missed:>10}"
 
 
 def main(months: int, count: int) -> None:

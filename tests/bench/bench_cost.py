@@ -1,4 +1,4 @@
-"""What polling costs beside simpler ways: `python -m tests.bench.bench_cost [--rows 200000] [--runs 1024]`."""
+"""Cost of polling compared with simpler exporters: `python -m tests.bench.bench_cost [--rows 200000] [--runs 1024]`."""
 
 import argparse
 import asyncio
@@ -42,22 +42,22 @@ from .timing import Race, Side
 
 INTERVAL: Final = 15 * SECOND
 NEW: Final = 100
-"""Runs that close between two polls."""
+"""Number of runs that close between two polls."""
 
 SWEEPS: Final = 4
-"""One poll of so many sweeps: the first, and after every minute of 15-second polls."""
+"""Number of polls per sweep of the overlap: one minute of 15-second polls."""
 
 AGO: Final = 3600 * SECOND
-"""The polls' clock is behind by that much: they take fifteen seconds each for the rows, but not for who waits."""
+"""Microseconds by which the clock of the polls is behind: they advance by 15 s without waiting."""
 
 
 @dataclass
 class Cost:
-    """What a poll costs with so many rows stored.
+    """Cost of a poll with *rows* rows stored.
 
     Attributes:
-        closed: Runs that we counted.
-        added: Runs that closed.
+        closed: Number of counted runs.
+        added: Number of runs that closed.
     """
 
     rows: int
@@ -71,11 +71,11 @@ class Cost:
 
 @dataclass
 class Memory:
-    """An exporter, whole but for its HTTP service, in a process of its own.
+    """Memory of an exporter without its HTTP server, in a child process.
 
     Attributes:
-        idle: Megabytes resident at most, before it is asked to do anything.
-        peak: Megabytes resident at most, in all.
+        idle: Peak resident memory before the first request, in megabytes.
+        peak: Peak resident memory, in megabytes.
     """
 
     closed: int
@@ -87,10 +87,10 @@ class Memory:
 
 @dataclass
 class Result:
-    """What was measured.
+    """Measurements.
 
     Attributes:
-        stored: Closed rows that the server has counted, for catching up on.
+        stored: Closed rows counted by the server, to catch up on.
     """
 
     costs: list[Cost]
@@ -101,15 +101,15 @@ class Result:
 
 
 class Polled:
-    """An exporter that polls a site by a clock of its own, and what its polls cost.
+    """An exporter that polls a site with a simulated clock, and the cost of its polls.
 
     Args:
-        began: Time at which all rows lie behind it.
+        started: Start time; all stored rows closed before it.
     """
 
-    def __init__(self, site: Site, began: int) -> None:
+    def __init__(self, site: Site, started: int) -> None:
         self._site = site
-        self._now = began
+        self._now = started
         self._gateway = Gateway(site.client, NAMESPACE)
         self.cost = Cost(site.rows)
 
@@ -117,16 +117,16 @@ class Polled:
         """Start counting; the first poll is not measured."""
         await begin(ledger, self._now)
         self._mirror = await mirror(self._gateway, ledger, self._now)
-        board = Publisher(ledger)
-        await board.join(NAMESPACE)
+        publisher = Publisher(ledger)
+        await publisher.join(NAMESPACE)
         clock = lambda: self._now / SECOND  # noqa: E731
-        self._poller = Poller(NAMESPACE, self._mirror, tuple, board.put, interval=timedelta(1), clock=clock)
+        self._poller = Poller(NAMESPACE, self._mirror, tuple, publisher.put, interval=timedelta(1), clock=clock)
         await self._poller.poll()
 
     async def turn(self, number: int) -> None:
-        """Let runs close, and poll."""
+        """Close runs, and poll."""
         self._now += INTERVAL
-        # All of them later than the last poll.
+        # All of them close after the last poll.
         self._site.add(list(self._site.closed(NEW, self._now - SECOND, (INTERVAL - 2 * SECOND) // NEW)))
         before = self._gateway.requests.total()
         side = self.cost.sweeps if number % SWEEPS == SWEEPS - 1 else self.cost.ours
@@ -136,14 +136,14 @@ class Polled:
         self.cost.closed = sum(histogram.count for histogram in self._mirror.state.closed.values())
 
     async def counted(self) -> None:
-        """Do what a plain exporter does: count every type by status."""
+        """Count every type by status, like a plain exporter."""
         queries = [f"WorkflowType = '{kind}' GROUP BY ExecutionStatus" for kind in TYPES]
         self.cost.counts.requests = len(queries)
         found = await self.cost.counts.timed(lambda: _counted(self._site.client, queries))
         assert found == self._site.rows
 
     async def relisted(self) -> None:
-        """Do what a simple exporter does: list everything."""
+        """List everything, like a simple exporter."""
         found = await self.cost.relist.timed(lambda: _listed(self._site.client))
         self.cost.relist.requests = -(-found // PAGE_SIZE_MAX)
         assert found == self._site.rows
@@ -158,34 +158,34 @@ async def _listed(client: Client) -> int:
 
 
 async def pages(client: Client) -> AsyncIterator[int]:
-    """List closed runs as fast as one request after the other can; yield the rows of each page."""
+    """List closed runs with sequential requests; yield the number of rows of each page."""
     token = b""
     while True:
         request = ListWorkflowExecutionsRequest(
             namespace=NAMESPACE, query=CLOSED_QUERY, page_size=PAGE_SIZE_MAX, next_page_token=token
         )
-        answer = await client.workflow_service.list_workflow_executions(request)
-        yield len(answer.executions)
-        token = answer.next_page_token
+        response = await client.workflow_service.list_workflow_executions(request)
+        yield len(response.executions)
+        token = response.next_page_token
         if not token:
             return
 
 
 async def begin(ledger: Ledger, low: int) -> None:
-    """Have the ledger count from *low* on."""
+    """Make the ledger count from *low* on."""
     positions = {name: Position(low, low) for name in (CLOSED, OPEN)}
     await ledger.commit(NAMESPACE, Change(positions=positions), low)
 
 
 async def mirror(gateway: Gateway, ledger: Ledger, now: int) -> Mirror:
-    """Return a mirror as the exporter has it, its budget lifted."""
+    """Return a mirror like that of the exporter, without rate limit."""
     visibility = TemporalVisibility(gateway, RateLimiter(math.inf, 1))
     return Mirror(NAMESPACE, visibility, ledger, await ledger.load(NAMESPACE), now, classify=from_visibility)
 
 
-async def measure_cost(stack: AsyncExitStack, sites: list[Site], began: int, polls: int) -> list[Cost]:
+async def measure_cost(stack: AsyncExitStack, sites: list[Site], started: int, polls: int) -> list[Cost]:
     """Poll all sites in turns, in each of the three ways."""
-    polled = [Polled(site, began) for site in sites]
+    polled = [Polled(site, started) for site in sites]
     for one, site in zip(polled, sites, strict=True):
         ledger = _ledger(site, "cost")
         stack.callback(ledger.close)
@@ -206,7 +206,7 @@ def _ledger(site: Site, name: str) -> Ledger:
 
 
 async def measure_catch_up(site: Site) -> Race:
-    """Catch up on all rows, a page in turns with a bare loop."""
+    """Catch up on all rows, alternating page by page with a bare loop."""
     race, ledger, gateway = Race(), _ledger(site, "catch-up"), Gateway(site.client, NAMESPACE)
     try:
         await begin(ledger, _before(site))
@@ -230,7 +230,7 @@ async def _race_pages(race: Race, site: Site, ours: Mirror) -> None:
     async def loop() -> int:
         return await anext(bare, 0)
 
-    # Who reads a page first finds it cold: each does so for every other one.
+    # The first reader of a page finds the cache cold: both are first equally often.
     for number in itertools.count():
         if number % 2:
             await _even(race, loop)
@@ -243,15 +243,15 @@ async def _race_pages(race: Race, site: Site, ours: Mirror) -> None:
 
 
 async def _even(race: Race, loop: Callable[[], Awaitable[int]]) -> None:
-    """Read pages until there is nothing more, or one more than what we have."""
+    """Read pages until the bare loop is ahead, or finished."""
     while race.bare.count <= race.ours.count and await race.bare.timed(loop):
         pass
 
 
 async def measure_settling(site: Site, runs: int, turns: int) -> Race:
-    """End runs, and read their close events in turns with a bare loop, each time for a ledger that begins anew."""
+    """Close runs, and read their close events in turns with a bare loop, each turn with a new ledger."""
     race, low = Race(), _now()
-    ended = await _ended(site.client, runs)
+    ended = await _terminated(site.client, runs)
     await _until_listed(site, site.rows + runs)
     for turn in range(turns):
         ledger = _ledger(site, f"settling-{turn}")
@@ -260,7 +260,7 @@ async def measure_settling(site: Site, runs: int, turns: int) -> Race:
             parts = await parts_of(_settings(site.server.address), ledger)
             await parts.poller.poll()
             ways = [(race.ours, parts.pending_runs.count_lap), (race.bare, lambda: _close_events(site.client, ended))]
-            # Who reads an event first finds it cold: each does so in every other turn.
+            # The first reader of an event finds the cache cold: both are first equally often.
             for side, read in ways[:: 1 if turn % 2 else -1]:
                 await side.timed(read)
             await parts.poller.poll()
@@ -270,8 +270,8 @@ async def measure_settling(site: Site, runs: int, turns: int) -> Race:
     return race
 
 
-async def _ended(client: Client, runs: int) -> list[WorkflowExecution]:
-    """Terminate runs that nobody works on."""
+async def _terminated(client: Client, runs: int) -> list[WorkflowExecution]:
+    """Start and terminate runs without a worker."""
 
     async def end(number: int) -> WorkflowExecution:
         async with turns:
@@ -289,7 +289,7 @@ async def _until_listed(site: Site, rows: int) -> None:
 
 
 async def _close_events(client: Client, runs: list[WorkflowExecution]) -> int:
-    """Read close events with as many requests at once as the exporter has; return how many there were."""
+    """Read close events with the concurrency of the exporter; return their number."""
     left, found = iter(runs), 0
 
     async def work() -> None:
@@ -300,26 +300,26 @@ async def _close_events(client: Client, runs: list[WorkflowExecution]) -> int:
                 execution=execution,
                 history_event_filter_type=HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
             )
-            answer = await client.workflow_service.get_workflow_execution_history(
+            response = await client.workflow_service.get_workflow_execution_history(
                 request, metadata=GET_HISTORY.metadata
             )
-            found += len(answer.history.events)
+            found += len(response.history.events)
 
     await asyncio.gather(*(work() for _ in range(HISTORY_CONCURRENCY)))
     return found
 
 
 def _settings(address: str) -> ExporterSettings:
-    """Return settings with the budgets lifted."""
+    """Return settings without rate limits."""
     connection: ClientConnectConfig = {"target_host": address, "namespace": NAMESPACE}
     interval = timedelta(microseconds=INTERVAL)
     return ExporterSettings(connection, "", ("127.0.0.1", 0), interval, visibility_rate=math.inf, history_rate=math.inf)
 
 
 async def measure_memory(site: Site, runs: int) -> Memory:
-    """Store open runs too, and have all rows read by a process of its own."""
+    """Store open runs too, and read all rows in a child process."""
     await site.fill(site.open(runs, _now() - AGO))
-    # A fresh interpreter: it shares nothing with this one's memory.
+    # A new interpreter, which shares no memory with this one.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
         ledger = str(site.database.parent / "memory.db")
         arguments = (site.server.address, ledger, _before(site), site.rows, runs)
@@ -331,7 +331,7 @@ def _export(address: str, ledger: str, low: int, rows: int, runs: int) -> Memory
 
 
 async def _exported(address: str, ledger: Ledger, low: int, rows: int, runs: int) -> Memory:
-    idle, began = _peak(), time.monotonic()
+    idle, started = _peak(), time.monotonic()
     await begin(ledger, low)
     poller = (await parts_of(_settings(address), ledger)).poller
     task = asyncio.create_task(poller.run())
@@ -341,14 +341,14 @@ async def _exported(address: str, ledger: Ledger, low: int, rows: int, runs: int
         if poller.snapshot.samples:
             found = published(poller.snapshot)
             closed, running = sum(found.closed.values()), sum(found.running.values())
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     task.cancel()
     await asyncio.wait([task])
     return Memory(closed, running, seconds, idle, _peak())
 
 
 def _peak() -> float:
-    """Return this process's resident memory at its highest, in megabytes."""
+    """Return the peak resident memory of this process, in megabytes."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
@@ -363,21 +363,21 @@ def _before(site: Site) -> int:
 
 
 async def measure(folder: Path, rows: int, runs: int, polls: int = 32) -> Result:
-    """Measure everything, with *rows* stored and with a tenth of them.
+    """Measure everything, with *rows* rows stored and with a tenth of them.
 
     Args:
-        folder: Gets the servers' databases: 3 GB with 200,000 rows.
-        rows: Closed runs stored; half as many open ones are added in the end.
-        runs: Runs that really end, for their close events.
-        polls: Polls with new runs; half as many turns at the close events.
+        folder: Directory for the databases of the servers, 3 GB with 200,000 rows.
+        rows: Stored closed runs; half as many open runs are added for the memory measurement.
+        runs: Runs on the server, for their close events.
+        polls: Polls with new runs; half as many turns for close events.
     """
-    began = _now() - AGO
+    started = _now() - AGO
     async with AsyncExitStack() as stack:
         sites = [
-            await stack.enter_async_context(seeded(folder / str(size), size, began)) for size in (rows // 10, rows)
+            await stack.enter_async_context(seeded(folder / str(size), size, started)) for size in (rows // 10, rows)
         ]
         small, large = sites
-        costs = await measure_cost(stack, sites, began + SECOND, polls)
+        costs = await measure_cost(stack, sites, started + SECOND, polls)
         print(cost_table(costs), flush=True)
         settle = await measure_settling(small, runs, polls // 2)
         print(race_table("close events/s", settle), f"{settle.typical:.2f} in the median turn", flush=True)
@@ -392,7 +392,9 @@ async def measure(folder: Path, rows: int, runs: int, polls: int = 32) -> Result
 
 def cost_table(costs: list[Cost]) -> str:
     """Return the cost of a poll as a table."""
-    lines = [_line(f"a poll, {NEW} runs closed since", *(f"{cost.rows:,} rows" for cost in costs), "ratio", "requests")]
+    lines = [
+        _line(f"a poll with {NEW} new closed runs", *(f"{cost.rows:,} rows" for cost in costs), "ratio", "requests")
+    ]
     ways = {
         "ours": [cost.ours for cost in costs],
         "ours, once a minute (late sweep)": [cost.sweeps for cost in costs],
@@ -411,32 +413,32 @@ def cost_table(costs: list[Cost]) -> str:
 
 
 def race_table(name: str, race: Race) -> str:
-    """Return both rates, and their ratio."""
+    """Return both rates and their ratio as a table."""
     rates = (f"{side.rate:,.0f} ({side.count:,})" for side in (race.ours, race.bare))
     return "\n".join([_line("", "ours", "bare loop", "ratio"), _line(name, *rates, f"{race.ratio:.2f}")])
 
 
 def sustained_table(catch_up: Race, settle: Race) -> str:
-    """Return how fast both go on within the default budgets: what was measured, or less if the budget is less."""
+    """Return the measured rates, capped by the default rate limits."""
     page = catch_up.ours.count / catch_up.ours.requests
     rows = min(catch_up.ours.rate, DEFAULT_VISIBILITY_RATE * page)
     events = min(settle.ours.rate, DEFAULT_HISTORY_RATE)
-    budgets = f"{DEFAULT_VISIBILITY_RATE:g} visibility and {DEFAULT_HISTORY_RATE:g} history requests a second"
-    return f"within {budgets}: {rows:,.0f} rows/s of {page:,.0f} a request, {events:,.0f} close events/s"
+    limits = f"{DEFAULT_VISIBILITY_RATE:g} visibility and {DEFAULT_HISTORY_RATE:g} history requests per second"
+    return f"with limits of {limits}: {rows:,.0f} rows/s at {page:,.0f} per request, {events:,.0f} close events/s"
 
 
 def memory_table(memory: Memory) -> str:
-    """Return what a process needed to read everything."""
+    """Return the memory of the process that read everything."""
     what = f"{memory.closed:,} closed, {memory.open:,} open runs read in {memory.seconds:.1f} s"
-    return f"resident memory: {memory.peak:.0f} MB at most ({memory.idle:.0f} MB when idle); {what}"
+    return f"resident memory: {memory.peak:.0f} MB peak ({memory.idle:.0f} MB when idle); {what}"
 
 
-def _line(name: str, *figures: str) -> str:
-    return f"{name:<36}" + "".join(f"{figure:>18}" for figure in figures)
+def _line(name: str, *values: str) -> str:
+    return f"{name:<36}" + "".join(f"{value:>18}" for value in values)
 
 
 def main() -> None:
-    """Measure at the sizes that are asked for."""
+    """Measure at the sizes given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=1024)

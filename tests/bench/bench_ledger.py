@@ -1,4 +1,4 @@
-"""What a ledger in PostgreSQL costs beside one in SQLite: `python -m tests.bench.bench_ledger [--rows 50000]`."""
+"""Cost of a ledger in PostgreSQL compared with SQLite: `python -m tests.bench.bench_ledger [--rows 50000]`."""
 
 import argparse
 import asyncio
@@ -20,23 +20,23 @@ from temporal_slo.temporal.visibility import Page
 from tests.run_factory import BEGAN, closed, from_visibility
 
 NEW: Final = 100
-"""Runs that close between two polls."""
+"""Number of runs that close between two polls."""
 
 INTERVAL: Final = 15 * SECOND
 
 
 class Listed:
-    """A list of closed runs that costs nothing to ask, so that the ledger is what is measured."""
+    """Visibility in memory, so that only the ledger is measured."""
 
     def __init__(self) -> None:
         self._rows: list[Run] = []
 
     def put(self, rows: list[Run]) -> None:
-        """Add rows that closed after all others, in the order of their close."""
+        """Add rows in order of close time, all later than the existing ones."""
         self._rows += rows
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
-        """Closed runs, newest close first."""
+        """Return a page of closed runs, newest close first."""
         last = len(self._rows)
         if token:
             last = int(token)
@@ -46,23 +46,23 @@ class Listed:
         return Page(tuple(reversed(self._rows[first:last])), str(first).encode() if first else b"")
 
     async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
-        """None."""
+        """Return an empty page."""
         del size, token, paused
         return Page(())
 
     async def count(self, since: int, until: int) -> int:
-        """How many runs closed."""
+        """Return the number of closed runs."""
         return sum(since <= run.close_time < until for run in self._rows)
 
 
 @dataclass
 class Side:
-    """A mirror with its ledger in one store, and the seconds that it took.
+    """A mirror with its ledger in one database, and its timings in seconds.
 
     Attributes:
-        catching_up: Of each page.
-        polls: Of each poll with NEW runs.
-        idle: Of each poll with nothing new.
+        catching_up: Duration of each page.
+        polls: Duration of each poll with NEW runs.
+        idle: Duration of each poll without new runs.
     """
 
     name: str
@@ -74,29 +74,29 @@ class Side:
 
     @property
     def count(self) -> int:
-        """Runs that were counted."""
+        """Number of counted runs."""
         return sum(histogram.count for histogram in self.mirror.state.closed.values())
 
     async def poll(self, now: int, seconds: list[float]) -> None:
         """Poll once."""
-        began = time.perf_counter()
+        started = time.perf_counter()
         await self.mirror.poll(now)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - started)
 
     async def catch_up(self, now: int) -> None:
-        """Read a page of what was passed over."""
-        began = time.perf_counter()
+        """Read one page of the gap."""
+        started = time.perf_counter()
         await self.mirror.catch_up(now)
-        self.catching_up.append(time.perf_counter() - began)
+        self.catching_up.append(time.perf_counter() - started)
 
 
 @dataclass
 class Result:
-    """Both stores, after the same.
+    """Timings of both databases for the same work.
 
     Attributes:
-        rows: That were caught up on.
-        total: Rows in all.
+        rows: Rows ingested while catching up.
+        total: Total number of rows.
     """
 
     rows: int
@@ -114,13 +114,13 @@ class Result:
 
 
 async def measure(folder: Path, url: str, rows: int, polls: int) -> Result:
-    """Catch up on so many rows and poll so often with each store, turn by turn, so that a busy machine slows both.
+    """Catch up and poll with each database in turns, so that other load on the machine affects both.
 
     Args:
-        folder: For the SQLite file.
-        url: Of an empty database in PostgreSQL.
-        rows: To catch up on.
-        polls: With new runs; as many with none.
+        folder: Directory of the SQLite file.
+        url: URL of an empty PostgreSQL database.
+        rows: Rows to catch up on.
+        polls: Number of polls with new runs, and of polls without.
     """
     listed, sides = Listed(), list[Side]()
     for name, where in (("SQLite", f"sqlite:///{folder / 'ledger.db'}"), ("PostgreSQL", url)):
@@ -131,11 +131,11 @@ async def measure(folder: Path, url: str, rows: int, polls: int) -> Result:
             await side.mirror.poll(BEGAN)
         listed.put([closed(1 + at * 3600 / rows) for at in range(rows)])
         now = BEGAN + 70 * MINUTE
-        left = await _pass_over(sides, now)
+        left = await _catch_up(sides, now)
         for number in range(polls):
             now += INTERVAL
             listed.put([closed((now - BEGAN) / SECOND - 1 + at / 1000) for at in range(NEW)])
-            # Each goes first as often as the other.
+            # Each of them is first equally often.
             for side in sides if number % 2 else sides[::-1]:
                 await side.poll(now, side.polls)
                 await side.poll(now, side.idle)
@@ -145,8 +145,8 @@ async def measure(folder: Path, url: str, rows: int, polls: int) -> Result:
     return Result(left, rows + polls * NEW, sides)
 
 
-async def _pass_over(sides: list[Side], now: int) -> int:
-    """Poll once, catch up on what that left, and return how many rows that was."""
+async def _catch_up(sides: list[Side], now: int) -> int:
+    """Poll once, then catch up on the gap; return the number of rows in it."""
     for side in sides:
         await side.mirror.poll(now)
     before = sides[0].count

@@ -1,4 +1,4 @@
-"""How long a scrape takes: `python -m tests.bench.bench_scrape [types]`."""
+"""Duration of scrapes: `python -m tests.bench.bench_scrape [types]`."""
 
 import gzip
 import http.client
@@ -35,14 +35,14 @@ from temporal_slo.runs.counted import BUCKET_BOUNDS_SECONDS
 STATUSES: Final = ("completed", "failed", "timed_out", "canceled", "terminated")
 ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 SHARE: Final = 0.05
-"""Of the histograms, how many have grown from one publish to the next."""
+"""Share of the histograms that change between two publishes."""
 
 
 class Load:
-    """Families of a busy exporter; the same seed brings the same figures.
+    """Families of a busy exporter; the same seed gives the same values.
 
     Args:
-        types: Workflow types, each with every status.
+        types: Number of workflow types, each with every status.
     """
 
     def __init__(self, types: int, seed: int = 7) -> None:
@@ -53,7 +53,7 @@ class Load:
         }
 
     def grow(self, share: float) -> None:
-        """Let *share* of the histograms observe one run more."""
+        """Add one observation to *share* of the histograms."""
         for labels in self._random.sample(list(self._durations), round(len(self._durations) * share)):
             counts, total = self._durations[labels].observed
             more = self._random.randrange(len(counts))
@@ -63,7 +63,7 @@ class Load:
             )
 
     def snapshot(self) -> Snapshot:
-        """Return what to publish."""
+        """Return a snapshot to publish."""
         ages = self._random.random()
         return Snapshot("shop", tuple(self._samples(ages)), poll_duration=0.125, last_success=1_700_000_000.5)
 
@@ -79,12 +79,12 @@ class Load:
             yield Sample(names.WORKFLOW_OLDEST_RUNNING_AGE, workflow_type, ages + number)
 
     def families(self) -> list[FamilySeries]:
-        """Return what to render."""
+        """Return the families to render."""
         return collect([self.snapshot()])
 
     @property
     def closed(self) -> int:
-        """All closed runs."""
+        """Total number of closed runs."""
         return sum(sum(histogram.observed.counts) for histogram in self._durations.values())
 
     def _histogram(self) -> Histogram:
@@ -93,10 +93,10 @@ class Load:
 
 
 def by_library(rows: list[FamilySeries]) -> bytes:
-    """Return what prometheus_client makes of *rows* as text."""
+    """Return *rows* as rendered by prometheus_client."""
     registry = CollectorRegistry()
     metrics = [_metric(family, list(series)) for family, series in rows]
-    registry.collect = lambda: iter(metrics)  # type: ignore[method-assign] # a registry of what is collected already
+    registry.collect = lambda: iter(metrics)  # type: ignore[method-assign] # already collected
     return generate_latest(registry)
 
 
@@ -107,9 +107,9 @@ def _metric(
         histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
         for labels, value in series:
             assert isinstance(value, Histogram)
-            edges = [*map(str, value.bounds), "+Inf"]
+            bounds = [*map(str, value.bounds), "+Inf"]
             counts = accumulate(value.observed.counts)
-            histogram.add_metric(labels, list(zip(edges, counts, strict=True)), value.observed.total)
+            histogram.add_metric(labels, list(zip(bounds, counts, strict=True)), value.observed.total)
         return histogram
     cls = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
     number = cls(family.name, family.help, labels=family.labels)
@@ -120,43 +120,43 @@ def _metric(
 
 
 class Site:
-    """Publishes growing figures to the exporter's own board."""
+    """Publishes growing values with the publisher of the exporter."""
 
     def __init__(self, types: int) -> None:
         self._load = Load(types)
-        # As after a restart: every series was let go from 0 before.
+        # As after a restart: every series was released before.
         self._counters = [
             json.dumps([family.name, labels])
             for family, rows in self._load.families()
             if family in names.DURABLE_FAMILIES
             for labels, _ in rows
         ]
-        self.board = Publisher(self)
+        self.publisher = Publisher(self)
 
     async def released(self, namespace: str) -> list[str]:
-        """Every counter there is."""
+        """Return every counter."""
         assert namespace
         return self._counters
 
     async def mark_released(self, namespace: str, series: Iterable[str]) -> None:
-        """No further one is ever let go."""
+        """Fail: there are no new series."""
         raise AssertionError(f"{len(list(series))} series of {namespace} are new")
 
     async def publish(self) -> dict[str, float]:
-        """Publish grown figures; return how long that took and how many runs there are."""
+        """Publish grown values; return the duration in seconds and the number of closed runs."""
         self._load.grow(SHARE)
         snapshot = self._load.snapshot()
-        if not self.board.snapshots:
-            await self.board.join(snapshot.temporal_namespace)
-        began = time.perf_counter()
-        await self.board.put(snapshot)
-        return {"seconds": time.perf_counter() - began, "closed": self._load.closed}
+        if not self.publisher.snapshots:
+            await self.publisher.join(snapshot.temporal_namespace)
+        started = time.perf_counter()
+        await self.publisher.put(snapshot)
+        return {"seconds": time.perf_counter() - started, "closed": self._load.closed}
 
 
 def make_app(types: int) -> FastAPI:
-    """Return the exporter's application, with a way to have it publish."""
+    """Return the application of the exporter, with an endpoint that publishes."""
     site = Site(types)
-    app = create_app(site.board)
+    app = create_app(site.publisher)
 
     @app.post("/publish")
     async def publish() -> dict[str, float]:
@@ -172,12 +172,12 @@ def _serve(listener: socket.socket, types: int) -> None:
 
 @contextmanager
 def served(types: int) -> Iterator[int]:
-    """Serve *types* workflow types in a process of its own; give its port."""
+    """Serve *types* workflow types in a child process; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # asyncio does so only for sockets that name their protocol; without it a small answer waits 40 ms for the
-        # client's delayed acknowledgement of its headers.
+        # asyncio sets this only for sockets with a protocol; without it a small response waits 40 ms for the delayed
+        # acknowledgement of its headers.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A fresh interpreter, as the exporter is; connections wait in the backlog until it accepts.
+        # A new interpreter, like the exporter; connections wait in the backlog until it accepts.
         child = multiprocessing.get_context("spawn").Process(target=_serve, args=(listener, types), daemon=True)
         child.start()
         port: int = listener.getsockname()[1]
@@ -189,38 +189,38 @@ def served(types: int) -> Iterator[int]:
 
 
 class Scraper:
-    """One client with one connection that it keeps, as Prometheus does."""
+    """A client with one persistent connection, like Prometheus."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def scrape(self, encoding: str) -> tuple[float, bytes]:
-        """Return the seconds from the request to the last byte of the answer, and the bytes."""
-        began = time.perf_counter()
+        """Return the seconds from the request to the last byte of the response, and its body."""
+        started = time.perf_counter()
         self._connection.request("GET", "/metrics", headers={"Accept": ACCEPT, "Accept-Encoding": encoding})
         body = self._connection.getresponse().read()
-        return time.perf_counter() - began, body
+        return time.perf_counter() - started, body
 
     def publish(self) -> dict[str, float]:
-        """Have new figures published; return what `Publisher.publish` does."""
+        """Trigger a publish; return the result of `Site.publish`."""
         self._connection.request("POST", "/publish")
-        answer: dict[str, float] = json.loads(self._connection.getresponse().read())
-        return answer
+        response: dict[str, float] = json.loads(self._connection.getresponse().read())
+        return response
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._connection.close()
 
 
 @dataclass
 class Result:
-    """What was measured, in seconds and bytes.
+    """Measurements, in seconds and bytes.
 
     Attributes:
-        scrapes: Times of the scrapes, by what was scraped when.
-        bodies: The last body by encoding.
+        scrapes: Durations of scrapes, by kind.
+        bodies: Last body, by encoding.
         closed: Closed runs at the last publish.
-        renders: Times of the renders, by kind.
+        renders: Durations of renders, by kind.
     """
 
     scrapes: dict[str, list[float]] = field(default_factory=dict)
@@ -229,12 +229,12 @@ class Result:
     renders: dict[str, list[float]] = field(default_factory=dict)
 
     def p95(self, kind: str) -> float:
-        """The 95th percentile of one kind of scrapes."""
+        """Return the 95th percentile of one kind of scrapes, in seconds."""
         return quantile(self.scrapes[kind], 0.95)
 
     @property
     def text(self) -> str:
-        """The last exposition of those between polls."""
+        """Last exposition between polls."""
         return self.bodies["identity"].decode()
 
 
@@ -244,7 +244,7 @@ def quantile(values: list[float], share: float) -> float:
 
 
 def measure(types: int, scrapes: int = 200) -> Result:
-    """Scrape an exporter of *types* workflow types, and render as much in this process."""
+    """Scrape an exporter of *types* workflow types, and render the same number in this process."""
     result = Result()
     with served(types) as port:
         scraper = Scraper(port)
@@ -260,7 +260,7 @@ def measure(types: int, scrapes: int = 200) -> Result:
 def _between(scraper: Scraper, encoding: str, scrapes: int, result: Result) -> None:
     times, unpacked = [], []
     renders = result.renders.setdefault("ours, 5 % changed, collected, with two gzips, while serving", [])
-    scraper.scrape(encoding)  # the first one with a new encoding makes its variant
+    scraper.scrape(encoding)  # the first scrape with an encoding renders its variant
     for number in range(scrapes):
         if number % 10 == 0:
             published = scraper.publish()
@@ -269,9 +269,9 @@ def _between(scraper: Scraper, encoding: str, scrapes: int, result: Result) -> N
         seconds, body = scraper.scrape(encoding)
         times.append(seconds)
         if encoding == "gzip":
-            began = time.perf_counter()
+            started = time.perf_counter()
             gzip.decompress(body)
-            unpacked.append(seconds + time.perf_counter() - began)
+            unpacked.append(seconds + time.perf_counter() - started)
     result.bodies[encoding] = body
     result.scrapes[f"{encoding}, between polls"] = times
     if unpacked:
@@ -279,22 +279,22 @@ def _between(scraper: Scraper, encoding: str, scrapes: int, result: Result) -> N
 
 
 def _during(scraper: Scraper, publisher: Scraper, encoding: str, scrapes: int, result: Result) -> None:
-    over = threading.Event()
+    done = threading.Event()
 
     def publish() -> None:
-        while not over.is_set():
+        while not done.is_set():
             publisher.publish()
 
     thread = threading.Thread(target=publish)
     thread.start()
     result.scrapes[f"{encoding}, while it renders"] = [scraper.scrape(encoding)[0] for _ in range(scrapes)]
-    over.set()
+    done.set()
     thread.join()
     publisher.close()
 
 
 def _renders(types: int, result: Result) -> None:
-    # For this renderer's clock every variant was asked for long ago: it makes plain text alone, as the library does.
+    # With this clock every variant was requested too long ago: only plain text is rendered, as by the library.
     load, renderer = Load(types), Renderer(count(0, 10_000).__next__)
     for share, kind in ((0.0, "first"), (0.0, "unchanged"), (SHARE, "5 % changed"), (1.0, "all changed")):
         times = result.renders[f"ours, {kind}"] = []
@@ -306,26 +306,26 @@ def _renders(types: int, result: Result) -> None:
 
 
 def _timed(action: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    started = time.perf_counter()
     action()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def table(result: Result) -> str:
-    """Return the figures as a table."""
+    """Return the results as a table."""
     lines = len(result.text.splitlines())
     sizes = ", ".join(f"{encoding} {len(body):,} bytes" for encoding, body in result.bodies.items())
     parser = "httptools" if find_spec("httptools") else "h11"
     loop = "uvloop" if find_spec("uvloop") else "asyncio"
     rows = [f"{lines:,} lines; {sizes}; uvicorn with {parser}, {loop}", _row("ms", "p50", "p95", "max", "n")]
     for kind, times in (*result.scrapes.items(), *(("render: " + kind, t) for kind, t in result.renders.items())):
-        figures = (statistics.median(times), quantile(times, 0.95), max(times))
-        rows.append(_row(kind, *(f"{1000 * seconds:.1f}" for seconds in figures), str(len(times))))
+        values = (statistics.median(times), quantile(times, 0.95), max(times))
+        rows.append(_row(kind, *(f"{1000 * seconds:.1f}" for seconds in values), str(len(times))))
     return "\n".join(rows)
 
 
-def _row(name: str, *figures: str) -> str:
-    return f"{name:<68}" + "".join(f"{figure:>9}" for figure in figures)
+def _row(name: str, *values: str) -> str:
+    return f"{name:<68}" + "".join(f"{value:>9}" for value in values)
 
 
 if __name__ == "__main__":

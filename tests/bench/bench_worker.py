@@ -1,4 +1,4 @@
-"""What the worker library costs: `python -m tests.bench.bench_worker [rounds] [workflows]`."""
+"""CPU cost of the worker library: `python -m tests.bench.bench_worker [rounds] [workflows]`."""
 
 import asyncio
 import functools
@@ -48,11 +48,11 @@ HOOKS: Final[Sequence[tuple[type, str]]] = (
     (_activity.ActivityInbound, "_count_start"),
     (_activity.ActivityInbound, "_count_end"),
 )
-"""All of ours that runs for a workflow with activities."""
+"""All of our code that runs for a workflow with activities."""
 
 
 class NoExporter(SpanExporter):
-    """Takes spans and does nothing with them."""
+    """Discards spans."""
 
     def export(self, spans: Sequence[object]) -> SpanExportResult:
         """See base class."""
@@ -62,35 +62,35 @@ class NoExporter(SpanExporter):
 
 @dataclass
 class Costs:
-    """CPU milliseconds of the worker's process for a workflow.
+    """CPU milliseconds of the worker process per workflow.
 
     Attributes:
-        rounds: By configuration, one figure a round; ours with the timers in its hooks.
-        hooks: Spent in our hooks, one figure a round.
+        rounds: One value per round, by configuration; ours includes the timers in its hooks.
+        hooks: Time in our hooks, one value per round.
     """
 
     rounds: dict[str, list[float]] = field(default_factory=lambda: {config: [] for config in CONFIGS})
     hooks: list[float] = field(default_factory=list)
 
     def baseline(self) -> list[float]:
-        """Return the cost of no plugin, by round: the mean of both times that it was measured."""
+        """Return the cost without plugins by round, the mean of its two measurements."""
         return [(a + b) / 2 for a, b in zip(self.rounds[CONTROL], self.rounds[CONTROL_AGAIN], strict=True)]
 
     def ratios(self, config: str) -> list[float]:
-        """Return the cost over that of no plugin, of the same round."""
+        """Return the ratio to the cost without plugins, by round."""
         return [cost / base for base, cost in zip(self.baseline(), self.rounds[config], strict=True)]
 
     def added(self, config: str) -> float:
-        """Return the milliseconds that a configuration adds to a workflow: the median of the pairs."""
+        """Return the milliseconds that a configuration adds per workflow, median of the rounds."""
         pairs = zip(self.baseline(), self.rounds[config], strict=True)
         return statistics.median(cost - base for base, cost in pairs)
 
     def share(self) -> float:
-        """Return the share that our hooks have of a workflow without them."""
+        """Return the time in our hooks, as a share of a workflow without them."""
         return statistics.median(own / base for base, own in zip(self.baseline(), self.hooks, strict=True))
 
     def table(self) -> str:
-        """Return what is printed."""
+        """Return the results as a table."""
         lines = [f"{'configuration':<22}{'ms/workflow':>12}{'added ms':>10}{'ratio':>8}{'min':>7}{'max':>7}"]
         for config, values in self.rounds.items():
             ratios = self.ratios(config)
@@ -107,7 +107,7 @@ class Costs:
         return "\n".join(lines)
 
 
-def given(config: str) -> tuple[list[Any], list[Any]]:
+def extensions(config: str) -> tuple[list[Any], list[Any]]:
     """Return the plugins and interceptors of a configuration."""
     if config == OURS:
         return [SLOPlugin(objectives=[Objective(slo="fast", workflow="Drained", threshold=timedelta(seconds=9))])], []
@@ -120,18 +120,18 @@ def given(config: str) -> tuple[list[Any], list[Any]]:
 
 @contextmanager
 def timed() -> Iterator[list[float]]:
-    """Time our hooks by the CPU clock of their thread; the list gets the seconds."""
+    """Time our hooks with the CPU clock of their thread; yield the list of seconds."""
     spent: list[float] = []
     originals = [(owner, name, getattr(owner, name)) for owner, name in HOOKS]
 
     def timing(hook: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(hook)
         def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 any hook
-            began = time.thread_time()
+            started = time.thread_time()
             try:
                 return hook(*args, **kwargs)
             finally:
-                spent.append(time.thread_time() - began)
+                spent.append(time.thread_time() - started)
 
         return call
 
@@ -145,7 +145,7 @@ def timed() -> Iterator[list[float]]:
 
 
 async def drain(starter: Client, client: Client, workflows: int) -> float:
-    """Start workflows, then let a worker do them all; return its CPU milliseconds for each."""
+    """Start workflows, then run a worker until all completed; return its CPU milliseconds per workflow."""
     queue = f"bench-{uuid.uuid4().hex[:8]}"
     start = functools.partial(starter.start_workflow, Drained.run, task_queue=queue)
     for first in range(0, workflows, 20):
@@ -165,16 +165,16 @@ async def drain(starter: Client, client: Client, workflows: int) -> float:
 
 
 async def measure(address: str, rounds: int, workflows: int) -> Costs:
-    """Run every configuration in every round, in an order that differs."""
-    trace.set_tracer_provider(create_tracer_provider())  # once a process: OpenTelemetryPlugin insists on it
+    """Run every configuration in every round, in random order."""
+    trace.set_tracer_provider(create_tracer_provider())  # required once per process by OpenTelemetryPlugin
     runtime = prometheus_runtime(bind_address=f"{LOOPBACK}:{free_port()}")
     starter = await Client.connect(address, runtime=runtime)
     clients = {}
     for config in CONFIGS:
-        plugins, interceptors = given(config)
+        plugins, interceptors = extensions(config)
         clients[config] = await Client.connect(address, runtime=runtime, plugins=plugins, interceptors=interceptors)
     costs = Costs()
-    await drain(starter, clients[CONTROL], workflows)  # the first pays for what is loaded once
+    await drain(starter, clients[CONTROL], workflows)  # warm-up: loads modules
     for number in range(rounds):
         for config in random.Random(number).sample(CONFIGS, len(CONFIGS)):  # noqa: S311 an order, no secret
             with timed() as spent:
@@ -185,7 +185,7 @@ async def measure(address: str, rounds: int, workflows: int) -> Costs:
 
 
 async def main(rounds: int, workflows: int) -> None:
-    """Print the table, the worker pinned to one processor and the server to another."""
+    """Print the table; the worker is pinned to one processor, the server to another."""
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[0]})  # children inherit it
     with tempfile.TemporaryDirectory() as folder:

@@ -1,11 +1,11 @@
-"""What the worker bench drains, in a file of its own: a sandbox imports the file of its workflow for each run."""
+"""The workflow of the worker benchmark, in its own file because the sandbox imports that file for each run."""
 
 from datetime import timedelta
 
 from temporalio import activity, workflow
 
 LONG = timedelta(minutes=5)
-"""No attempt may time out in a queue that is drained slowly: it would be done again."""
+"""Long enough that no attempt times out and is retried while the queue is drained slowly."""
 
 
 @activity.defn
@@ -16,9 +16,9 @@ async def step(value: int) -> int:
 
 @workflow.defn
 class Drained:
-    """Does three activities, one after the other."""
+    """Executes three activities in sequence."""
 
     @workflow.run
     async def run(self) -> int:
-        """Return how much they come to."""
+        """Return the sum of their results."""
         return sum([await workflow.execute_activity(step, i, start_to_close_timeout=LONG) for i in range(3)])

@@ -1,4 +1,4 @@
-"""A Temporal server of a bench's own, its visibility filled with rows that no workflow had to run for."""
+"""A Temporal server for a benchmark, with rows inserted into its visibility database."""
 
 import asyncio
 import random
@@ -21,14 +21,14 @@ NAMESPACE: Final = "bench"
 TYPES: Final = tuple(f"Bench{number:02}" for number in range(20))
 QUEUE: Final = "bench-nobody"
 STEP: Final = SECOND // 7
-"""From one close to the next, in rows that lie there from before."""
+"""Microseconds between the close times of seeded rows."""
 
 OPTIONS: Final = ("--headless", "--dynamic-config-value", "frontend.persistenceMaxQPS=1000000")
-"""It reads its search attributes for every row listed; with its default of 2,000 a second it refuses a fast loop."""
+"""The server reads search attributes for every listed row; its default of 2,000 QPS rejects a fast loop."""
 
 RUNNING: Final = 1
 CLOSED: Final = (2,) * 8 + (4, 6)
-"""Statuses of closed rows: those that are counted without their close event."""
+"""Statuses of closed rows that are counted without their close event."""
 
 COLUMNS: Final = (
     *("namespace_id", "run_id", "_version", "start_time", "execution_time", "close_time", "workflow_id"),
@@ -37,7 +37,7 @@ COLUMNS: Final = (
 )
 INSERT: Final = f"INSERT INTO executions_visibility ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 constants
 
-# The seed is fixed: every run of a bench stores the same rows.
+# Fixed seed: every run of a benchmark stores the same rows.
 _random: Final = random.Random(7)  # noqa: S311 no secret
 
 Row = tuple[Any, ...]
@@ -45,12 +45,12 @@ Row = tuple[Any, ...]
 
 @dataclass
 class Site:
-    """A server, and its database.
+    """A server and its database.
 
     Attributes:
-        client: For NAMESPACE.
-        namespace_id: As rows have it.
-        rows: Closed rows stored so far.
+        client: Client of NAMESPACE.
+        namespace_id: ID of the namespace in rows.
+        rows: Number of closed rows stored.
     """
 
     server: TemporalServer
@@ -60,25 +60,25 @@ class Site:
     rows: int = 0
 
     async def fill(self, rows: Iterable[Row]) -> None:
-        """Store many rows: while the server is down, and so without a journal."""
-        # What it has answered for is in the file; it has nothing under way that were worth the second of a stop.
+        """Store many rows while the server is stopped, without a journal."""
+        # Killed, because a graceful stop takes a second and the server has no work in flight.
         self.server.child.kill()
         await asyncio.to_thread(_insert, self.database, rows, "PRAGMA journal_mode=OFF; PRAGMA cache_size=-500000;")
         self.server.restart()
         await ensure_namespace(await self.server.ready(), NAMESPACE)
 
     def add(self, rows: list[Row]) -> None:
-        """Store a few rows while the server runs."""
+        """Store a few rows while the server is running."""
         _insert(self.database, rows, "")
         self.rows += len(rows)
 
     def closed(self, count: int, newest: int, step: int = STEP) -> Iterator[Row]:
-        """Yield closed rows, the newest first, which is the order of the server's indexes."""
+        """Yield closed rows, newest first, the order of the indexes of the server."""
         for number in range(count):
             yield _row(self.namespace_id, newest - number * step, _random.choice(CLOSED))
 
     def open(self, count: int, newest: int) -> Iterator[Row]:
-        """Yield rows of open runs, the newest first."""
+        """Yield rows of open runs, newest first."""
         for number in range(count):
             yield _row(self.namespace_id, newest - number * STEP, RUNNING)
 
@@ -87,7 +87,7 @@ class Site:
 async def seeded(
     folder: Path, rows: int, newest: int, step: int = STEP, options: Sequence[str] = ()
 ) -> AsyncIterator[Site]:
-    """A server with *rows* closed runs, the newest closed at *newest*, in microseconds."""
+    """Start a server with *rows* closed runs, the newest closed at *newest*, in microseconds."""
     folder.mkdir()
     server = TemporalServer(folder, durable=True, options=[*OPTIONS, *options])
     try:
@@ -109,12 +109,12 @@ def _insert(database: Path, rows: Iterable[Row], pragmas: str) -> None:
         connection.executemany(INSERT, rows)
 
 
-def _row(namespace_id: str, moment: int, status: int) -> Row:
-    """Return a run that closed at *moment*, or started then if it is open."""
-    run_id = str(uuid.UUID(int=(moment // 1000 << 80) | _random.getrandbits(80)))
+def _row(namespace_id: str, time: int, status: int) -> Row:
+    """Return a run that closed at *time*, or started then if it is open."""
+    run_id = str(uuid.UUID(int=(time // 1000 << 80) | _random.getrandbits(80)))
     duration = 0 if status == RUNNING else round(SECOND * 10 ** _random.uniform(-2, 4))
-    start = _timestamp(moment - duration)
-    close = (None,) * 5 if status == RUNNING else (_timestamp(moment), 11, 1234, duration * 1000, 5)
+    start = _timestamp(time - duration)
+    close = (None,) * 5 if status == RUNNING else (_timestamp(time), 11, 1234, duration * 1000, 5)
     closed, length, size, nanoseconds, transitions = close
     workflow_id, kind = f"bench-{run_id}", _random.choice(TYPES)
     return (
@@ -123,6 +123,6 @@ def _row(namespace_id: str, moment: int, status: int) -> Row:
     )
 
 
-def _timestamp(moment: int) -> str:
-    seconds, microseconds = divmod(moment, SECOND)
+def _timestamp(time: int) -> str:
+    seconds, microseconds = divmod(time, SECOND)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{microseconds:06}+00:00"

@@ -1,4 +1,4 @@
-"""The bench of alerts at small size, and that what it evaluates is what Prometheus does."""
+"""The benchmark of alerts at small size, and a comparison of its evaluation with Prometheus."""
 
 import subprocess
 from pathlib import Path
@@ -34,17 +34,17 @@ from .bench_alerts import (
 
 TRACES: Final = 21
 SAMPLES: Final = {False: 120, True: 900}
-"""Scrapes of a trace; by whether it is the full size."""
+"""Scrapes of a trace, by full size."""
 MOMENTS: Final = {False: 5, True: 9}
-"""At every how many of them both are compared."""
+"""Interval of the compared scrapes, by full size."""
 SLACK: Final = 10.0
-"""Seconds beside the interval of evaluation."""
+"""Tolerated seconds in addition to the evaluation interval."""
 
 
 @pytest.mark.sized
 @pytest.mark.parametrize("traffic", TRAFFIC)
 def test_outages(traffic: str, *, full_size: bool) -> None:
-    """At high traffic a page comes an interval and ten seconds after the textbook's at most, and none is missed."""
+    """At high traffic a page is at most one interval and 10 s later than the textbook's, and no outage is missed."""
     found = [outages(traffic, depth, 40 if full_size else 4) for depth in DEPTHS]
     print(*table_of_outages(found), sep="\n")
     if traffic == BUSY:
@@ -55,7 +55,7 @@ def test_outages(traffic: str, *, full_size: bool) -> None:
 
 @pytest.mark.sized
 def test_noise(*, full_size: bool) -> None:
-    """At low traffic there are at least twenty times fewer pages for nothing."""
+    """At low traffic there are at least 20 times fewer false pages."""
     months = 200 if full_size else 24
     found = [noise(traffic, months) for traffic in (TRAFFIC if full_size else (QUIET,))]
     print(*table_of_noise(found, months), sep="\n")
@@ -65,16 +65,16 @@ def test_noise(*, full_size: bool) -> None:
 
 
 def trace(number: int, size: int) -> tuple[Counter, Counter]:
-    """Counters with everything that befalls counters: idle hours, outages, restarts, scrapes that are missing."""
+    """Return counters with idle hours, outages, resets and missing scrapes."""
     random = np.random.default_rng(number)
-    pace = np.full(size, (5.0, 60.0, 600.0, 10_000.0)[number % 4])
+    rate = np.full(size, (5.0, 60.0, 600.0, 10_000.0)[number % 4])
     share = np.full(size, 0.0005)
     for _ in range(3):
         start, length = random.integers(0, size), random.integers(3, size // 4)
         share[start : start + length] = random.choice([0.02, 0.2, 1.0])
     idle = random.integers(0, size)
-    pace[idle : idle + random.integers(0, size // 6)] = 0
-    good, bad = counters(random, pace, share)
+    rate[idle : idle + random.integers(0, size // 6)] = 0
+    good, bad = counters(random, rate, share)
     kept = np.ones(size + 1, dtype=bool)
     if number % 3 == 1:
         gap = random.integers(20, size)
@@ -87,13 +87,13 @@ def trace(number: int, size: int) -> tuple[Counter, Counter]:
 
 
 def values(counter: Counter, now: Floats) -> str:
-    """The counter in promtool's notation."""
+    """Return the counter in promtool notation."""
     seen = dict(zip(counter.times, counter.values, strict=True))
     return " ".join(f"{seen[at]:.0f}" if at in seen else "_" for at in now)
 
 
 def expected(alert: str, firing: dict[str, Bools], moments: range) -> list[dict[str, Any]]:
-    """What promtool is to find at some moments."""
+    """Return the firing alerts that promtool must find at some times."""
     return [
         {
             "expr": f'count by (tier) (ALERTS{{alertname="{alert}", alertstate="firing"}})',
@@ -107,8 +107,8 @@ def expected(alert: str, firing: dict[str, Bools], moments: range) -> list[dict[
 
 
 def textbook() -> dict[str, Any]:
-    """The textbook's rules, over the same counters."""
-    good, every = GOOD.partition("{")[0], f"{GOOD}[%s]"
+    """Return the rules of the textbook for the same counters."""
+    good, every, error_budget = GOOD.partition("{")[0], f"{GOOD}[%s]", TEXTBOOK.error_budget
 
     def ratio(window: str) -> str:
         failed = f"(sum(rate({FAILED}[{window}])) or vector(0))"
@@ -119,7 +119,7 @@ def textbook() -> dict[str, Any]:
         {
             "alert": "Textbook",
             "expr": " and ".join(
-                f"({ratio(duration_text(window))}) > {burn_rate_threshold(tier, TEXTBOOK.period) * TEXTBOOK.budget:f}"
+                f"({ratio(duration_text(window))}) > {burn_rate_threshold(tier, TEXTBOOK.period) * error_budget:f}"
                 for window in (tier.short, tier.long)
             ),
             "labels": {"tier": tier.name},
@@ -131,7 +131,7 @@ def textbook() -> dict[str, Any]:
 
 @pytest.mark.sized
 def test_agrees_with_prometheus(programs: dict[str, Path], tmp_path: Path, *, full_size: bool) -> None:
-    """For more than twenty traces, ours and the textbook's fire when those of the real evaluator do."""
+    """In all traces our rules and the textbook's fire exactly when they do in Prometheus."""
     (tmp_path / "spec.yaml").write_text(SPEC)
     write(tmp_path, render(load([tmp_path / "spec.yaml"]), LINKS))
     (tmp_path / "textbook.yaml").write_text(yaml.safe_dump(textbook()))

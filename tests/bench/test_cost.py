@@ -13,7 +13,7 @@ MEMORY = 250
 @pytest.mark.sized
 @pytest.mark.timeout(1200)
 async def test_cost_smoke(tmp_path: Path, full_size: bool) -> None:  # noqa: FBT001 a fixture
-    """A poll takes few requests whatever is stored, and all is counted; at full size fast, in little memory."""
+    """A poll makes few requests however many rows are stored, and counts all; at full size within time and memory."""
     rows, runs, polls = (200_000, 1024, 32) if full_size else (1000, 32, 4)
     result = await measure(tmp_path, rows, runs, polls)
     for cost in result.costs:

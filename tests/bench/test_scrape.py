@@ -13,7 +13,7 @@ GOAL = 0.020
 
 @pytest.mark.sized
 def test_scrape_smoke(full_size: bool) -> None:  # noqa: FBT001 a fixture
-    """A scrape gets what was published last, rendered faster than by prometheus_client; at full size within 20 ms."""
+    """A scrape returns the last snapshot, rendered faster than by prometheus_client; at full size p95 is 20 ms."""
     types = 1000 if full_size else 20
     result = measure(types, 200 if full_size else 5)
     print(f"\n{table(result)}")
@@ -27,4 +27,4 @@ def test_scrape_smoke(full_size: bool) -> None:  # noqa: FBT001 a fixture
     for kind in ("first", "unchanged", "5 % changed", "all changed"):
         assert min(result.renders[f"ours, {kind}"]) < min(result.renders["prometheus_client"])
     if full_size:
-        assert result.p95("gzip, between polls") <= GOAL  # as Prometheus asks
+        assert result.p95("gzip, between polls") <= GOAL  # with the encoding that Prometheus requests
