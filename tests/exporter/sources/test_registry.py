@@ -23,10 +23,11 @@ class OneRun:
         return {"r": "w"}
 
 
-def one_schedule(_: v1.ListSchedulesRequest) -> v1.ListSchedulesResponse:
-    """A page with one schedule."""
+def two_schedules(_: v1.ListSchedulesRequest) -> v1.ListSchedulesResponse:
+    """A page with two schedules."""
     response = v1.ListSchedulesResponse()
-    response.schedules.add().schedule_id = "daily"
+    for schedule_id in ("daily", "weekly"):
+        response.schedules.add().schedule_id = schedule_id
     return response
 
 
@@ -39,14 +40,14 @@ def with_task_problems(_: v1.DescribeNamespaceRequest) -> v1.DescribeNamespaceRe
 
 async def test_limiter_of_each_source() -> None:
     """Lists use the rate limiter of visibility, descriptions that of histories, and task queues their own."""
-    service = FakeService(list_schedules=one_schedule, describe_namespace=with_task_problems)
+    service = FakeService(list_schedules=two_schedules, describe_namespace=with_task_problems)
     state = State()
     state.open["r"] = OpenRun(RunningKey("Ride", "rides"), 0)
     ledger: Ledger = OneRun()  # type: ignore[assignment] # all of the ledger that these sources use
     expected = {
         "task_queues": {"task_queues": 3},
         "task_problems": {"visibility": 2},
-        "schedules": {"visibility": 1, "history": 1},
+        "schedules": {"visibility": 1, "history": 2},
         "retry_storms": {"history": 1},
     }
     for source, requests in expected.items():
@@ -61,7 +62,7 @@ async def test_limiter_of_each_source() -> None:
         "describe_namespace": 1,
         "list_workflow_executions": 1,
         "list_schedules": 1,
-        "describe_schedule": 1,
+        "describe_schedule": 2,
         "describe_workflow_execution": 1,
     }
 
