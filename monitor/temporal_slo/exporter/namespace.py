@@ -100,7 +100,11 @@ class NamespaceMonitor:
                 for runner in self.runners:
                     tasks.create_task(runner.run())
         finally:
-            await self.decoder.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connections of the remote codec. It may be called more than once."""
+        await self.decoder.close()
 
     def debug_info(self) -> dict[str, Any]:
         """Return what the last poll did and what is left to do, as JSON."""

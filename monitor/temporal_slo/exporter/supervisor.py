@@ -84,6 +84,8 @@ class Supervisor:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            for monitored in self.monitors.values():
+                await monitored.close()
 
     def apply_specs(self, specs: LoadedSpecs) -> None:
         """Let every namespace use *specs* from now on."""
@@ -95,7 +97,12 @@ class Supervisor:
         return {namespace: running.debug_info() for namespace, running in sorted(self.monitors.items())}
 
     async def _monitor(self, namespace: str) -> NamespaceMonitor:
-        return await monitor(self._shared, namespace, self._specs.current.of_namespace(namespace))
+        specs = self._specs.current
+        built = await monitor(self._shared, namespace, specs.of_namespace(namespace))
+        if self._specs.current is not specs:
+            # A reload while the monitor was built went to all the others.
+            built.apply_slos(self._specs.current.of_namespace(namespace))
+        return built
 
     async def _wait(self, seconds: float) -> None:
         """Wait; raise the error of a namespace whose task ended: none does unless only a restart can help."""
@@ -126,7 +133,9 @@ class Supervisor:
         task = self._tasks.pop(namespace)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        self.monitors.pop(namespace, None)
+        if stopped := self.monitors.pop(namespace, None):
+            # It may not have run yet.
+            await stopped.close()
         await self._shared.publisher.leave(namespace)
 
     async def _keep_running(self, namespace: str, delay: float) -> None:
