@@ -19,6 +19,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 MORE = " …"
 """Ends an expression that is shown only in part."""
 
+OPTIONS = README.split("temporal-slo generate slos/ --out alerts/ ")[1].splitlines()[0].split()
+"""Further options of `temporal-slo generate` in the README."""
+
 SPEC, *EXCERPTS = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
 
 
@@ -31,10 +34,10 @@ def slos(tmp_path: Path) -> Path:
 
 
 def generated(slos: Path) -> list[dict[str, Any]]:
-    """Return all rules that `temporal-slo generate` makes of the specs."""
+    """Return all rules that `temporal-slo generate` makes of the specs, with the README's options."""
     out = slos.parent / "alerts"
     stderr = io.StringIO()
-    assert main(["generate", str(slos), "--out", str(out)], {}, io.StringIO(), stderr) == 0, stderr.getvalue()
+    assert main(["generate", str(slos), "--out", str(out), *OPTIONS], {}, io.StringIO(), stderr) == 0, stderr.getvalue()
     files = [yaml.safe_load(path.read_text()) for path in out.glob("*.rules.yaml")]
     return [rule for file in files for group in file["groups"] for rule in group["rules"]]
 

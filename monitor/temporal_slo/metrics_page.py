@@ -34,7 +34,8 @@ label `{names.NAMESPACE}`. It is not called `namespace`, because Kubernetes scra
 WORKER: Final = f"""
 ## Worker library
 
-Recorded through the metrics of the Temporal SDK; these names require a runtime made by `prometheus_runtime`.
+Recorded through the metrics of the Temporal SDK; these names require `prometheus_runtime`, or a `PrometheusConfig`
+with `counters_total_suffix`, `unit_suffix` and `durations_as_seconds`.
 
 | label | values |
 |---|---|

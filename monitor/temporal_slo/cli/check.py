@@ -42,7 +42,7 @@ COMMAND: Final = Command(
     "verify against a live Prometheus and Temporal that every alert selector matches a series",
     _run,
     (
-        *connection_options("Temporal namespace; as an option, checks only the specs of this namespace"),
+        *connection_options("Temporal namespace; the option (not the variable) limits the check to its specs"),
         SPEC_PATHS,
         Option("--prometheus", "URL", "base URL of Prometheus", "http://localhost:9090"),
         Option(

@@ -29,7 +29,7 @@ def _run(args: argparse.Namespace, context: Context) -> int:
 
 COMMAND: Final = Command(
     "demo",
-    "run Temporal, worker, load, exporter and Prometheus together on this machine",
+    "run Temporal, a worker, load, the exporter, Prometheus and Alertmanager on this machine",
     _run,
     (
         Option("--duration", "DURATION", "stop after this time", if_unset="run until interrupted"),

@@ -26,7 +26,7 @@ def _setting(name: str, metavar: str, text: str, if_unset: str = "") -> Option:
 
 SETTINGS: Final = (
     LEDGER,
-    _setting("listen", "HOST:PORT", "address that serves /metrics, /healthz and /readyz"),
+    _setting("listen", "HOST:PORT", "address of the HTTP endpoints /metrics, /healthz, /readyz and /debug/poll"),
     _setting(
         "namespace-filter",
         "PATTERN",

@@ -37,7 +37,7 @@ def _variables(texts: Sequence[str]) -> Mapping[str, str]:
 
 COMMAND: Final = Command(
     "preview",
-    "render dashboards to PNG files, without Grafana",
+    "render dashboards to PNG files, without a running Grafana",
     _run,
     (
         Option("files", "FILE", "dashboard JSON files", type=Path),

@@ -1,4 +1,4 @@
-"""The demo: Temporal, worker, load, exporter and Prometheus on one machine."""
+"""The demo: Temporal, a worker, load, the exporter, Prometheus and Alertmanager on this machine."""
 
 import asyncio
 import signal

@@ -37,7 +37,7 @@ EXPORTER_POLL_DURATION: Final = Family(
 EXPORTER_WATERMARK: Final = Family(
     f"{PREFIX}_exporter_watermark_timestamp_seconds",
     "gauge",
-    "Close time of the newest closed workflow run read, in Unix time; the range not ingested yet below it is "
+    "Newest close time up to which visibility was read, in Unix time; ranges below it may still be missing: see "
     "temporal_slo_exporter_gap_seconds.",
     (NAMESPACE,),
     "seconds",
@@ -77,8 +77,8 @@ EXPORTER_AUDITED_UNTIL: Final = Family(
 EXPORTER_AUDIT_DRIFT: Final = Family(
     f"{PREFIX}_exporter_audit_drift_runs",
     "gauge",
-    "Temporal's count of closed workflow runs minus the exporter's, over the last audited half hour, which is read "
-    "again if the difference is positive; negative if runs were deleted, absent before the first audit.",
+    "Temporal's count of closed workflow runs minus the exporter's, for the last audited half hour. Positive: runs are "
+    "missing, and are read again. Negative: runs were deleted. Absent before the first audit.",
     (NAMESPACE,),
 )
 EXPORTER_AUDIT_REPAIRED_RUNS: Final = Family(

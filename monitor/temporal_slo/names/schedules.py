@@ -9,8 +9,8 @@ SCHEDULE_ID: Final = "schedule_id"
 SCHEDULE_OVERDUE: Final = Family(
     f"{PREFIX}_schedule_overdue_seconds",
     "gauge",
-    "Time since the schedule's next action was due, if it has not happened, by the exporter's clock; 0 if the "
-    "schedule is on time, paused, or has no further action.",
+    "How late the schedule's due action is, by the exporter's clock; 0 if the schedule is on time, paused, or has no "
+    "further action.",
     (NAMESPACE, SCHEDULE_ID),
     "seconds",
 )

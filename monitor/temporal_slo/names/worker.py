@@ -37,8 +37,8 @@ WORKFLOW_WITHIN_OBJECTIVE: Final = Family(
 WORKFLOW_OBJECTIVE: Final = Family(
     f"{PREFIX}_workflow_objective",
     "counter",
-    "Workflows that count towards the latency objective of the SLO: completed, or failed with no retry to follow, "
-    "except those with an excluded or unknown outcome.",
+    "Workflows that count towards the latency objective of the SLO: completed, or failed finally (no retry "
+    "follows), except those with an excluded or unknown outcome.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, CHILD, SLO),
 )
 WORKFLOW_LATENCY: Final = Family(
@@ -80,8 +80,8 @@ ACTIVITY_SCHEDULE_TO_START: Final = Family(
 WORKER_INFO: Final = Family(
     f"{PREFIX}_worker_info",
     "gauge",
-    "Constant 1 for each running worker. `counting` shows whether workflow ends are counted exactly or only "
-    "replay-safe, and `reason` why.",
+    "Constant 1 for each running worker. `counting` shows whether workflow ends are counted exactly, or replay-safe "
+    "only (a final workflow task that is executed again counts again); `reason` shows why.",
     (NAMESPACE, TASK_QUEUE, COUNTING, REASON, VERSION),
 )
 WORKER_ERRORS: Final = Family(

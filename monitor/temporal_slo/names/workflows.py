@@ -36,7 +36,8 @@ WORKFLOW_FAILURES: Final = Family(
 WORKFLOW_DURATION: Final = Family(
     f"{PREFIX}_workflow_duration_seconds",
     "histogram",
-    "Time from execution to close of the workflow runs closed since the ledger was created, as of the last poll.",
+    "Time from the scheduled start of execution to close, of the workflow runs closed since the ledger was created, "
+    "as of the last poll.",
     (NAMESPACE, WORKFLOW_TYPE, STATUS, OUTCOME),
     "seconds",
 )
@@ -62,9 +63,8 @@ WORKFLOWS_OVERDUE: Final = Family(
 LATENCY_MEASURED_SINCE: Final = Family(
     f"{PREFIX}_latency_measured_since_timestamp_seconds",
     "gauge",
-    "Close time since which the current threshold of a latency SLO is measured, in Unix time; durations of runs "
-    "closed earlier were recorded with another threshold and are unusable for it. 0 if all runs were recorded with "
-    "the current one.",
+    "Close time, in Unix time, before which runs have no usable duration for the current latency threshold of the "
+    "SLO; 0 if all runs have one.",
     (NAMESPACE, SLO),
     "seconds",
 )

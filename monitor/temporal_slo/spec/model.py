@@ -161,7 +161,7 @@ class Slo(Part):
     """
 
     name: Name = Field(examples=["booking-success"])
-    description: Paragraph = Field(default="", examples=["A booking that we accept is confirmed."])
+    description: Paragraph = Field(default="", examples=["Accepted bookings are confirmed."])
     workflow: Annotated[
         Lines, BeforeValidator(_types), AfterValidator(not_empty), ReplaceSchema({"anyOf": [LINE, _LINES]})
     ] = Field(examples=["[BookRideWorkflow]"])

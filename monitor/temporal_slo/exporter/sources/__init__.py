@@ -1,1 +1,1 @@
-"""Data sources other than visibility: task queues, task problems, schedules, retry storms, calendar months."""
+"""Data sources in addition to closed and open runs: task queues and problems, schedules, retry storms, months."""

@@ -1,4 +1,4 @@
-"""Data sources other than visibility: each is read by itself, at its own interval, and fails by itself."""
+"""Data sources in addition to closed and open runs: each has its own interval and fails independently."""
 
 import asyncio
 import logging
