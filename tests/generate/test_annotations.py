@@ -47,9 +47,11 @@ def annotations(name: str, promtool: Path, folder: Path, spec: str, firing: Firi
 
 
 def test_burn_rate(programs: dict[str, Path], tmp_path: Path) -> None:
-    """The summary has the burn rate of both windows, and when the error budget is empty at this rate."""
+    """The summary has the burn rate of both windows, and when the error budget is exhausted at this rate."""
     found = annotations("summary", programs["promtool"], tmp_path, SPEC, (BURNS, LOW_TRAFFIC, 230))
-    assert found == ["rides (shop): burn rate 1000.0x over 5m, 150.0x over 1h, error budget empty in 40m 10s"]
+    assert found == [
+        "rides (shop): burn rate 1000.0x over 5m, 150.0x over 1h, error budget exhausted in 40m 10s at this rate"
+    ]
 
 
 def test_exhausted(programs: dict[str, Path], tmp_path: Path) -> None:
@@ -63,8 +65,9 @@ def test_exhausted(programs: dict[str, Path], tmp_path: Path) -> None:
 def test_month(programs: dict[str, Path], tmp_path: Path) -> None:
     """For a calendar month the time follows from the error budget of the whole month."""
     firing = BURNS, OUTAGE | so_far("149x240", "1x240"), 140
-    found = annotations("summary", programs["promtool"], tmp_path, MONTH, firing)
-    assert found[0] == "rides (shop): burn rate 1000.0x over 5m, 322.0x over 1h, error budget empty in 42m 25s"
+    first, *_ = annotations("summary", programs["promtool"], tmp_path, MONTH, firing)
+    rates = "burn rate 1000.0x over 5m, 322.0x over 1h"
+    assert first == f"rides (shop): {rates}, error budget exhausted in 42m 25s at this rate"
 
 
 def test_unknown_budget(programs: dict[str, Path], tmp_path: Path) -> None:
@@ -86,4 +89,4 @@ def test_description(programs: dict[str, Path], tmp_path: Path) -> None:
 def test_exhausted_alert(programs: dict[str, Path], tmp_path: Path) -> None:
     """The alert on an exhausted error budget has how much remains, below 0."""
     found = annotations("summary", programs["promtool"], tmp_path, SPEC, (EXHAUSTED, OUTAGE, 140))
-    assert found == ["rides (shop): error budget exhausted, -1.231e+04% remaining"]
+    assert found == ["rides (shop): error budget exceeded, -1.231e+04% remaining"]

@@ -82,7 +82,7 @@ def _burn_summary(slo: BoundSlo, tier: Tier) -> str:
         f"{_queried(f'{long} / {budget}', f', {{{{ .Value | {BURN_RATE} }}}}x over {duration_text(tier.long)}')}"
         + _queried(
             until_empty,
-            "{{ if gt .Value 0.0 }}, error budget empty in {{ .Value | " + TWO_UNITS + " }}"
+            "{{ if gt .Value 0.0 }}, error budget exhausted in {{ .Value | " + TWO_UNITS + " }} at this rate"
             "{{ else }}, error budget exhausted{{ end }}",
         )
     )
@@ -167,7 +167,7 @@ def _exhausted_alert(slo: BoundSlo, links: Links) -> Iterator[Rule]:
         "for": "5m",
         "labels": {**_labels(slo), names.SEVERITY: "ticket"},
         "annotations": {
-            "summary": f"{slo.name} ({slo.service}): error budget exhausted, "
+            "summary": f"{slo.name} ({slo.service}): error budget exceeded, "
             "{{ $value | humanizePercentage }} remaining",
             "description": f"{_about(slo)} The objective is {number(slo.objective)} % over "
             f"{_period(slo.period)}. Error budget remaining: {{{{ $value | humanizePercentage }}}}.",

@@ -102,7 +102,7 @@ CAUSES: Final = (
     Cause(
         "TemporalSloIngestionLag",
         "ticket",
-        "ingestion lag, {{ $value | humanizeDuration }} of close times not read yet",
+        "ingestion lag, closed runs of {{ $value | humanizeDuration }} not read yet",
         lambda causes, select: (
             f"min by ({names.NAMESPACE}) ({select(names.EXPORTER_GAP)}) > {seconds_text(causes.ingestion_lag)}"
         ),

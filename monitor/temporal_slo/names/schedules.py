@@ -57,7 +57,7 @@ SCHEDULE_BUFFER_DROPPED: Final = Family(
 ACTIVITIES_RETRYING: Final = Family(
     f"{PREFIX}_activities_retrying",
     "gauge",
-    "Pending activities with more failed attempts than the limit, among the open workflow runs that were sampled.",
+    "Pending activities whose current or next attempt is beyond the tenth, among the sampled open runs.",
     (NAMESPACE, WORKFLOW_TYPE, ACTIVITY_TYPE),
 )
 EXPORTER_SCHEDULES_OVER_LIMIT: Final = Family(

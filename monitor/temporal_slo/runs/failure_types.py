@@ -22,7 +22,7 @@ DEFAULT_TYPES: Final = {
 
 
 def innermost(failure: Failure) -> Failure:
-    """Return the root cause of *failure*, or *failure* itself if it has no cause."""
+    """Return the innermost cause of *failure*, or *failure* itself if it has no cause."""
     while failure.HasField("cause"):
         failure = failure.cause
     return failure

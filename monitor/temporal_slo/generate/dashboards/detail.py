@@ -314,8 +314,8 @@ def _links(config: DashboardConfig) -> Panel:
 
 def _failures() -> Panel:
     return timeseries(
-        "Failures by type",
-        "Failed, timed-out and terminated runs of all workflow types of the namespace, by type of the root cause.",
+        "Final failures by type",
+        "Failed, timed-out and terminated runs of all workflow types of the namespace, by type of the innermost cause.",
         Query(
             increase(names.WORKFLOW_FAILURES, names.FAILURE_TYPE, matchers=(FINAL_STATUS,)),
             label_legend(names.FAILURE_TYPE),

@@ -70,7 +70,7 @@ def dashboard(_: DashboardConfig) -> Dashboard:
         Row("Now", _now()),
         Row("Ingestion", (_namespaces(), _lag(), _gap(), _pending(), _drift(), _anomalies())),
         Row("Requests to Temporal", exporter_requests.panels()),
-        Row("Other data sources", (_source_state(), _source_age())),
+        Row("Task queues, schedules and other sources", (_source_state(), _source_age())),
         Row("Configuration and limits", (_reload_age(), _limits())),
         Row("Cost", (_scrape_duration(), _samples(), _counted())),
     )
@@ -128,7 +128,7 @@ def _now() -> tuple[Panel, ...]:
             mappings=YES_IS_GREEN,
         ),
         stat(
-            "Outcomes stopped",
+            "Outcome decoding stopped",
             "Whether reading of business outcomes stopped because results cannot be decoded.",
             instant(f"max({select(names.EXPORTER_OUTCOMES_STOPPED)})"),
             unit="none",
@@ -218,7 +218,7 @@ def _drift() -> Panel:
 def _anomalies() -> Panel:
     queries = (Query(increase(family, NAMESPACE), f"{LEGEND} {kind}") for family, kind in ANOMALIES)
     return timeseries(
-        "Anomalies",
+        "Late, vanished and repaired runs",
         "Late, vanished or repaired runs, missing close events, skipped rows.",
         *queries,
         unit="short",
@@ -229,8 +229,8 @@ def _anomalies() -> Panel:
 
 def _source_state() -> Panel:
     return state_timeline(
-        "Data sources up",
-        "Whether the last read of each data source succeeded.",
+        "Sources up",
+        "Whether the last read of each source succeeded.",
         Query(max_by(names.EXPORTER_SOURCE_UP, NAMESPACE, names.SOURCE), label_legend(NAMESPACE, names.SOURCE)),
         mappings=YES_IS_GREEN,
         size=(12, 8),
@@ -240,8 +240,8 @@ def _source_state() -> Panel:
 def _source_age() -> Panel:
     by = NAMESPACE, names.SOURCE
     return timeseries(
-        "Data source age and read duration",
-        "Time since the last successful read of each data source, and duration of the last read.",
+        "Source age and read duration",
+        "Time since the last successful read of each source, and duration of the last read.",
         Query(f"time() - {max_by(names.EXPORTER_SOURCE_LAST_SUCCESS, *by)}", f"{label_legend(*by)} age"),
         Query(max_by(names.EXPORTER_SOURCE_DURATION, *by), f"{label_legend(*by)} duration"),
         unit="s",
@@ -267,7 +267,7 @@ def _limits() -> Panel:
         for family, kind in LIMITS
     )
     return timeseries(
-        "Truncated by limits",
+        "Items over limits",
         "Items beyond a cardinality limit: counted as `other`, or not monitored.",
         *queries,
         unit="short",

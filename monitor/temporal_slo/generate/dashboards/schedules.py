@@ -61,7 +61,7 @@ def actions_not_taken() -> Panel:
     )
     return timeseries(
         "Schedule actions not taken",
-        "Missed: older than the catchup window. Skipped: overlap with a running workflow. Dropped: buffer overrun.",
+        "Missed: older than the catch-up window. Skipped: overlap with a running workflow. Dropped: buffer full.",
         *queries,
         unit="short",
         bars=True,

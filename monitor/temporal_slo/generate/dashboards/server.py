@@ -109,7 +109,7 @@ def _now() -> tuple[Panel, ...]:
         ),
         stat(
             "Shards",
-            "History shards owned by a host.",
+            "History shards owned by all history hosts together.",
             instant(f"sum({_select(server.SHARDS)})"),
             unit="none",
             decimals=0,

@@ -120,7 +120,7 @@ def _now() -> tuple[Panel, ...]:
         ),
         stat(
             "Failed or timed out",
-            "Runs that failed without a retry, or timed out, in the time range.",
+            "Runs that failed or timed out and were not followed by another run, in the time range.",
             instant(failed),
             unit="locale",
             decimals=0,
@@ -172,7 +172,7 @@ def _started() -> Panel:
 def _closed() -> Panel:
     return timeseries(
         "Close rate by status",
-        "Runs closed per second by status. Retried: failed or timed out, and another attempt followed.",
+        "Runs closed per second by status. Retried: failed or timed out, with a successor run (retry or cron).",
         Query(rate(names.WORKFLOWS_CLOSED, names.STATUS, matchers=TYPED), label_legend(names.STATUS)),
         unit=PER_SECOND,
         stacked=True,
@@ -204,7 +204,7 @@ def _failures() -> Panel:
     expr = increase(names.WORKFLOW_FAILURES, names.STATUS, names.FAILURE_TYPE, matchers=TYPED)
     return timeseries(
         "Failures by status and type",
-        "Failed, timed-out, retried, terminated and reset runs by type of the root cause.",
+        "Failed, timed-out, retried, terminated and reset runs by type of the innermost cause.",
         Query(expr, label_legend(names.STATUS, names.FAILURE_TYPE)),
         unit="short",
         stacked=True,
@@ -335,8 +335,8 @@ def _type_links(config: DashboardConfig) -> tuple[Link, Link]:
 def _failure_types() -> Panel:
     expr = increase(names.WORKFLOW_FAILURES, names.FAILURE_TYPE, matchers=TYPED, window=RANGE)
     return bar_gauge(
-        "Failures by type",
-        "Failures in the time range by type of the root cause, the ten most frequent.",
+        "Failures by type (including retried and reset)",
+        "Failures in the time range by type of the innermost cause, the ten most frequent.",
         instant(f"topk(10, {expr} > 0)", label_legend(names.FAILURE_TYPE)),
         unit="locale",
         decimals=0,
