@@ -1,4 +1,4 @@
-"""Every way in which a workflow run ends, on a real server: how to bring it about, and the rows that it leaves."""
+"""Every way in which a workflow run closes on a real server, and the visibility rows that each leaves."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,14 +20,14 @@ from temporalio.workflow import ParentClosePolicy
 from temporal_slo.names.values import NONE
 from temporal_slo.servers.process import until
 
-NOBODY: Final = "endings-nobody"
-"""A task queue that nobody serves: what waits there times out, or is terminated, for certain."""
+NO_WORKERS: Final = "endings-no-workers"
+"""A task queue without workers: runs on it can only time out or be terminated."""
 
-SOON: Final = timedelta(seconds=1)
-TWICE: Final = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempts=2)
-ONCE: Final = RetryPolicy(maximum_attempts=1)
-FIRST_TASK: Final = 4
-"""The event that ends a run's first workflow task."""
+SHORT_TIMEOUT: Final = timedelta(seconds=1)
+TWO_ATTEMPTS: Final = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempts=2)
+ONE_ATTEMPT: Final = RetryPolicy(maximum_attempts=1)
+FIRST_TASK_COMPLETED: Final = 4
+"""Event ID at which a run's first workflow task completes."""
 
 REVERSED: Final = b"binary/reversed"
 UNATTENDED: Final = "Unattended"
@@ -37,11 +37,11 @@ Result = dict[str, str]
 
 @workflow.defn
 class Booking:
-    """Ends with the status that it is given."""
+    """Completes with the status in its argument."""
 
     @workflow.run
     async def run(self, status: str) -> Result:
-        """Return a result as an application would."""
+        """Return a result with the status."""
         return {"status": status}
 
 
@@ -51,25 +51,25 @@ class Failing:
 
     @workflow.run
     async def run(self) -> None:
-        """Raise an error of a type of its own."""
+        """Raise an error with its own type."""
         raise ApplicationError("no", type="CardDeclined", non_retryable=True)
 
 
 @workflow.defn
 class Retried:
-    """Fails as often as it is told to, then is confirmed."""
+    """Fails in its first attempts, then completes."""
 
     @workflow.run
     async def run(self, failures: int) -> Result:
-        """Raise in the first attempts."""
+        """Raise in the first *failures* attempts."""
         if workflow.info().attempt <= failures:
-            raise ApplicationError("again", type="GatewayAway")
+            raise ApplicationError("again", type="GatewayDown")
         return {"status": "CONFIRMED"}
 
 
 @workflow.defn
 class Waiting:
-    """Waits for ever."""
+    """Waits forever."""
 
     @workflow.run
     async def run(self) -> None:
@@ -79,23 +79,25 @@ class Waiting:
 
 @workflow.defn
 class Reset:
-    """Waits for ever, and completes once it was reset."""
+    """Waits forever, and completes after a reset."""
 
     @workflow.run
     async def run(self) -> None:
-        """Wait in the first run; a reset run is another, with the same history before it."""
+        """Wait in the first run; the run that a reset creates has another run ID."""
         info = workflow.info()
         await workflow.wait_condition(lambda: info.run_id != info.first_execution_run_id)
 
 
 @workflow.defn
 class Parent:
-    """Completes while its child still waits."""
+    """Completes while its child is still open."""
 
     @workflow.run
     async def run(self) -> None:
-        """Start a child that nobody works on."""
-        await workflow.start_child_workflow("Child", task_queue=NOBODY, parent_close_policy=ParentClosePolicy.TERMINATE)
+        """Start a child on a task queue without workers."""
+        await workflow.start_child_workflow(
+            "Child", task_queue=NO_WORKERS, parent_close_policy=ParentClosePolicy.TERMINATE
+        )
 
 
 @workflow.defn
@@ -111,19 +113,19 @@ class Continued:
 
 @activity.defn
 async def decline() -> None:
-    """Fail with an error that has a cause itself."""
+    """Fail with an error that has a cause."""
     raise ApplicationError("payment", type="PaymentFailed") from ApplicationError("funds", type="InsufficientFunds")
 
 
 @workflow.defn
 class Nested:
-    """Fails because of an activity, by default one that fails; else one that nobody works on."""
+    """Fails because its activity fails, or times out on a task queue without workers."""
 
     @workflow.run
     async def run(self, task_queue: str | None = None) -> None:
         """Call an activity once."""
         await workflow.execute_activity(
-            decline, task_queue=task_queue, schedule_to_close_timeout=SOON, retry_policy=ONCE
+            decline, task_queue=task_queue, schedule_to_close_timeout=SHORT_TIMEOUT, retry_policy=ONE_ATTEMPT
         )
 
 
@@ -131,25 +133,25 @@ WORKFLOWS: Final = (Booking, Failing, Retried, Waiting, Reset, Parent, Continued
 
 
 class Reversed(PayloadCodec):
-    """Stands for encryption: nobody without it reads a payload."""
+    """Reverses payloads, in place of encryption: they are unreadable without this codec."""
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Turn whole payloads round."""
+        """Reverse the bytes of whole payloads."""
         return [Payload(metadata={"encoding": REVERSED}, data=each.SerializeToString()[::-1]) for each in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Turn them back."""
+        """Reverse them again."""
         assert all(each.metadata["encoding"] == REVERSED for each in payloads)
         return [Payload.FromString(each.data[::-1]) for each in payloads]
 
 
 CONVERTER: Final = DataConverter(payload_codec=Reversed())
-"""Of workers that encrypt; `tests.integration.endings:CONVERTER` for the exporter."""
+"""The data converter of workers that encrypt; the exporter loads it as `tests.integration.endings:CONVERTER`."""
 
 
 @asynccontextmanager
 async def serving(client: Client, task_queue: str) -> AsyncIterator[None]:
-    """A worker that runs these workflows; without the sandbox, which costs more than they do."""
+    """A worker for these workflows, without the sandbox, which is slower than the workflows."""
     async with Worker(
         client,
         task_queue=task_queue,
@@ -161,7 +163,7 @@ async def serving(client: Client, task_queue: str) -> AsyncIterator[None]:
 
 
 class Row(NamedTuple):
-    """A row that an ending leaves, as it is to be counted."""
+    """A visibility row that an ending leaves, as it must be counted."""
 
     workflow_type: str
     status: str
@@ -171,14 +173,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """One execution that is to end in a certain way."""
+    """A workflow execution, and how to start it."""
 
     client: Client
     task_queue: str
     workflow_id: str
 
-    async def start(self, workflow_type: str, *arguments: Any, **options: Any) -> WorkflowHandle[Any, Any]:  # noqa: ANN401 passed on as they are
-        """Start it, unless an earlier attempt did."""
+    async def start(self, workflow_type: str, *arguments: Any, **options: Any) -> WorkflowHandle[Any, Any]:  # noqa: ANN401 passed through
+        """Start the execution, unless an earlier attempt did."""
         try:
             return await self.client.start_workflow(
                 workflow_type,
@@ -193,7 +195,7 @@ class Task:
 
 
 async def _timed_out(task: Task, **timeout: timedelta) -> None:
-    await task.start(UNATTENDED, task_queue=NOBODY, **timeout)
+    await task.start(UNATTENDED, task_queue=NO_WORKERS, **timeout)
 
 
 async def _canceled(task: Task) -> None:
@@ -202,8 +204,8 @@ async def _canceled(task: Task) -> None:
 
 
 async def _terminated(task: Task) -> None:
-    handle = await task.start(UNATTENDED, task_queue=NOBODY)
-    await _unless_closed(handle.terminate(reason="no longer wanted"))
+    handle = await task.start(UNATTENDED, task_queue=NO_WORKERS)
+    await _unless_closed(handle.terminate(reason="cleanup"))
 
 
 async def _unless_closed(request: Awaitable[None]) -> None:
@@ -221,22 +223,22 @@ async def _reset(task: Task) -> None:
     request = ResetWorkflowExecutionRequest(
         namespace=task.client.namespace,
         workflow_execution=execution,
-        reason="once more",
-        workflow_task_finish_event_id=FIRST_TASK,
+        reason="retry",
+        workflow_task_finish_event_id=FIRST_TASK_COMPLETED,
         request_id=f"{task.workflow_id}-reset",
     )
     describe = DescribeWorkflowExecutionRequest(namespace=task.client.namespace, execution=execution)
     service = task.client.workflow_service
 
     async def done() -> bool:
-        # The server does not know a repeated reset by its request id: it would reset the new run too.
+        # The server does not deduplicate resets by request id: a second request would reset the new run.
         info = (await service.describe_workflow_execution(describe)).workflow_execution_info
         if info.execution.run_id != info.first_run_id:
             return True
         try:
             await service.reset_workflow_execution(request)
         except RPCError as error:
-            # There is nothing to go back to before its first workflow task has ended.
+            # A run can be reset only after its first workflow task has completed.
             if error.status is not RPCStatusCode.INVALID_ARGUMENT:
                 raise
             return False
@@ -247,11 +249,11 @@ async def _reset(task: Task) -> None:
 
 @dataclass(frozen=True)
 class Ending:
-    """A way to end.
+    """One way in which an execution closes.
 
     Attributes:
-        act: Starts it, and does to it what brings the ending about; does not wait for it to close.
-        rows: What it leaves in visibility in the end.
+        act: Starts the execution and makes it close; does not wait until it has closed.
+        rows: The visibility rows of its closed runs.
     """
 
     act: Callable[[Task], Awaitable[object]]
@@ -276,19 +278,19 @@ ENDINGS: Final = {
         (Row("Failing", "failed", failure_type="CardDeclined"),),
     ),
     "retried_then_completed": Ending(
-        lambda task: task.start("Retried", 1, retry_policy=TWICE),
-        (Row("Retried", "retried", failure_type="GatewayAway"), Row("Retried", "completed", "good")),
+        lambda task: task.start("Retried", 1, retry_policy=TWO_ATTEMPTS),
+        (Row("Retried", "retried", failure_type="GatewayDown"), Row("Retried", "completed", "good")),
     ),
     "retried_then_failed": Ending(
-        lambda task: task.start("Retried", 2, retry_policy=TWICE),
-        (Row("Retried", "retried", failure_type="GatewayAway"), Row("Retried", "failed", failure_type="GatewayAway")),
+        lambda task: task.start("Retried", 2, retry_policy=TWO_ATTEMPTS),
+        (Row("Retried", "retried", failure_type="GatewayDown"), Row("Retried", "failed", failure_type="GatewayDown")),
     ),
     "run_timeout": Ending(
-        lambda task: _timed_out(task, run_timeout=SOON),
+        lambda task: _timed_out(task, run_timeout=SHORT_TIMEOUT),
         (Row(UNATTENDED, "timed_out", failure_type="TimeoutError:StartToClose"),),
     ),
     "execution_timeout": Ending(
-        lambda task: _timed_out(task, execution_timeout=SOON),
+        lambda task: _timed_out(task, execution_timeout=SHORT_TIMEOUT),
         (Row(UNATTENDED, "timed_out", failure_type="TimeoutError:StartToClose"),),
     ),
     "canceled": Ending(
@@ -317,18 +319,18 @@ OUTCOMES: Final = {
     workflow_type: {"from": "status", "good": ["CONFIRMED"], "bad": ["FAILED"], "excluded": ["CANCELLED"]}
     for workflow_type in ("Booking", "Retried")
 }
-"""The business outcomes that the rows presume, as a spec has them."""
+"""The outcome rules, as written in a spec, that the rows assume."""
 
 
-async def bring_about(client: Client, task_queue: str, ending: str, workflow_id: str) -> None:
-    """Start an execution and bring its ending about; it may close later, by itself.
+async def run_ending(client: Client, task_queue: str, ending: str, workflow_id: str) -> None:
+    """Start an execution that closes in the given way; it may still be open when this returns.
 
-    May be called again with the same arguments if it raised: the rows stay the same.
+    Idempotent: after an error, a second call with the same arguments leaves the same rows.
 
     Args:
-        client: Of the namespace.
-        task_queue: Served by `serving`.
-        ending: A key of ENDINGS.
-        workflow_id: Not used before.
+        client: Client of the namespace.
+        task_queue: Task queue of the worker of `serving`.
+        ending: Key of ENDINGS.
+        workflow_id: New workflow ID.
     """
     await ENDINGS[ending].act(Task(client, task_queue, workflow_id))

@@ -1,4 +1,4 @@
-"""The exporter as its users run it: a process with a command line and an HTTP port."""
+"""The exporter as a child process, with its command line and its HTTP endpoints."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ class Exporter:
     """A running `temporal-slo exporter`.
 
     Args:
-        folder: Gets its log.
-        address: Temporal's.
-        namespace: Temporal namespace to watch.
-        options: Further options.
-        port: Where it listens; a free one if 0.
+        folder: Folder of its log and its ledger.
+        address: Address of the Temporal server.
+        namespace: Temporal namespace to monitor.
+        options: Further command-line options.
+        port: Port to listen on; 0 for any free port.
     """
 
     def __init__(self, folder: Path, address: str, namespace: str, *options: str, port: int = 0) -> None:
@@ -35,7 +35,7 @@ class Exporter:
         self.http = httpx.AsyncClient(base_url=f"http://{self.target}")
 
     async def started(self) -> "Exporter":
-        """Wait until it answers; it need not be ready."""
+        """Wait until /healthz succeeds; the exporter need not be ready."""
 
         async def answers() -> bool:
             self.child.check()
@@ -48,7 +48,7 @@ class Exporter:
         return self
 
     async def series(self, family: names.Family) -> Series:
-        """Scrape and return the values of one family, by labels."""
+        """Scrape and return the values of a family by labels."""
         text = (await self.http.get("/metrics")).text
         return {
             frozenset(sample.labels.items()): sample.value
@@ -58,11 +58,11 @@ class Exporter:
         }
 
     async def value(self, family: names.Family) -> float | None:
-        """Scrape and return the only value of one family; None if it has none."""
+        """Scrape and return the only value of a family; None if it has no series."""
         return next(iter((await self.series(family)).values()), None)
 
     async def becomes(self, family: names.Family, wanted: float) -> None:
-        """Wait until the only value of one family is *wanted*."""
+        """Wait until the only value of a family is *wanted*."""
 
         async def reached() -> bool:
             return await self.value(family) == wanted
@@ -70,7 +70,7 @@ class Exporter:
         await until(reached, deadline=60, what=f"{family.name} {wanted}")
 
     async def closed(self) -> dict[str, int]:
-        """Scrape and return the closed runs by status."""
+        """Scrape and return the counted closed runs by status."""
         counts: dict[str, int] = {}
         for labels, value in (await self.series(names.WORKFLOWS_CLOSED)).items():
             status = dict(labels)[names.STATUS]
@@ -78,6 +78,6 @@ class Exporter:
         return counts
 
     async def stop(self) -> None:
-        """Stop it."""
+        """Stop the process."""
         self.child.stop()
         await self.http.aclose()

@@ -1,4 +1,4 @@
-"""All that stands between a failing payment and a page: real servers, with generated rules and configuration."""
+"""Everything from a failing payment to a page: real servers with generated rules and configuration."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,8 +19,8 @@ from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 from temporal_slo.servers.process_group import ProcessGroup
 from temporal_slo.servers.prometheus import Prometheus
 
-HELD = {"interval", "for", "group_wait", "group_interval", "repeat_interval"}
-"""Keys of generated files whose values are durations."""
+WAITING_TIMES = {"interval", "for", "group_wait", "group_interval", "repeat_interval"}
+"""Keys of generated files whose values are waiting times."""
 
 RECEIVERS = """\
 version: temporal-slo/receivers/v1
@@ -33,16 +33,16 @@ ticket:
 
 @dataclass(frozen=True)
 class Pager:
-    """What runs, and what came of it.
+    """The running processes, and the alerts that they sent.
 
     Attributes:
-        client: Of the watched Temporal namespace.
-        address: Of Temporal.
-        chaos: The worker's chaos file.
-        exporter: Its process.
-        load: The process that books.
-        webhook: What Alertmanager tells.
-        prometheus: What evaluates the rules.
+        client: Client of the monitored Temporal namespace.
+        address: Address of the Temporal server.
+        chaos: Chaos file of the worker.
+        exporter: Exporter process.
+        load: Process that starts bookings.
+        webhook: Receiver of Alertmanager's notifications.
+        prometheus: Prometheus that evaluates the rules.
     """
 
     client: Client
@@ -54,59 +54,59 @@ class Pager:
     prometheus: Prometheus
 
     def payments(self, *, down: bool) -> None:
-        """Let the worker refuse every payment, or none."""
+        """Make all payments fail, or none."""
         self.chaos.write_text(Fault.PAYMENTS_DOWN if down else "")
 
-    async def told(self, what: Callable[[Notice], bool], deadline: float, said: str) -> Notice:
-        """Wait for an alert that is *what* is wanted, and return it."""
+    async def alert(self, matches: Callable[[Notice], bool], deadline: float, what: str) -> Notice:
+        """Wait for an alert that matches, and return it."""
 
-        async def there() -> Notice | None:
-            return next(filter(what, self.webhook.notices), None)
+        async def received() -> Notice | None:
+            return next(filter(matches, self.webhook.notices), None)
 
         try:
-            return await until(there, deadline=deadline, what=said)
+            return await until(received, deadline=deadline, what=what)
         except TimeoutError:
             print(*self.webhook.notices, sep="\n")
             raise
 
     async def closed(self, since: float, before: float) -> list[WorkflowExecution]:
-        """Return the runs that completed in a span of Unix time."""
+        """Return the runs that completed in a range of Unix time."""
         query = "ExecutionStatus = 'Completed'"
         runs = [run async for run in self.client.list_workflows(query)]
         return [run for run in runs if run.close_time and since < run.close_time.timestamp() <= before]
 
     async def statuses(self, runs: list[WorkflowExecution]) -> list[str]:
-        """Return what the results of *runs* say, in their order."""
+        """Return the statuses in the results of *runs*, in order."""
         handles: list[WorkflowHandle[BookRideWorkflow, BookingResult]] = [
             self.client.get_workflow_handle_for(BookRideWorkflow.run, run.id, run_id=run.run_id) for run in runs
         ]
         return [(await handle.result()).status for handle in handles]
 
     async def failing(self, until: float, window: timedelta) -> float:
-        """Return the true share of failed bookings among those that are promised, closed in the *window* before."""
+        """Return the true error ratio of bookings closed in the *window* before *until*, without cancelled ones."""
         statuses = await self.statuses(await self.closed(until - window.total_seconds(), until))
-        promised = [status for status in statuses if status != "CANCELLED"]
-        return promised.count("FAILED") / len(promised)
+        included = [status for status in statuses if status != "CANCELLED"]
+        return included.count("FAILED") / len(included)
 
 
-def quicker(text: str, factor: int) -> str:
-    """Return a generated file with all its waiting times divided by *factor*; nothing else is changed."""
+def scaled_waiting_times(text: str, factor: int) -> str:
+    """Return a generated file with all waiting times divided by *factor*, and no other change."""
     return yaml.safe_dump(_divided(yaml.safe_load(text), factor), sort_keys=False, width=10_000)
 
 
-def _divided(part: Any, factor: int) -> Any:  # noqa: ANN401 of whatever YAML there is
+def _divided(part: Any, factor: int) -> Any:  # noqa: ANN401 any YAML value
     if isinstance(part, list):
         return [_divided(item, factor) for item in part]
     if not isinstance(part, dict):
         return part
     return {
-        key: format_duration(parse_duration(value) / factor) if key in HELD else _divided(value, factor)
+        key: format_duration(parse_duration(value) / factor) if key in WAITING_TIMES else _divided(value, factor)
         for key, value in part.items()
     }
 
 
 def generated(folder: Path, spec: Path, webhook: Webhook, factor: int) -> Path:
-    """Make rules and Alertmanager's configuration by the command, and return their folder."""
+    """Generate the rules and the Alertmanager configuration with the command, and return their folder."""
     (folder / "receivers.yaml").write_text(RECEIVERS.format(url=webhook.url))
     out = folder / "alerts"
     with (folder / "generate.log").open("w") as log:
@@ -114,7 +114,7 @@ def generated(folder: Path, spec: Path, webhook: Webhook, factor: int) -> Path:
         assert main(["generate", str(spec), *options], {}, log, log) == 0
     for path in out.glob("*.yaml"):
         if factor > 1:
-            path.write_text(quicker(path.read_text(), factor))
+            path.write_text(scaled_waiting_times(path.read_text(), factor))
     return out
 
 
@@ -122,17 +122,17 @@ def generated(folder: Path, spec: Path, webhook: Webhook, factor: int) -> Path:
 async def paging(
     folder: Path, programs: dict[str, Path], client: Client, spec: Path, *, address: str, factor: int
 ) -> AsyncIterator[Pager]:
-    """Run all of it, with waiting times divided by *factor*, until bookings end well."""
+    """Start all processes, with waiting times divided by *factor*, and wait for good bookings in Prometheus."""
     chaos = folder / "chaos"
-    where = ("--temporal-address", address, "--temporal-namespace", client.namespace)
+    temporal = ("--temporal-address", address, "--temporal-namespace", client.namespace)
     target = f"{LOOPBACK}:{free_port()}"
     with Webhook() as webhook, ProcessGroup(folder) as processes:
-        made = generated(folder, spec, webhook, factor)
-        watching = ("--poll-interval", "500ms", "--ledger", f"sqlite:///{folder / 'ledger.db'}", "--spec", str(spec))
-        exporter = processes.start_command("exporter", "exporter", *where, "--listen", target, *watching)
-        alertmanager = Alertmanager(programs["alertmanager"], folder, made / "alertmanager.yaml")
+        alerts = generated(folder, spec, webhook, factor)
+        polling = ("--poll-interval", "500ms", "--ledger", f"sqlite:///{folder / 'ledger.db'}", "--spec", str(spec))
+        exporter = processes.start_command("exporter", "exporter", *temporal, "--listen", target, *polling)
+        alertmanager = Alertmanager(programs["alertmanager"], folder, alerts / "alertmanager.yaml")
         processes.add(alertmanager.child)
-        rules = [made / "*.rules.yaml"]
+        rules = [alerts / "*.rules.yaml"]
         prometheus = Prometheus(
             programs["prometheus"], folder, {"exporter": target}, rules=rules, alertmanager=alertmanager.target
         )
@@ -140,13 +140,13 @@ async def paging(
         try:
             await alertmanager.ready()
             await prometheus.ready()
-            processes.start_command("worker", "worker", *where, "--chaos-file", str(chaos))
+            processes.start_command("worker", "worker", *temporal, "--chaos-file", str(chaos))
             load = processes.start_command(
-                "load", "load", *where, "--rate", "6", "--mix", "confirmed=9,cancelled_by_user=1"
+                "load", "load", *temporal, "--rate", "6", "--mix", "confirmed=9,cancelled_by_user=1"
             )
             pager = Pager(client, address, chaos, exporter, load, webhook, prometheus)
             await processes.wait_until(
-                lambda: _counted(pager), deadline=60, part="load", what="bookings that Prometheus knows of"
+                lambda: _counted(pager), deadline=60, part="load", what="good bookings in Prometheus"
             )
             yield pager
         except BaseException:
@@ -161,19 +161,19 @@ async def _counted(pager: Pager) -> bool:
     return bool(await pager.prometheus.value('sum(temporal_slo_workflows_closed_total{outcome="good"}) > 10'))
 
 
-def scaled(text: str, factor: int) -> str:
-    """Return a spec whose tiers are the default ones, and whose period is 30 days, both divided by *factor*."""
+def scaled_spec(text: str, factor: int) -> str:
+    """Return a spec with the default tiers and a period of 30 days, all divided by *factor*."""
     rows = [
-        f"- {{name: {name}, severity: {severity}, long: {_part(long, factor)}, short: {_part(short, factor)}, "
+        f"- {{name: {name}, severity: {severity}, long: {_scaled(long, factor)}, short: {_scaled(short, factor)}, "
         f"budget: {budget}}}"
         for name, severity, long, short, budget in TIERS
     ]
-    period = _part("30d", factor)
+    period = _scaled("30d", factor)
     return text.replace("period: 30d\n", "\n".join([f"period: {period}", STALE, "windows:", *rows]) + "\n")
 
 
 STALE = "causes: {exporter_stale: 15s}"
-"""Ranges in alerts are no waiting times, which are divided in what is generated."""
+"""A range in alert expressions: dividing the waiting times of generated files does not change it."""
 
 TIERS = (
     ("page-quick", "page", "1h", "5m", 2),
@@ -183,10 +183,10 @@ TIERS = (
 )
 
 
-def _part(duration: str, factor: int) -> str:
+def _scaled(duration: str, factor: int) -> str:
     return format_duration(parse_duration(duration) / factor)
 
 
-def since(notices: list[Notice], moment: float) -> Iterator[Notice]:
-    """Yield the alerts that began to fire after a moment."""
-    return (notice for notice in notices if notice.starts_at > moment and not notice.resolved)
+def firing_since(notices: list[Notice], start: float) -> Iterator[Notice]:
+    """Yield the alerts that started to fire after a Unix time."""
+    return (notice for notice in notices if notice.starts_at > start and not notice.resolved)

@@ -1,4 +1,4 @@
-"""The audit beside a real server's own counts, by an exporter whose clock runs ahead: an hour need not pass."""
+"""The audit against the counts of a real server; the clock is moved forward by an hour."""
 
 import sqlite3
 import time
@@ -19,18 +19,18 @@ RUNS = 3
 
 
 def lose_one(path: Path) -> None:
-    """Take a run that waits for its close event out of the ledger, as if it had never been read."""
+    """Delete a pending run from the ledger, as if it had never been read."""
     with sqlite3.connect(path) as connection:
         for table in ("pending", "seen"):
-            connection.execute(f"DELETE FROM {table} WHERE run_id = (SELECT max(run_id) FROM {table})")  # noqa: S608 ours
+            connection.execute(f"DELETE FROM {table} WHERE run_id = (SELECT max(run_id) FROM {table})")  # noqa: S608 constants
     connection.close()
 
 
 async def test_audit(temporal: Temporal, tmp_path: Path) -> None:
-    """The server counts what the ledger has, and a run that the ledger lost is found and counted."""
+    """The server and the ledger count the same runs, and a run that the ledger lost is found and counted."""
     client = await temporal.namespace("audit")
     async with polling(tmp_path, temporal.connection("audit")) as parts:
-        # Its own clock would make the test wait for an hour.
+        # With the poller's own clock the test would take an hour.
         mirror, audit = parts.poller._mirror, parts.poller._after_poll[-1]  # noqa: SLF001
         now = int(time.time() * SECOND)
         await mirror.poll(now)
@@ -51,5 +51,5 @@ async def test_audit(temporal: Temporal, tmp_path: Path) -> None:
         await audit(now + HOUR)
         assert mirror.store.audit_drift == 1
         assert not await mirror.catch_up(now + HOUR)
-        known = exposed(mirror, now)
-        assert (known.counters[names.EXPORTER_AUDIT_REPAIRED_RUNS], known.gap, mirror.state.pending) == (1, 0, RUNS + 1)
+        found = exposed(mirror, now)
+        assert (found.counters[names.EXPORTER_AUDIT_REPAIRED_RUNS], found.gap, mirror.state.pending) == (1, 0, RUNS + 1)

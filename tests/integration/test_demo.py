@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it."""
+"""The demo as a child process, as users run it."""
 
 import os
 import re
@@ -16,7 +16,7 @@ import pytest
 from temporal_slo.servers.process import LOOPBACK, until
 from tests.conftest import Temporal
 
-# Its inner deadlines, which say what is missing, come first.
+# The inner deadlines, whose errors say what is missing, are shorter.
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 KINDS = ("server", "exporter", "prometheus", "alertmanager", "worker", "load")
@@ -24,7 +24,7 @@ PORT = re.compile(rf"{LOOPBACK}:(\d+)")
 
 
 class Demo:
-    """A running `temporal-slo demo`, its output line by line."""
+    """A running `temporal-slo demo`, and its output."""
 
     def __init__(self, log: Path, *options: str) -> None:
         self.log = log
@@ -39,11 +39,11 @@ class Demo:
 
     @property
     def output(self) -> str:
-        """All that it printed so far."""
+        """The output so far."""
         return self.log.read_text()
 
     async def printed(self, text: str) -> None:
-        """Wait until it has printed *text*."""
+        """Wait until the output contains *text*."""
 
         async def found() -> bool:
             assert text in self.output or self.process.poll() is None, self.output
@@ -52,23 +52,23 @@ class Demo:
         await until(found, deadline=90, what=repr(text))
 
     def children(self) -> dict[str, int]:
-        """Its children's process ids, by what they are."""
+        """Return the process ids of its children by kind."""
         pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
-        # The program's name without its folders, then its arguments.
+        # The name of the program without its folder, then its arguments.
         commands = {pid: [Path(program).name, *arguments] for pid, (program, *arguments) in commands.items()}
-        # Debian's has a longer name.
+        # Debian packages use a longer name.
         commands = {pid: [words[0].removeprefix("prometheus-"), *words[1:]] for pid, words in commands.items()}
         return {kind: pid for pid, command in commands.items() for kind in KINDS if kind in command}
 
     def ports(self) -> set[int]:
-        """The ports that it printed."""
+        """Return the ports in the output."""
         return {int(port) for port in PORT.findall(self.output)}
 
 
 @contextmanager
 def demo(tmp_path: Path, *options: str) -> Iterator[Demo]:
-    """A demo that is killed at the end if it still runs."""
+    """A running demo, killed at the end of the test."""
     running = Demo(tmp_path / "output", *options)
     try:
         yield running
@@ -79,7 +79,7 @@ def demo(tmp_path: Path, *options: str) -> Iterator[Demo]:
 
 @contextmanager
 def taken(port: int) -> Iterator[None]:
-    """Listen on a port, unless somebody does already."""
+    """Listen on a port, unless it is in use already."""
     try:
         listener = socket.create_server((LOOPBACK, port))
     except OSError:
@@ -89,8 +89,8 @@ def taken(port: int) -> Iterator[None]:
         yield
 
 
-def nothing_left(children: dict[str, int], ports: set[int]) -> None:
-    """Assert that no child runs and no port is taken."""
+def assert_nothing_left(children: dict[str, int], ports: set[int]) -> None:
+    """Assert that no child still runs and that all ports are free."""
     for name, pid in children.items():
         assert not Path(f"/proc/{pid}").exists(), f"{name} still runs"
     for port in ports:
@@ -98,8 +98,8 @@ def nothing_left(children: dict[str, int], ports: set[int]) -> None:
             pass
 
 
-async def test_ends_by_itself(tmp_path: Path) -> None:
-    """With a duration the demo ends by itself, with code 0, after Temporal and Prometheus agreed on the counts."""
+async def test_duration(tmp_path: Path) -> None:
+    """With --duration the demo exits with code 0 after Temporal and Prometheus report the same counts."""
     with demo(tmp_path, "--duration", "8s", "--rate", "12") as running:
         await running.printed("Bookings start")
         children = running.children()
@@ -107,11 +107,11 @@ async def test_ends_by_itself(tmp_path: Path) -> None:
         assert running.process.wait(timeout=90) == 0, running.output
         assert re.search(r"Temporal and Prometheus count the same closed runs: .* completed", running.output)
         assert len(running.ports()) == 5
-        nothing_left(children, running.ports())
+        assert_nothing_left(children, running.ports())
 
 
 async def test_interrupt(tmp_path: Path, temporal: Temporal) -> None:
-    """Ctrl-C stops every child and frees every port; a server that ran already is used and goes on."""
+    """Ctrl-C stops every child and frees every port; a server that was already running is used and keeps running."""
     with demo(tmp_path, "--temporal-address", temporal.address) as running:
         await running.printed("Bookings start")
         children = running.children()
@@ -119,12 +119,12 @@ async def test_interrupt(tmp_path: Path, temporal: Temporal) -> None:
         assert rules(running)
         os.kill(running.process.pid, signal.SIGINT)
         assert running.process.wait(timeout=60) == 0, running.output
-        nothing_left(children, running.ports() - {temporal.server.port})
+        assert_nothing_left(children, running.ports() - {temporal.server.port})
         assert await temporal.client.count_workflows() is not None
 
 
 def rules(running: Demo) -> list[str]:
-    """The groups of rules that its Prometheus has."""
+    """Return the names of the rule groups in the demo's Prometheus."""
     url = re.search(r"Prometheus +(http://[\d.:]+)", running.output)
     assert url
     groups = httpx.get(f"{url[1]}/api/v1/rules", timeout=30).json()["data"]["groups"]
@@ -134,7 +134,7 @@ def rules(running: Demo) -> list[str]:
 @pytest.mark.sized
 @pytest.mark.timeout(1200)
 async def test_chaos(tmp_path: Path, temporal: Temporal, *, full_size: bool) -> None:
-    """With chaos it tells when it begins and what is waited for; given the time, it shows the page, and its end."""
+    """With --chaos it prints when the fault starts and what it waits for, then the page and its resolution."""
     limit = () if full_size else ("--duration", "28s")
     with demo(tmp_path, "--temporal-address", temporal.address, "--chaos", "payments-down", *limit) as running:
         await running.printed("Bookings start")
@@ -142,7 +142,7 @@ async def test_chaos(tmp_path: Path, temporal: Temporal, *, full_size: bool) -> 
         assert {"exporter", "prometheus", "alertmanager", "worker", "load"} == set(children)
         await running.printed("FAULT    payments-down")
         assert running.process.wait(timeout=1000 if full_size else 90) == 0, running.output
-        nothing_left(children, running.ports() - {temporal.server.port})
+        assert_nothing_left(children, running.ports() - {temporal.server.port})
     if not full_size:
         assert "The duration is over; still waiting for the page" in running.output
         return
@@ -154,7 +154,7 @@ async def test_chaos(tmp_path: Path, temporal: Temporal, *, full_size: bool) -> 
 
 
 async def test_ports_taken(tmp_path: Path, temporal: Temporal) -> None:
-    """A default port that is taken is replaced by a free one, which is printed; Ctrl-C works while it starts."""
+    """If a default port is in use, a free one is used and printed; Ctrl-C works during the start."""
     with (
         taken(9464),
         demo(tmp_path, "--temporal-address", temporal.address) as running,
@@ -164,16 +164,16 @@ async def test_ports_taken(tmp_path: Path, temporal: Temporal) -> None:
         os.kill(running.process.pid, signal.SIGINT)
         assert running.process.wait(timeout=60) == 0, running.output
         assert "127.0.0.1:9464/" not in running.output
-        nothing_left(children, running.ports() - {temporal.server.port})
+        assert_nothing_left(children, running.ports() - {temporal.server.port})
 
 
 @pytest.mark.parametrize(("part", "name"), [("exporter", "exporter"), ("prometheus", "Prometheus")])
-async def test_part_dies(tmp_path: Path, temporal: Temporal, part: str, name: str) -> None:
-    """A part that dies ends the demo with code 1 and its name, and takes the others with it."""
+async def test_part_crashes(tmp_path: Path, temporal: Temporal, part: str, name: str) -> None:
+    """When a part crashes, the demo prints its name, stops the other parts and exits with code 1."""
     with demo(tmp_path, "--temporal-address", temporal.address) as running:
         await running.printed("Bookings start")
         children = running.children()
         os.kill(children[part], signal.SIGKILL)
         assert running.process.wait(timeout=60) == 1
         assert f"temporal-slo: {name}: exited with code -9" in running.output
-        nothing_left(children, running.ports() - {temporal.server.port})
+        assert_nothing_left(children, running.ports() - {temporal.server.port})

@@ -1,4 +1,4 @@
-"""Everything together for a long time: what the exporter uses of its machine does not grow."""
+"""Resource usage of the exporter under load does not grow over time."""
 
 import asyncio
 import time
@@ -23,23 +23,23 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE = "volteryde-dev"
 RATE = 20
 SMALL, FULL = 12.0, 600.0
-PATIENCE = 60.0
-EVERY = "task_queues=2s,task_problems=2s,schedules=2s,retry_storms=2s"
+DEADLINE = 60.0
+SOURCES = "task_queues=2s,task_problems=2s,schedules=2s,retry_storms=2s"
 MEMORY_GROWTH = 16.0
-"""MiB from the second quarter to the last."""
+"""Allowed growth from the second quarter to the last, in MiB."""
 
-ROW = 2048
-"""Bytes of ledger that a run may take, its id included, which is forgotten after two hours."""
+LEDGER_BYTES_PER_RUN = 2048
+"""Allowed bytes of ledger per run, including its run id, which is deleted after two hours."""
 
-POOL = 4
-"""Threads more than in the second quarter: pools fill up to the number of processors and a few."""
+THREADS_GROWTH = 4
+"""Allowed additional threads: pools fill up to the number of processors and a few more."""
 
-FILES = 6
-"""Open files more: scrapes and requests under way."""
+FILES_GROWTH = 6
+"""Allowed additional open files: scrapes and requests in flight."""
 
 
 class Usage(NamedTuple):
-    """What the exporter uses at a moment: MiB, numbers, and bytes."""
+    """Resource usage of the exporter: memory in MiB, threads, open files, ledger size in bytes, closed runs."""
 
     memory: float
     threads: int
@@ -51,8 +51,8 @@ class Usage(NamedTuple):
         return f"{self.memory:.0f} MiB, {self.threads} threads, {self.files} files, {self.ledger / 1024:.0f} KiB ledger"
 
 
-async def used(exporter: Exporter, folder: Path) -> Usage:
-    """Return what *exporter* uses now."""
+async def usage_of(exporter: Exporter, folder: Path) -> Usage:
+    """Return the current resource usage of *exporter*."""
     process = Path("/proc", str(exporter.child.pid))
     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
     ledger = sum(file.stat().st_size for file in folder.glob("ledger.db*"))
@@ -65,28 +65,28 @@ async def used(exporter: Exporter, folder: Path) -> Usage:
     )
 
 
-async def ended(client: Client) -> None:
-    """Wait until no booking runs: a worker of the SDK that is stopped in the midst of work may never end."""
+async def all_closed(client: Client) -> None:
+    """Wait until no booking is open: an SDK worker that is stopped in the middle of work may hang."""
 
     async def idle() -> bool:
         return (await client.count_workflows("ExecutionStatus = 'Running'")).count == 0
 
-    await until(idle, deadline=PATIENCE, what="the end of all bookings")
+    await until(idle, deadline=DEADLINE, what="the end of all bookings")
 
 
-def typical(usages: list[Usage]) -> Usage:
-    """Return the median of each of them."""
+def medians(usages: list[Usage]) -> Usage:
+    """Return the median of each value."""
     return Usage(*map(median, zip(*usages, strict=True)))
 
 
 @pytest.mark.sized
 @pytest.mark.timeout(900)
 async def test_nothing_grows(temporal: Temporal, programs: dict[str, Path], tmp_path: Path, *, full_size: bool) -> None:
-    """While bookings end, Prometheus scrapes and every source is read, the exporter stays within its bounds."""
+    """While bookings close, Prometheus scrapes and every source is read, resource usage stays within its limits."""
     client = await temporal.namespace(NAMESPACE)
     seconds = FULL if full_size else SMALL
     plan = load.Load(rate=RATE, count=round(RATE * seconds), mix=MIX, seed=11, timings=QUICK, task_queue="endurance")
-    options = ("--spec", str(ROOT / "deploy" / "slos"), "--sources", EVERY)
+    options = ("--spec", str(ROOT / "deploy" / "slos"), "--sources", SOURCES)
     usages: list[Usage] = []
     async with (
         exporting(tmp_path, temporal.address, NAMESPACE, *options) as exporter,
@@ -95,24 +95,24 @@ async def test_nothing_grows(temporal: Temporal, programs: dict[str, Path], tmp_
     ):
         loading, end = asyncio.create_task(load.run(client, plan)), time.monotonic() + seconds
         while time.monotonic() < end:
-            usages.append(await used(exporter, tmp_path))
+            usages.append(await usage_of(exporter, tmp_path))
             await asyncio.wait([loading], timeout=0.5)
         await loading
-        await ended(client)
-        usages.append(await used(exporter, tmp_path))
+        await all_closed(client)
+        usages.append(await usage_of(exporter, tmp_path))
     quarter = len(usages) // 4
-    early, late = typical(usages[quarter : 2 * quarter]), typical(usages[-quarter:])
+    early, late = medians(usages[quarter : 2 * quarter]), medians(usages[-quarter:])
     print(f"{seconds:.0f} s, {late.closed} runs closed: from {early} to {late}")
-    assert [*too_much(early, late)] == []
+    assert [*exceeded(early, late)] == []
 
 
-def too_much(early: Usage, late: Usage) -> Iterator[str]:
-    """Yield what has grown by more than is allowed."""
+def exceeded(early: Usage, late: Usage) -> Iterator[str]:
+    """Yield the resources that grew by more than allowed."""
     if late.memory - early.memory > MEMORY_GROWTH:
         yield "memory"
-    if late.threads - early.threads > POOL:
+    if late.threads - early.threads > THREADS_GROWTH:
         yield "threads"
-    if late.files - early.files > FILES:
+    if late.files - early.files > FILES_GROWTH:
         yield "files"
-    if late.ledger - early.ledger > ROW * (late.closed - early.closed) + 4 * 1024 * 1024:
+    if late.ledger - early.ledger > LEDGER_BYTES_PER_RUN * (late.closed - early.closed) + 4 * 1024 * 1024:
         yield "ledger"

@@ -1,4 +1,4 @@
-"""Exemplars of real runs, in a real Prometheus."""
+"""Exemplars of real runs in a real Prometheus."""
 
 import time
 import uuid
@@ -52,47 +52,47 @@ async def scraping(program: Path, folder: Path, target: str) -> AsyncIterator[Pr
 
 
 async def test_exemplars_in_prometheus(temporal: Temporal, programs: dict[str, Path], tmp_path: Path) -> None:
-    """Prometheus has the ids of the runs that failed and that timed out, with the time at which they closed."""
-    began = time.time()
+    """Prometheus has the workflow and run ids of the failed and the timed-out run, with their close times."""
+    start = time.time()
     client = await temporal.namespace(f"exemplars-{uuid.uuid4().hex[:8]}")
     exporter = await Exporter(tmp_path, temporal.address, client.namespace).started()
     try:
         await exporter.becomes(names.EXPORTER_UP, 1)
         async with endings.serving(client, QUEUE), scraping(programs["prometheus"], tmp_path, exporter.target) as found:
             runs = {}
-            for kind, queue in (("Failing", QUEUE), ("Unattended", endings.NOBODY)):
+            for kind, queue in (("Failing", QUEUE), ("Unattended", endings.NO_WORKERS)):
                 handle = await client.start_workflow(
-                    kind, id=f"{kind}-{uuid.uuid4().hex}", task_queue=queue, run_timeout=endings.SOON
+                    kind, id=f"{kind}-{uuid.uuid4().hex}", task_queue=queue, run_timeout=endings.SHORT_TIMEOUT
                 )
                 runs[handle.id] = handle.first_execution_run_id
                 await failed(handle)
 
             async def stored() -> list[dict[str, Any]]:
                 both = f"{names.WORKFLOWS_CLOSED.sample} or {names.WORKFLOW_FAILURES.sample}"
-                rows = await found.exemplars(both, began - 60)
+                rows = await found.exemplars(both, start - 60)
                 return rows if len(rows) >= 2 * len(runs) else []
 
             rows = await until(stored, deadline=60, what="exemplars in Prometheus")
         assert {row["labels"]["workflow_id"]: row["labels"]["run_id"] for row in rows} == runs
-        assert all(began <= row["timestamp"] <= time.time() for row in rows)
+        assert all(start <= row["timestamp"] <= time.time() for row in rows)
     finally:
         await exporter.stop()
 
 
 async def failed(handle: Any) -> None:  # noqa: ANN401 a handle of any workflow
-    """Wait until a run has ended badly."""
+    """Wait until a run has failed."""
     try:
         await handle.result()
     except WorkflowFailureError:
         return
-    raise AssertionError(f"{handle.id} ended well")
+    raise AssertionError(f"{handle.id} completed")
 
 
 async def test_hostile_ids_in_prometheus(programs: dict[str, Path], tmp_path: Path) -> None:
-    """Ids that try to break the exposition arrive as they are, but for those that cannot be written."""
-    began = time.time()
+    """Ids with characters special to the exposition format arrive unchanged; an id with NUL is left out."""
+    start = time.time()
     rows: list[tuple[Labels, Value]] = [
-        ((str(place),), ValueWithExemplar(place, Exemplar(text, f"run-{place}", began)))
+        ((str(place),), ValueWithExemplar(place, Exemplar(text, f"run-{place}", start)))
         for place, text in enumerate(IDS)
     ]
     body = Renderer().render([(COUNTER, rows)]).openmetrics
@@ -101,20 +101,20 @@ async def test_hostile_ids_in_prometheus(programs: dict[str, Path], tmp_path: Pa
         async with scraping(programs["prometheus"], tmp_path, f"{LOOPBACK}:{server.server_address[1]}") as found:
 
             async def stored() -> list[dict[str, Any]]:
-                rows = await found.exemplars(COUNTER.sample, began - 60)
+                rows = await found.exemplars(COUNTER.sample, start - 60)
                 return rows if len(rows) >= len(IDS) else []
 
-            told = await until(stored, deadline=60, what="exemplars in Prometheus")
+            exemplars = await until(stored, deadline=60, what="exemplars in Prometheus")
         server.shutdown()
-    labels = {row["labels"]["run_id"]: row["labels"].get("workflow_id") for row in told}
+    labels = {row["labels"]["run_id"]: row["labels"].get("workflow_id") for row in exemplars}
     for place, text in enumerate(IDS):
-        # Prometheus 2 leaves the labels of exemplars escaped.
+        # Prometheus 2 does not unescape the labels of exemplars.
         assert labels.pop(f"run-{place}") in ({None} if text == "\0" else {text, escaped(text)})
     assert not labels
 
 
 def handler(body: bytes) -> type[BaseHTTPRequestHandler]:
-    """What answers every request with *body*."""
+    """Return a handler that answers every request with *body*."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -126,6 +126,6 @@ def handler(body: bytes) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the library's name
-            """Say nothing."""
+            """Do not log."""
 
     return Handler

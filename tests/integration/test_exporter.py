@@ -35,7 +35,7 @@ QUICK = BookingTimings(retry_initial=0.1, retry_maximum=0.2, max_attempts=2)
 
 @asynccontextmanager
 async def exporting(folder: Path, address: str, namespace: str, *options: str) -> AsyncIterator[Exporter]:
-    """An exporter that answers; its log is shown if the test fails."""
+    """A running exporter; its log is printed if the test fails."""
     exporter = Exporter(folder, address, namespace, *options)
     try:
         yield await exporter.started()
@@ -59,8 +59,8 @@ async def scraping(program: Path, folder: Path, exporter: Exporter) -> AsyncIter
 
 
 async def close_one(client: Client) -> None:
-    """Start a run that nobody works on, and terminate it."""
-    handle = await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+    """Start a run without a worker, and terminate it."""
+    handle = await client.start_workflow("Unserved", id=uuid.uuid4().hex, task_queue="no-workers")
     await handle.terminate()
 
 
@@ -69,7 +69,7 @@ async def close_one(client: Client) -> None:
 async def test_counts_equal_the_servers(
     temporal: Temporal, programs: dict[str, Path], tmp_path: Path, *, full_size: bool
 ) -> None:
-    """Of bookings in a known mix, the load, Temporal, the exporter and Prometheus give the same closed counts."""
+    """For a known mix of bookings the load, Temporal, the exporter and Prometheus report the same closed counts."""
     client = await temporal.namespace("counted")
     count = FULL if full_size else SMALL
     plan = load.Load(rate=50, count=count, mix=MIX, seed=7, timings=QUICK, task_queue="counted")
@@ -88,11 +88,11 @@ async def test_counts_equal_the_servers(
         await has_counted(exporter, expected)
         assert await count_closed(client) == expected == await exporter.closed()
         assert await scraped(prometheus, count) == expected
-    print(f"{count} bookings, by Temporal, exporter and Prometheus alike: {dict(expected)}")
+    print(f"{count} bookings, counted equally by Temporal, exporter and Prometheus: {dict(expected)}")
 
 
 async def has_counted(exporter: Exporter, expected: Counter[str]) -> None:
-    """Wait until the exporter has counted so many runs, rightly or not."""
+    """Wait until the exporter has counted as many runs as expected, of whatever status."""
 
     async def counted() -> bool:
         return sum((await exporter.closed()).values()) >= expected.total()
@@ -101,7 +101,7 @@ async def has_counted(exporter: Exporter, expected: Counter[str]) -> None:
 
 
 async def scraped(prometheus: Prometheus, count: int) -> dict[str, int]:
-    """Wait until Prometheus has so many closed runs and return them by status."""
+    """Wait until Prometheus has *count* closed runs and return them by status."""
     found: dict[str, int] = {}
 
     async def all_scraped() -> bool:
@@ -113,20 +113,20 @@ async def scraped(prometheus: Prometheus, count: int) -> dict[str, int]:
     return found
 
 
-def listed(snapshot: Snapshot) -> int:
-    """Successful lists of workflows so far."""
+def list_requests(snapshot: Snapshot) -> int:
+    """Return the number of successful ListWorkflowExecutions requests."""
     return int(Exposed(snapshot.self_metrics).series(names.EXPORTER_VISIBILITY_REQUESTS)[LIST_WORKFLOWS.name, "OK"])
 
 
 async def test_steady_state_is_two_requests(temporal: Temporal, tmp_path: Path) -> None:
-    """With no new work a poll makes two visibility requests, with runs open and runs closed before."""
+    """Without new runs a poll makes two visibility requests, although there are open and closed runs."""
     client = await temporal.namespace("steady")
     async with polling(tmp_path, temporal.connection("steady")) as parts:
         poller = parts.poller
         await poller.poll()
         for _ in range(5):
             await close_one(client)
-            await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+            await client.start_workflow("Unserved", id=uuid.uuid4().hex, task_queue="no-workers")
 
         async def seen() -> bool:
             assert await poller.poll()
@@ -135,14 +135,14 @@ async def test_steady_state_is_two_requests(temporal: Temporal, tmp_path: Path) 
             return sum(found.closed.values()) == sum(found.running.values()) == 5
 
         await until(seen, deadline=30, what="5 closed and 5 open runs")
-        before = listed(poller.snapshot)
+        before = list_requests(poller.snapshot)
         for _ in range(10):
             assert await poller.poll()
-        assert listed(poller.snapshot) - before == 20
+        assert list_requests(poller.snapshot) - before == 20
 
 
 async def test_pages_of_a_real_server(temporal: Temporal, tmp_path: Path) -> None:
-    """More rows than fit the first page are read page by page, though the pages differ in size."""
+    """More rows than fit into the first page are read in pages of different sizes."""
     client = await temporal.namespace("paged")
     async with polling(tmp_path, temporal.connection("paged")) as parts:
         poller = parts.poller
@@ -154,15 +154,15 @@ async def test_pages_of_a_real_server(temporal: Temporal, tmp_path: Path) -> Non
             return (await count_closed(client)).total() == 450
 
         await until(all_closed, deadline=60, what="450 closed runs")
-        before = listed(poller.snapshot)
+        before = list_requests(poller.snapshot)
         assert await poller.poll()
         assert poller.snapshot.samples
         assert published(poller.snapshot).one(names.EXPORTER_PENDING_RUNS) == 450
-        assert listed(poller.snapshot) - before == 3
+        assert list_requests(poller.snapshot) - before == 3
 
 
 async def test_killed_and_restarted(temporal: Temporal, tmp_path: Path) -> None:
-    """What closes while the exporter is dead is counted when it is back, on top of what it had counted before."""
+    """Runs that close while the exporter is down are added to its counters after the restart."""
     client = await temporal.namespace("killed")
     async with exporting(tmp_path, temporal.address, "killed") as exporter:
         await exporter.becomes(names.EXPORTER_UP, 1)
@@ -177,7 +177,7 @@ async def test_killed_and_restarted(temporal: Temporal, tmp_path: Path) -> None:
 
 
 async def test_increase_in_prometheus(temporal: Temporal, programs: dict[str, Path], tmp_path: Path) -> None:
-    """The first failure ever is an increase of 1 to Prometheus, because its series was at 0 first."""
+    """The first failure is an increase of 1 in Prometheus, because its series starts at 0."""
     client = await temporal.namespace("increase")
     async with (
         exporting(tmp_path, temporal.address, "increase") as exporter,
@@ -195,10 +195,10 @@ async def test_increase_in_prometheus(temporal: Temporal, programs: dict[str, Pa
         assert await prometheus.value(f"count_over_time(({sample} == 0)[5m:1s])") is not None
 
 
-async def test_server_away_at_start_and_killed_later(tmp_path: Path) -> None:
-    """The exporter outlives a server that is away: it says so, keeps the last good figures, and recovers by itself."""
+async def test_server_down_at_start_and_killed_later(tmp_path: Path) -> None:
+    """While the server is down the exporter reports it and keeps the last values; then it recovers by itself."""
     server = TemporalServer(tmp_path, durable=True, options=["--headless"])
-    await server.ready()  # Killed before that, it may leave a database that it cannot open again.
+    await server.ready()  # Killed earlier, it may leave a database that it cannot open.
     server.child.kill()
     try:
         async with exporting(tmp_path, server.address, "default") as exporter:
@@ -209,7 +209,7 @@ async def test_server_away_at_start_and_killed_later(tmp_path: Path) -> None:
             server.restart()
             await ensure_namespace(await server.ready(), "default")
             await exporter.becomes(names.EXPORTER_UP, 1)
-            assert await is_ready(exporter) == (200, "")
+            assert await readiness(exporter) == (200, "")
             await close_one(await server.ready())
             await exporter.becomes(names.WORKFLOWS_CLOSED, 1)
 
@@ -229,24 +229,24 @@ async def test_server_away_at_start_and_killed_later(tmp_path: Path) -> None:
         server.child.stop()
 
 
-async def is_ready(exporter: Exporter) -> tuple[int, str]:
-    """Status of /readyz and the code in its reason; /healthz must be 200 all the while."""
+async def readiness(exporter: Exporter) -> tuple[int, str]:
+    """Return the status of /readyz and the code in its reason; /healthz must be 200."""
     assert (await exporter.http.get("/healthz")).status_code == 200
     answer = await exporter.http.get("/readyz")
     return answer.status_code, (answer.json()["reason"] or "").partition(":")[0]
 
 
 async def becomes_unready(exporter: Exporter, code: str) -> None:
-    """Wait until /readyz is 503 for that reason."""
+    """Wait until /readyz is 503 with this code in its reason."""
 
     async def unready() -> bool:
-        return await is_ready(exporter) == (503, code)
+        return await readiness(exporter) == (503, code)
 
     await until(unready, deadline=30, what=f"/readyz 503 {code}")
 
 
 async def more_failures(exporter: Exporter) -> None:
-    """Wait for two more polls that fail."""
+    """Wait for two more failed polls."""
 
     async def failures() -> float:
         requests = await exporter.series(names.EXPORTER_VISIBILITY_REQUESTS)
@@ -261,7 +261,7 @@ async def more_failures(exporter: Exporter) -> None:
 
 
 async def test_unknown_namespace(temporal: Temporal, tmp_path: Path) -> None:
-    """An unknown Temporal namespace keeps the exporter up and not ready, until somebody registers it."""
+    """With an unknown Temporal namespace the exporter runs but is not ready, until the namespace is registered."""
     async with exporting(tmp_path, temporal.address, "later") as exporter:
         await exporter.becomes(names.EXPORTER_UP, 0)
         await becomes_unready(exporter, "NOT_FOUND")
@@ -269,8 +269,8 @@ async def test_unknown_namespace(temporal: Temporal, tmp_path: Path) -> None:
         await exporter.becomes(names.EXPORTER_UP, 1)
 
 
-async def test_stops_on_request(temporal: Temporal, tmp_path: Path) -> None:
-    """SIGTERM ends the exporter with exit code 0 and frees its port."""
+async def test_sigterm(temporal: Temporal, tmp_path: Path) -> None:
+    """On SIGTERM the exporter exits with code 0 and frees its port."""
     async with exporting(tmp_path, temporal.address, "default") as exporter:
         exporter.child.stop()
         assert exporter.child.exit_code == 0

@@ -1,4 +1,4 @@
-"""Runs of every ending while the exporter and Temporal are killed: nothing lost, nothing doubled, nothing misjudged."""
+"""Exact counts of every ending while exporter, Temporal and the ledger's server are killed."""
 
 import asyncio
 import json
@@ -22,24 +22,24 @@ from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.temporal.visibility import CLOSED_QUERY, count_closed
 from tests.conftest import Databases
 
-from .endings import ENDINGS, OUTCOMES, Row, bring_about, serving
+from .endings import ENDINGS, OUTCOMES, Row, run_ending, serving
 from .exporter import Exporter
 
 NAMESPACE = "faults"
 TASK_QUEUE = "faults"
 SMALL, FEW, FULL = 200, 8, 2000
-# What a killed process has written is safe with the operating system: no need to wait for the disk.
-QUICK = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
+# Writes of a killed process survive in the operating system: no need to sync to disk.
+NO_SYNC = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
 IN_FLIGHT = 20
-LIFE = (0.5, 4.0)
-"""Seconds between which an exporter lives until it is killed: during its start, a page, a close event, or idle."""
+LIFETIME = (0.5, 4.0)
+"""Range of an exporter's lifetime in seconds: it is killed at its start, during a request, or idle."""
 
-AS_TEMPORAL = {"retried": "failed", "reset": "terminated"}
-"""What Temporal calls the statuses of our own; no attempt that was retried has timed out here."""
+TEMPORAL_STATUS = {"retried": "failed", "reset": "terminated"}
+"""Temporal's statuses for the statuses that only the exporter has; no retried attempt here timed out."""
 
 
 def spec(folder: Path) -> str:
-    """Write a spec with the outcomes that the endings presume, and return its path."""
+    """Write a spec with the outcome rules that the endings assume, and return its path."""
     slos = [
         {
             "name": f"{kind.lower()}-success",
@@ -57,14 +57,14 @@ def spec(folder: Path) -> str:
 
 
 class Killer:
-    """Runs an exporter and kills it at random moments, and its ledger's server, always on the same port and ledger.
+    """Kills an exporter, and the server of its ledger, at random times; restarts use the same port and ledger.
 
     Args:
-        folder: Gets its log.
-        address: Temporal's.
-        seed: Of the moments.
-        ledger: The URL of its ledger.
-        store: The server of that; None for a file.
+        folder: Folder of the log.
+        address: Address of the Temporal server.
+        seed: Seed of the random times.
+        ledger: URL of the ledger.
+        store: PostgreSQL server of the ledger; None for SQLite.
     """
 
     def __init__(self, folder: Path, address: str, seed: int, ledger: str, store: Postgres | None) -> None:
@@ -83,11 +83,11 @@ class Killer:
         return Exporter(self._folder, self._address, NAMESPACE, *options, port=self.port)
 
     async def kill_times(self, times: int, client: Client, closed: int) -> None:
-        """Kill and restart it so many times while so many runs close: two by two, the second soon after a restart."""
+        """Kill and restart the exporter *times* times while *closed* runs close, in pairs in quick succession."""
         for number in range(times):
             await closed_runs(client, closed * (number // 2 * 2) // times)
-            # The moment is to be a random one, so there is nothing to wait for.
-            await asyncio.sleep(self._random.uniform(*LIFE))
+            # The time is random, so there is no condition to wait for.
+            await asyncio.sleep(self._random.uniform(*LIFETIME))
             self.exporter.child.kill()
             await self.exporter.http.aclose()
             self.kills += 1
@@ -97,9 +97,9 @@ class Killer:
         await self.exporter.started()
 
     async def _kill_store(self, store: Postgres) -> None:
-        # One that finds no ledger at its start ends.
+        # An exporter that cannot open its ledger at the start exits.
         await self.exporter.started()
-        await asyncio.sleep(self._random.uniform(*LIFE))
+        await asyncio.sleep(self._random.uniform(*LIFETIME))
         store.child.kill()
         store.restart()
         await store.ready()
@@ -107,14 +107,14 @@ class Killer:
         self.store_kills += 1
 
 
-async def bring_all_about(client: Client, each: int) -> None:
-    """Bring every ending about so many times, whatever happens to the server meanwhile."""
+async def run_all_endings(client: Client, each: int) -> None:
+    """Run every ending *each* times, and retry while the server is down."""
     slots = asyncio.Semaphore(IN_FLIGHT)
 
     async def one(ending: str, number: int) -> None:
         async def done() -> bool:
             try:
-                await bring_about(client, TASK_QUEUE, ending, f"{ending}-{number}")
+                await run_ending(client, TASK_QUEUE, ending, f"{ending}-{number}")
             except RPCError:
                 return False
             return True
@@ -129,7 +129,7 @@ async def bring_all_about(client: Client, each: int) -> None:
 
 
 async def kill_and_restart(server: TemporalServer, client: Client, after: int) -> None:
-    """Kill the server once it has so many closed runs, and start it again."""
+    """Kill the server once *after* runs have closed, and restart it."""
     await closed_runs(client, after)
     server.child.kill()
     server.restart()
@@ -137,7 +137,7 @@ async def kill_and_restart(server: TemporalServer, client: Client, after: int) -
 
 
 async def closed_runs(client: Client, count: int) -> None:
-    """Wait until so many runs have closed."""
+    """Wait until *count* runs have closed."""
 
     async def reached() -> bool:
         return (await count_closed(client)).total() >= count
@@ -146,11 +146,11 @@ async def closed_runs(client: Client, count: int) -> None:
 
 
 @asynccontextmanager
-async def world(
+async def environment(
     folder: Path, program: Path, ledger: str, store: Postgres | None
 ) -> AsyncIterator[tuple[TemporalServer, Client, Killer, Prometheus]]:
-    """A server of its own, an exporter to kill, and a Prometheus that scrapes it."""
-    server = TemporalServer(folder, durable=True, options=["--headless", *QUICK])
+    """A Temporal server, an exporter to kill, and a Prometheus that scrapes it."""
+    server = TemporalServer(folder, durable=True, options=["--headless", *NO_SYNC])
     try:
         client = await server.ready()
         await ensure_namespace(client, NAMESPACE)
@@ -174,7 +174,7 @@ async def world(
 
 @pytest.fixture
 async def store(ledger_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Postgres | None]:
-    """The server of the ledger, which runs again in the end; None for a file."""
+    """The PostgreSQL server of the ledger, running again after the test; None for SQLite."""
     if ledger_url.startswith("sqlite"):
         yield None
         return
@@ -188,65 +188,65 @@ async def store(ledger_url: str, request: pytest.FixtureRequest) -> AsyncIterato
 async def test_exact_under_faults(
     programs: dict[str, Path], tmp_path: Path, ledger_url: str, store: Postgres | None, *, full_size: bool
 ) -> None:
-    """Whatever is killed, every ending is counted once and rightly: in the exporter, and as increase in Prometheus."""
+    """Whatever is killed, every ending is counted once and correctly, in the exporter and as increase in Prometheus."""
     each, kills = (FULL, 25) if full_size else (FEW, 2) if store else (SMALL, 5)
-    truth: Counter[Row] = Counter()
+    expected: Counter[Row] = Counter()
     for ending in ENDINGS.values():
-        truth.update(dict.fromkeys(ending.rows, each))
-    async with world(tmp_path, programs["prometheus"], ledger_url, store) as (server, client, killer, prometheus):
+        expected.update(dict.fromkeys(ending.rows, each))
+    async with environment(tmp_path, programs["prometheus"], ledger_url, store) as (server, client, killer, prometheus):
         async with serving(client, TASK_QUEUE):
             await asyncio.gather(
-                bring_all_about(client, each),
-                killer.kill_times(kills, client, truth.total()),
-                kill_and_restart(server, client, truth.total() // 3),
+                run_all_endings(client, each),
+                killer.kill_times(kills, client, expected.total()),
+                kill_and_restart(server, client, expected.total() // 3),
             )
-            await closed_runs(client, truth.total())
-        await all_counted(killer.exporter, truth.total())
-        assert await counted(killer.exporter) == Counter(dict(by_outcome(truth)))
-        assert await failures(killer.exporter) == Counter(dict(by_failure(truth)))
-        assert await by_server(client, {row.workflow_type for row in truth}) == as_server(truth)
-        assert sum((await killer.exporter.series(names.WORKFLOWS_STARTED)).values()) == truth.total()
+            await closed_runs(client, expected.total())
+        await all_counted(killer.exporter, expected.total())
+        assert await counted(killer.exporter) == Counter(dict(by_outcome(expected)))
+        assert await failures(killer.exporter) == Counter(dict(by_failure(expected)))
+        assert await by_server(client, {row.workflow_type for row in expected}) == as_server(expected)
+        assert sum((await killer.exporter.series(names.WORKFLOWS_STARTED)).values()) == expected.total()
         assert sum((await killer.exporter.series(names.WORKFLOWS_RUNNING)).values()) == 0
-        await increased(prometheus, by_status(truth))
-    kills_told = f"{killer.kills} kills of the exporter, 1 of Temporal, {killer.store_kills} of the ledger's server"
-    print(f"{truth.total()} runs, {len(ENDINGS)} endings, {kills_told}: exact")
+        await increased(prometheus, by_status(expected))
+    killed = f"{killer.kills} kills of the exporter, 1 of Temporal, {killer.store_kills} of the ledger's server"
+    print(f"{expected.total()} runs, {len(ENDINGS)} endings, {killed}: exact")
 
 
-def by_outcome(truth: Counter[Row]) -> Iterator[tuple[tuple[str, str, str], int]]:
-    """Closed runs by type, status and outcome."""
+def by_outcome(expected: Counter[Row]) -> Iterator[tuple[tuple[str, str, str], int]]:
+    """Yield the closed runs by workflow type, status and outcome."""
     summed: Counter[tuple[str, str, str]] = Counter()
-    for row, count in truth.items():
+    for row, count in expected.items():
         summed[row.workflow_type, row.status, row.outcome] += count
     yield from summed.items()
 
 
-def by_failure(truth: Counter[Row]) -> Iterator[tuple[tuple[str, str, str], int]]:
-    """Failures by type, status and failure type."""
+def by_failure(expected: Counter[Row]) -> Iterator[tuple[tuple[str, str, str], int]]:
+    """Yield the failures by workflow type, status and failure type."""
     summed: Counter[tuple[str, str, str]] = Counter()
-    for row, count in truth.items():
+    for row, count in expected.items():
         if row.failure_type:
             summed[row.workflow_type, row.status, row.failure_type] += count
     yield from summed.items()
 
 
-def by_status(truth: Counter[Row]) -> Counter[str]:
-    """Closed runs by our status."""
+def by_status(expected: Counter[Row]) -> Counter[str]:
+    """Return the closed runs by the exporter's status."""
     summed: Counter[str] = Counter()
-    for row, count in truth.items():
+    for row, count in expected.items():
         summed[row.status] += count
     return summed
 
 
-def as_server(truth: Counter[Row]) -> Counter[tuple[str, str]]:
-    """Closed runs by type and by what Temporal calls their status."""
+def as_server(expected: Counter[Row]) -> Counter[tuple[str, str]]:
+    """Return the closed runs by workflow type and Temporal's status."""
     summed: Counter[tuple[str, str]] = Counter()
-    for row, count in truth.items():
-        summed[row.workflow_type, AS_TEMPORAL.get(row.status, row.status)] += count
+    for row, count in expected.items():
+        summed[row.workflow_type, TEMPORAL_STATUS.get(row.status, row.status)] += count
     return summed
 
 
 async def by_server(client: Client, types: set[str]) -> Counter[tuple[str, str]]:
-    """The server's own counts by type and status."""
+    """Return the server's own counts by workflow type and status."""
     counts: Counter[tuple[str, str]] = Counter()
     for kind in types:
         query = f"{CLOSED_QUERY} AND WorkflowType = '{kind}' GROUP BY ExecutionStatus"
@@ -256,7 +256,7 @@ async def by_server(client: Client, types: set[str]) -> Counter[tuple[str, str]]
 
 
 async def all_counted(exporter: Exporter, total: int) -> None:
-    """Wait until the exporter has counted so many runs, and none is uncovered or waits."""
+    """Wait until the exporter has counted *total* runs, without a gap or pending runs."""
 
     async def done() -> bool:
         health = [await exporter.value(family) for family in HEALTH]
@@ -269,7 +269,7 @@ HEALTH = (names.EXPORTER_UP, names.EXPORTER_GAP, names.EXPORTER_PENDING_RUNS)
 
 
 async def counted(exporter: Exporter) -> Counter[tuple[str, str, str]]:
-    """What the exporter counted, by type, status and outcome."""
+    """Return the exporter's closed runs by workflow type, status and outcome."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for labels, value in (await exporter.series(names.WORKFLOWS_CLOSED)).items():
         row = dict(labels)
@@ -278,7 +278,7 @@ async def counted(exporter: Exporter) -> Counter[tuple[str, str, str]]:
 
 
 async def failures(exporter: Exporter) -> Counter[tuple[str, str, str]]:
-    """What failures the exporter counted, by type, status and failure type."""
+    """Return the exporter's failures by workflow type, status and failure type."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for labels, value in (await exporter.series(names.WORKFLOW_FAILURES)).items():
         row = dict(labels)
@@ -286,18 +286,18 @@ async def failures(exporter: Exporter) -> Counter[tuple[str, str, str]]:
     return counts
 
 
-async def increased(prometheus: Prometheus, truth: Counter[str]) -> None:
-    """Wait until Prometheus has seen so many increases, and hold them against the truth."""
+async def increased(prometheus: Prometheus, expected: Counter[str]) -> None:
+    """Wait until Prometheus has seen as many increases as expected, and compare them."""
 
     async def scraped() -> bool:
-        return (await increases(prometheus)).total() >= truth.total()
+        return (await increases(prometheus)).total() >= expected.total()
 
     await until(scraped, deadline=60, what="the increases in Prometheus")
-    assert await increases(prometheus) == truth
+    assert await increases(prometheus) == expected
 
 
 async def increases(prometheus: Prometheus) -> Counter[str]:
-    """How much each status rose in Prometheus, resets counted as it counts them, without its extrapolation."""
+    """Return the increase per status in Prometheus, with its handling of resets but without extrapolation."""
     sample = names.WORKFLOWS_CLOSED.sample
     rises: Counter[str] = Counter()
     for labels, values in (await prometheus.samples(f"{sample}[2h]")).items():

@@ -1,4 +1,4 @@
-"""A ledger that cannot be written for a while, and files that the exporter refuses to use as one."""
+"""A ledger that cannot be written for a while, and files that the exporter rejects as ledger."""
 
 import asyncio
 import os
@@ -24,16 +24,21 @@ from .test_exporter import becomes_unready, close_one, exporting
 
 LEDGER: Final = "kept.db"
 DISK: Final = "1m"
-FIGURES: Final = (names.WORKFLOWS_CLOSED, names.WORKFLOWS_STARTED, names.WORKFLOWS_RUNNING, names.WORKFLOW_FAILURES)
+WORKFLOW_FAMILIES: Final = (
+    names.WORKFLOWS_CLOSED,
+    names.WORKFLOWS_STARTED,
+    names.WORKFLOWS_RUNNING,
+    names.WORKFLOW_FAILURES,
+)
 HEALTH: Final = (names.EXPORTER_UP, names.EXPORTER_GAP, names.EXPORTER_PENDING_RUNS)
 
 Fault = Callable[[Path, int], AbstractContextManager[None]]
-"""Keeps the process of that id from writing the ledger of that path."""
+"""Prevents the process with this id from writing the ledger at this path."""
 
 
 @contextmanager
 def full_disk(ledger: Path, _: int) -> Iterator[None]:
-    """The disk of the ledger has no byte left."""
+    """The disk of the ledger is full."""
     ballast = ledger.with_name("ballast")
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -47,7 +52,7 @@ def full_disk(ledger: Path, _: int) -> Iterator[None]:
 
 @contextmanager
 def full_quota(ledger: Path, pid: int) -> Iterator[None]:
-    """No file may grow beyond what the ledger's log has now, as with a quota."""
+    """No file can grow beyond the current size of the ledger's WAL, as with a quota."""
     size = ledger.with_name(f"{LEDGER}-wal").stat().st_size
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     try:
@@ -58,7 +63,7 @@ def full_quota(ledger: Path, pid: int) -> Iterator[None]:
 
 @contextmanager
 def read_only(ledger: Path, _: int) -> Iterator[None]:
-    """The ledger's files become read-only, even for root and for whoever has them open."""
+    """The ledger's files are read-only, even for root and for processes that have them open."""
     files = [ledger, ledger.with_name(f"{LEDGER}-wal")]
     chattr("+i", *files)
     try:
@@ -69,7 +74,7 @@ def read_only(ledger: Path, _: int) -> Iterator[None]:
 
 @contextmanager
 def locked(ledger: Path, _: int) -> Iterator[None]:
-    """Another process, this one, holds the ledger for longer than the exporter waits for it."""
+    """Another process locks the ledger for longer than the exporter waits."""
     with closing(sqlite3.connect(ledger, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield
@@ -83,12 +88,12 @@ FAULTS: Final[dict[str, Fault]] = {
 
 
 def chattr(flag: str, *files: Path) -> None:
-    """Change a flag of files."""
+    """Change an attribute of files."""
     subprocess.run(["chattr", flag, *map(str, files)], check=True, capture_output=True)  # noqa: S607 Debian's
 
 
 def immutable_files(folder: Path) -> bool:
-    """Whether files here can be made read-only for those who have them open already, which takes root and ext4."""
+    """Return whether open files can be made read-only here, which requires root and ext4."""
     probe = folder / "probe"
     with probe.open("wb", buffering=0) as file:
         try:
@@ -106,7 +111,7 @@ def immutable_files(folder: Path) -> bool:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path | None]:
-    """A small disk of its own; None if this machine lets us mount none."""
+    """A small disk; None if mounting is not allowed here."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -120,34 +125,34 @@ def disk(tmp_path: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 Debian's, as mount
 
 
-def possible(kind: str, folder: Path, disk: Path | None) -> tuple[Fault, Path]:
-    """The fault as this machine lets us make it, and where the ledger is to lie; skips the test if it does not."""
+def fault_on(kind: str, folder: Path, disk: Path | None) -> tuple[Fault, Path]:
+    """Return a fault that is fault_on on this machine, and the path for the ledger; skip the test if none is."""
     fault = FAULTS[kind]
     if fault is full_disk:
         return (full_disk, disk / LEDGER) if disk else (full_quota, folder / LEDGER)
     if fault is read_only and not immutable_files(folder):
-        pytest.skip("`chattr +i` fails here, or does not stop who has the file open")
+        pytest.skip("`chattr +i` fails here, or does not affect open files")
     return fault, folder / LEDGER
 
 
-async def figures(exporter: Exporter) -> dict[str, Series]:
-    """What the exporter says of workflows."""
-    return {family.name: await exporter.series(family) for family in FIGURES}
+async def workflow_series(exporter: Exporter) -> dict[str, Series]:
+    """Return the exporter's workflow series."""
+    return {family.name: await exporter.series(family) for family in WORKFLOW_FAMILIES}
 
 
 async def total(exporter: Exporter, family: names.Family) -> float:
-    """The sum of a family's values."""
+    """Return the sum of a family's values."""
     return sum((await exporter.series(family)).values())
 
 
 async def close(temporal: Temporal, namespace: str, count: int) -> None:
-    """Close so many runs."""
+    """Start and terminate *count* runs."""
     client = await temporal.namespace(namespace)
     await asyncio.gather(*(close_one(client) for _ in range(count)))
 
 
 async def counts_exactly(exporter: Exporter, count: int) -> None:
-    """Wait until so many runs are counted and further polls have found nothing more; hold all counts against it."""
+    """Wait until *count* runs are counted and two more polls have ended; then check that all counts are exact."""
 
     async def counted() -> bool:
         health = [await exporter.value(family) for family in HEALTH]
@@ -166,8 +171,8 @@ async def counts_exactly(exporter: Exporter, count: int) -> None:
     assert await total(exporter, names.WORKFLOWS_RUNNING) == 0
 
 
-async def keeps_failing(exporter: Exporter) -> None:
-    """Wait for another poll that fails."""
+async def another_failed_poll(exporter: Exporter) -> None:
+    """Wait for another failed poll."""
     before = await exporter.value(names.EXPORTER_POLL_DURATION)
 
     async def failed_again() -> bool:
@@ -177,8 +182,8 @@ async def keeps_failing(exporter: Exporter) -> None:
     await until(failed_again, deadline=30, what="another failed poll")
 
 
-def is_sound(ledger: Path, count: int) -> None:
-    """Check the whole file, and that it has so many runs counted, whatever is waiting to be written."""
+def check_ledger(ledger: Path, count: int) -> None:
+    """Check the integrity of the file, and that it has *count* counted runs."""
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         for table in ("closed_totals", "closed_minutes", "failure_totals"):
@@ -188,56 +193,56 @@ def is_sound(ledger: Path, count: int) -> None:
 
 @pytest.mark.parametrize("kind", FAULTS)
 async def test_cannot_be_written(temporal: Temporal, tmp_path: Path, disk: Path | None, kind: str) -> None:
-    """While its ledger cannot be written the exporter says so and keeps its figures; then it counts all runs once."""
+    """While its ledger cannot be written the exporter is down and keeps its values; then it counts all runs once."""
     namespace = kind.replace(" ", "-")
-    fault, ledger = possible(kind, tmp_path, disk)
+    fault, ledger = fault_on(kind, tmp_path, disk)
     await temporal.namespace(namespace)
     fast = ("--visibility-rate", "100", "--history-rate", "1000")
     async with exporting(tmp_path, temporal.address, namespace, "--ledger", f"sqlite:///{ledger}", *fast) as exporter:
         await exporter.becomes(names.EXPORTER_UP, 1)
         await close(temporal, namespace, 3)
         await counts_exactly(exporter, 3)
-        good = await figures(exporter)
+        good = await workflow_series(exporter)
         with fault(ledger, exporter.child.pid):
             await close(temporal, namespace, 5)
             await exporter.becomes(names.EXPORTER_UP, 0)
-            stood_at = await exporter.value(names.EXPORTER_LAST_SUCCESS)
+            last_success = await exporter.value(names.EXPORTER_LAST_SUCCESS)
             await becomes_unready(exporter, "ledger")
-            if fault is not locked:  # one such poll takes as long as the exporter waits for a lock
-                await keeps_failing(exporter)
-            assert await figures(exporter) == good
-            assert await exporter.value(names.EXPORTER_LAST_SUCCESS) == stood_at
-            is_sound(ledger, 3)
+            if fault is not locked:  # each poll waits for the lock until its timeout
+                await another_failed_poll(exporter)
+            assert await workflow_series(exporter) == good
+            assert await exporter.value(names.EXPORTER_LAST_SUCCESS) == last_success
+            check_ledger(ledger, 3)
         await exporter.becomes(names.EXPORTER_UP, 1)
         assert (await exporter.http.get("/readyz")).status_code == 200
         await close(temporal, namespace, 1)
         await counts_exactly(exporter, 9)
-        is_sound(ledger, 9)
+        check_ledger(ledger, 9)
         exporter.child.check()
         log = exporter.child.log.read_text()
         assert (log.count("poll failed"), log.count("poll succeeded"), log.count("Traceback")) == (1, 2, 0)
 
 
-def ours(path: Path) -> None:
-    """Make a ledger."""
+def new_ledger(path: Path) -> None:
+    """Create a ledger."""
     Ledger(f"sqlite:///{path}").close()
 
 
 def script(path: Path, statements: str) -> None:
-    """Run SQL in a database."""
+    """Execute SQL in a database."""
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(statements)
 
 
-def newer(path: Path) -> None:
-    """Make a ledger of a later version, which has no use for one of our tables."""
-    ours(path)
+def newer_schema(path: Path) -> None:
+    """Create a ledger of a later version, which has dropped a table."""
+    new_ledger(path)
     script(path, "UPDATE ledger SET value = '99' WHERE key = 'schema'; DROP TABLE exposed;")
 
 
-def smashed(path: Path, root_of: str) -> None:
-    """Make a ledger, and overwrite the first page of one of its tables."""
-    ours(path)
+def corrupt(path: Path, root_of: str) -> None:
+    """Create a ledger and overwrite the first page of one of its tables."""
+    new_ledger(path)
     with closing(sqlite3.connect(path)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [root_of]).fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -246,9 +251,9 @@ def smashed(path: Path, root_of: str) -> None:
         file.write(b"\xff" * size)
 
 
-def halved(path: Path) -> None:
-    """Make a ledger, and lose its second half."""
-    ours(path)
+def truncated(path: Path) -> None:
+    """Create a ledger and truncate it to half its size."""
+    new_ledger(path)
     os.truncate(path, path.stat().st_size // 2)
 
 
@@ -260,13 +265,13 @@ REFUSED: Final[dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]]]
         (),
         "database of another program",
     ),
-    "no database": (lambda path: path.write_text("hello " * 1000), (), "file is not a database"),
-    "corrupt about itself": (lambda path: smashed(path, "ledger"), (), "malformed"),
-    "corrupt in its counts": (lambda path: smashed(path, "closed_totals"), (), "malformed"),
-    "cut off": (halved, (), "malformed"),
-    "newer": (newer, (), "has schema 99, newer than schema 3 of this program"),
+    "not a database": (lambda path: path.write_text("hello " * 1000), (), "file is not a database"),
+    "corrupt metadata": (lambda path: corrupt(path, "ledger"), (), "malformed"),
+    "corrupt counts": (lambda path: corrupt(path, "closed_totals"), (), "malformed"),
+    "truncated": (truncated, (), "malformed"),
+    "newer schema": (newer_schema, (), "has schema 99, newer_schema than schema 3 of this program"),
     "two codecs": (
-        ours,
+        new_ledger,
         (*CONVERTER, "--codec-endpoint", "http://127.0.0.1:9"),
         "conflicts with the codec of the data converter",
     ),
@@ -274,14 +279,14 @@ REFUSED: Final[dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]]]
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """The bytes of every file, and when it was last written."""
+    """Return the content and the modification time of every file."""
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
 
 
 def refusal(ledger: Path, root: Path, *options: str) -> str:
-    """Run the exporter, which is to end with exit code 2 and one line, and return that line."""
-    nowhere = ("--temporal-address", f"{LOOPBACK}:9", "--listen", f"{LOOPBACK}:{free_port()}")
-    command = cli_command("exporter", "--ledger", f"sqlite:///{ledger}", *nowhere, *options)
+    """Run the exporter, which must exit with code 2 and one line on stderr; return the line."""
+    unreachable = ("--temporal-address", f"{LOOPBACK}:9", "--listen", f"{LOOPBACK}:{free_port()}")
+    command = cli_command("exporter", "--ledger", f"sqlite:///{ledger}", *unreachable, *options)
     done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert done.stderr.endswith("\n")
@@ -291,7 +296,7 @@ def refusal(ledger: Path, root: Path, *options: str) -> str:
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_refused(tmp_path: Path, pytestconfig: pytest.Config, kind: str) -> None:
-    """What is no usable ledger, or options that contradict each other: exit code 2, one line, no file touched."""
+    """An unusable ledger or conflicting options: exit code 2, one line, and no file is changed."""
     make, options, reason = REFUSED[kind]
     make(tmp_path / LEDGER)
     before = contents(tmp_path)

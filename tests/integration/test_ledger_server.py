@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL whose server goes away, or that another exporter takes; and names that no text can hold."""
+"""A ledger in PostgreSQL whose server fails or that another exporter locks; names with NUL in both stores."""
 
 import asyncio
 import os
@@ -20,14 +20,14 @@ from tests.ledger.test_postgres import TERMINATE_LOCK_HOLDERS
 
 from .exporter import Exporter
 from .test_exporter import becomes_unready, close_one, exporting
-from .test_ledger_faults import close, counts_exactly, figures, keeps_failing, total
+from .test_ledger_faults import another_failed_poll, close, counts_exactly, total, workflow_series
 
 FAST = ("--visibility-rate", "100", "--history-rate", "1000")
 
 
 @contextmanager
 def paused(exporter: Exporter) -> Iterator[None]:
-    """The exporter's process stands still."""
+    """The exporter's process is stopped."""
     os.kill(exporter.child.pid, signal.SIGSTOP)
     try:
         yield
@@ -35,25 +35,23 @@ def paused(exporter: Exporter) -> Iterator[None]:
         os.kill(exporter.child.pid, signal.SIGCONT)
 
 
-async def test_server_goes_away(
-    temporal: Temporal, tmp_path: Path, databases: Databases, restartable: Postgres
-) -> None:
-    """While the ledger's server is away the exporter says so and keeps its figures; then it counts all runs once."""
-    namespace, url = "ledger-away", databases.new()
+async def test_server_outage(temporal: Temporal, tmp_path: Path, databases: Databases, restartable: Postgres) -> None:
+    """While the ledger's server is down the exporter is down and keeps its series; then it counts all runs once."""
+    namespace, url = "ledger-outage", databases.new()
     await temporal.namespace(namespace)
     async with exporting(tmp_path, temporal.address, namespace, "--ledger", url, *FAST) as exporter:
         await exporter.becomes(names.EXPORTER_UP, 1)
         await close(temporal, namespace, 3)
         await counts_exactly(exporter, 3)
-        good = await figures(exporter)
+        before = await workflow_series(exporter)
         closing = asyncio.create_task(close(temporal, namespace, 5))
         restartable.child.kill()
         await closing
         await exporter.becomes(names.EXPORTER_UP, 0)
         await becomes_unready(exporter, "ledger")
-        await keeps_failing(exporter)
-        assert {name: set(series) for name, series in (await figures(exporter)).items()} == {
-            name: set(series) for name, series in good.items()
+        await another_failed_poll(exporter)
+        assert {name: set(series) for name, series in (await workflow_series(exporter)).items()} == {
+            name: set(series) for name, series in before.items()
         }
         await restartable.ensure_running()
         await exporter.becomes(names.EXPORTER_UP, 1)
@@ -67,16 +65,16 @@ async def test_server_goes_away(
 
 @pytest.fixture
 def others() -> Iterator[list[Ledger]]:
-    """Ledgers that are closed in the end."""
+    """Ledgers that are closed after the test."""
     others: list[Ledger] = []
     yield others
     for ledger in others:
         ledger.close()
 
 
-async def test_taken_over(temporal: Temporal, tmp_path: Path, databases: Databases, others: list[Ledger]) -> None:
-    """An exporter that loses its ledger to another says so and writes nothing; then it has what that one counted."""
-    namespace, url = "ledger-taken", databases.new()
+async def test_lock_lost(temporal: Temporal, tmp_path: Path, databases: Databases, others: list[Ledger]) -> None:
+    """An exporter that loses its lock reports it and writes nothing; then it continues from the other's counts."""
+    namespace, url = "ledger-lock-lost", databases.new()
     client = await temporal.namespace(namespace)
     async with exporting(tmp_path, temporal.address, namespace, "--ledger", url, *FAST) as exporter:
         await exporter.becomes(names.EXPORTER_UP, 1)
@@ -90,7 +88,7 @@ async def test_taken_over(temporal: Temporal, tmp_path: Path, databases: Databas
         reason = (await exporter.http.get("/readyz")).json()["reason"]
         assert reason == "ledger: is in use by another exporter"
         await close_one(client)
-        await keeps_failing(exporter)
+        await another_failed_poll(exporter)
         assert query(url, "SELECT sum(count) FROM closed_totals") == [(2,)]
         others.pop().close()
         await exporter.becomes(names.EXPORTER_UP, 1)
@@ -102,18 +100,18 @@ async def test_taken_over(temporal: Temporal, tmp_path: Path, databases: Databas
             other.close()
 
         await close_one(client)
-        await until(lambda: adds_up(exporter, 5), deadline=60, what="5 counted runs")
+        await until(lambda: has_counted(exporter, 5), deadline=60, what="5 counted runs")
         assert query(url, "SELECT sum(count) FROM closed_totals") == [(5,)]
         assert "another exporter has written to it" in exporter.child.log.read_text()
 
 
-async def adds_up(exporter: Exporter, count: int) -> bool:
-    """Whether so many runs are counted."""
+async def has_counted(exporter: Exporter, count: int) -> bool:
+    """Return whether *count* runs are counted."""
     return await exporter.value(names.EXPORTER_UP) == 1 and await total(exporter, names.WORKFLOWS_CLOSED) == count
 
 
 async def test_nul(temporal: Temporal, tmp_path: Path, ledger_url: str) -> None:
-    """Names with the character 0, which PostgreSQL refuses, stop no poll: each run is counted, by its close event."""
+    """Names with NUL, which PostgreSQL rejects, fail no poll: the run is counted by its close event."""
     namespace = f"nul-{ledger_url[:6]}"
     client = await temporal.namespace(namespace)
     async with exporting(tmp_path, temporal.address, namespace, "--ledger", ledger_url, *FAST) as exporter:
@@ -125,7 +123,7 @@ async def test_nul(temporal: Temporal, tmp_path: Path, ledger_url: str) -> None:
         ((labels, _),) = (await exporter.series(names.WORKFLOWS_CLOSED)).items()
         assert dict(labels)[names.WORKFLOW_TYPE] == "Ri\u2400de"
         ((labels, _),) = (await exporter.series(names.WORKFLOW_FAILURES)).items()
-        # "unknown" if the close event had not been found.
+        # "unknown" without the close event.
         assert dict(labels)[names.FAILURE_TYPE] == "terminated"
         assert await exporter.value(names.EXPORTER_UP) == 1
     assert query(ledger_url, "SELECT workflow_type, task_queue FROM closed_totals") == [("Ri\u2400de", "ri\u2400des")]

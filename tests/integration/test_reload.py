@@ -1,4 +1,4 @@
-"""SpecFiles that change while the exporter runs, several namespaces by a list, and what the last polls did."""
+"""Spec reload in an exporter of several namespaces, and /debug/poll."""
 
 import os
 import shutil
@@ -30,19 +30,19 @@ slos:
 """
 
 
-async def told(exporter: Exporter) -> dict[str, Any]:
-    """What `/debug/poll` answers."""
-    answer: dict[str, Any] = (await exporter.http.get("/debug/poll")).raise_for_status().json()
-    return answer
+async def debug_poll(exporter: Exporter) -> dict[str, Any]:
+    """Return the response of /debug/poll."""
+    body: dict[str, Any] = (await exporter.http.get("/debug/poll")).raise_for_status().json()
+    return body
 
 
 async def slos(exporter: Exporter) -> set[str]:
-    """The SLOs that a scrape has."""
+    """Scrape and return the exposed SLOs."""
     return {dict(labels)[names.SLO] for labels in await exporter.series(names.WORKFLOWS_OVERDUE)}
 
 
 async def test_reload(temporal: Temporal, tmp_path: Path) -> None:
-    """A spec that changes is read again, also at a SIGHUP; a bad one keeps the last good, and a metric says so."""
+    """A changed spec is reloaded, also on SIGHUP; an invalid one sets a metric and keeps the last valid spec."""
     for name in ("reload-1", "reload-2"):
         await temporal.namespace(name)
     spec = tmp_path / "spec.yaml"
@@ -52,10 +52,10 @@ async def test_reload(temporal: Temporal, tmp_path: Path) -> None:
         await exporter.started()
         await exporter.becomes(names.EXPORTER_NAMESPACES, 2)
 
-        async def shows(*wanted: str) -> bool:
+        async def exposes(*wanted: str) -> bool:
             return await slos(exporter) == set(wanted)
 
-        await until(lambda: shows("quick"), deadline=30, what="the first spec")
+        await until(lambda: exposes("quick"), deadline=30, what="the first spec")
         spec.write_text(SPEC.replace("MAX_AGE", "10 parsecs"))
         await exporter.becomes(names.EXPORTER_RELOAD_SUCCESSFUL, 0)
         assert await slos(exporter) == {"quick"}
@@ -64,7 +64,7 @@ async def test_reload(temporal: Temporal, tmp_path: Path) -> None:
         shutil.move(other, spec)
         os.kill(exporter.child.pid, signal.SIGHUP)
         await exporter.becomes(names.EXPORTER_RELOAD_SUCCESSFUL, 1)
-        await until(lambda: shows("quicker"), deadline=30, what="the last spec")
+        await until(lambda: exposes("quicker"), deadline=30, what="the last spec")
         up = await exporter.series(names.EXPORTER_UP)
         assert {dict(labels)[names.NAMESPACE]: value for labels, value in up.items()} == {"reload-1": 1, "reload-2": 1}
         assert "10 parsecs" in exporter.child.tail()
@@ -73,15 +73,15 @@ async def test_reload(temporal: Temporal, tmp_path: Path) -> None:
 
 
 async def test_debug_poll(temporal: Temporal, tmp_path: Path) -> None:
-    """It tells what the last poll asked and got; nothing about any run."""
+    """It returns the requests and results of the last poll, without any run."""
     await temporal.namespace("debug")
     exporter = Exporter(tmp_path, temporal.address, "debug")
     try:
         await exporter.started()
         await exporter.becomes(names.EXPORTER_UP, 1)
-        poll = (await told(exporter))["debug"]
+        poll = (await debug_poll(exporter))["debug"]
         requests = [
-            (asked["request"].split(",")[0], asked["code"], asked["rows"]) for asked in poll["poll"]["requests"]
+            (entry["request"].split(",")[0], entry["code"], entry["rows"]) for entry in poll["poll"]["requests"]
         ]
         assert ("closed runs", "OK", 0) in requests
         assert (poll["poll"]["error"], poll["gaps"], poll["pending_runs"], poll["open_runs"]) == (None, [], 0, 0)
@@ -90,8 +90,8 @@ async def test_debug_poll(temporal: Temporal, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("anywhere", [False, True])
-async def test_debug_is_for_this_machine(tmp_path: Path, *, anywhere: bool) -> None:
-    """Whoever asks from elsewhere is refused, unless told otherwise."""
+async def test_debug_access(tmp_path: Path, *, anywhere: bool) -> None:
+    """Remote clients of /debug/poll get 403, unless --debug-anywhere is set."""
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger'}")
     app = create_app(Publisher(ledger), debug_anywhere=anywhere)
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))

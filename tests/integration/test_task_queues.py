@@ -1,4 +1,4 @@
-"""Task queues of a real server: without workers, with some, and for activities alone."""
+"""Task queues of a real server: without workers, with workers, and only for activities."""
 
 import asyncio
 import uuid
@@ -24,7 +24,7 @@ from tests.conftest import Temporal
 NAMESPACE = "task-queues"
 DEADLINE = 60.0
 
-# Requests of these tests are not paced, and each asks for its own queues.
+# The requests of these tests are not rate-limited, and each test uses its own queues.
 Found = dict[tuple[str, str], dict[str, object]]
 
 
@@ -35,16 +35,16 @@ async def cook() -> None:
 
 @workflow.defn(name="QueuesMeal")
 class Meal:
-    """Has its activity on a task queue that is told."""
+    """Runs its activity on the task queue in its argument."""
 
     @workflow.run
     async def run(self, kitchen: str) -> None:
-        """Have it cooked."""
+        """Execute the activity."""
         await workflow.execute_activity(cook, task_queue=kitchen, start_to_close_timeout=timedelta(minutes=1))
 
 
 async def read(source: TaskQueues) -> Found:
-    """Figures by task queue and type, and by the family's name."""
+    """Read and return the values by task queue and type, and by family name."""
     found: Found = {}
     for family, labels, value in await source.read(0):
         if labels:
@@ -52,18 +52,18 @@ async def read(source: TaskQueues) -> Found:
     return found
 
 
-async def becomes(source: TaskQueues, fits: Callable[[Found], object], what: str) -> Found:
-    """Read until the figures fit."""
+async def becomes(source: TaskQueues, condition: Callable[[Found], object], what: str) -> Found:
+    """Read until *condition* is true."""
 
-    async def fitting() -> Found | None:
+    async def met() -> Found | None:
         found = await read(source)
-        return found if fits(found) else None
+        return found if condition(found) else None
 
-    return await until(fitting, deadline=DEADLINE, what=what)
+    return await until(met, deadline=DEADLINE, what=what)
 
 
 async def start(client: Client, queue: str, kitchen: str, count: int) -> list[WorkflowHandle[Meal, None]]:
-    """Start some workflows."""
+    """Start *count* workflows."""
     starts: list[Awaitable[WorkflowHandle[Meal, None]]] = [
         client.start_workflow(Meal.run, kitchen, id=uuid.uuid4().hex, task_queue=queue) for _ in range(count)
     ]
@@ -71,7 +71,7 @@ async def start(client: Client, queue: str, kitchen: str, count: int) -> list[Wo
 
 
 async def test_backlog_and_pollers(temporal: Temporal) -> None:
-    """Tasks that nobody takes are a backlog that grows old; workers take them, activities on a queue of their own."""
+    """Without workers the backlog and its age grow; with workers it becomes 0, also on a queue only for activities."""
     client = await temporal.namespace(NAMESPACE)
     queue, kitchen = f"q-{uuid.uuid4().hex}", f"k-{uuid.uuid4().hex}"
     source = TaskQueues(TemporalTaskQueues(Gateway(client, NAMESPACE), None), State(), (queue,))
@@ -96,19 +96,19 @@ async def test_backlog_and_pollers(temporal: Temporal) -> None:
         assert served[tasks][pollers] == 1
         assert served[tasks][names.TASK_QUEUE_LAST_POLL.name]
         assert set(served) == {tasks}
-        # The default of a minute is too long to wait for.
+        # The default interval is a minute.
         quick = Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=timedelta(seconds=1))
         cooks = await Client.connect(temporal.address, namespace=NAMESPACE, runtime=quick)
         async with Worker(cooks, task_queue=kitchen, activities=[cook]):
             await asyncio.gather(*(handle.result() for handle in handles))
-            done = await becomes(source, lambda found: meals in found, "a queue of which its worker told")
+            done = await becomes(source, lambda found: meals in found, "the queue in the heartbeat of its worker")
             assert set(done) == {tasks, meals}
             assert done[meals][pollers] == 1
             await becomes(source, lambda found: found[meals][backlog] == 0, "meals cooked")
 
 
 async def test_unknown_queue(temporal: Temporal) -> None:
-    """The server tells a queue that nobody ever used from none at all by nothing; to ask for it makes no poller."""
+    """A task queue that was never used looks like an empty one; describing it adds no poller."""
     requests = TemporalTaskQueues(Gateway(await temporal.namespace(NAMESPACE), NAMESPACE), None)
     queue = uuid.uuid4().hex
     for _ in range(3):
@@ -116,24 +116,24 @@ async def test_unknown_queue(temporal: Temporal) -> None:
         assert not (await requests.describe(queue, ACTIVITY)).in_use
 
 
-async def test_refusal_names_the_queue(temporal: Temporal) -> None:
-    """A name that the server refuses fails the reading, and the error says which."""
+async def test_error_names_the_queue(temporal: Temporal) -> None:
+    """A name that the server rejects is an error with the name."""
     requests = TemporalTaskQueues(Gateway(await temporal.namespace(NAMESPACE), NAMESPACE), None)
     with pytest.raises(TemporalRequestError, match=r"^INVALID_ARGUMENT: task queue '/_sys/rides/1': ") as caught:
         await requests.describe("/_sys/rides/1", WORKFLOW)
     assert caught.value.code == "INVALID_ARGUMENT"
 
 
-async def test_server_away() -> None:
-    """A server that does not answer leaves the last good samples, as a watch keeps them."""
+async def test_server_unreachable() -> None:
+    """If the server is unreachable, the result has the error and keeps the last samples."""
     client = await Client.connect("127.0.0.1:1", lazy=True)
-    watch = SourceRunner(
+    runner = SourceRunner(
         NAMESPACE,
         TaskQueues(TemporalTaskQueues(Gateway(client, NAMESPACE), None), State(), ("rides",)),
         timedelta(seconds=1),
     )
-    await watch.read()
-    assert watch.result
-    assert watch.result.error
-    assert watch.result.error.startswith("UNAVAILABLE: ")
-    assert watch.result.samples == ()
+    await runner.read()
+    assert runner.result
+    assert runner.result.error
+    assert runner.result.error.startswith("UNAVAILABLE: ")
+    assert runner.result.samples == ()

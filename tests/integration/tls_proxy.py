@@ -1,4 +1,4 @@
-"""What stands before the session's Temporal server: takes off TLS, and asks for API keys if it is told to."""
+"""A TLS proxy in front of the session's Temporal server, which can require client certificates and an API key."""
 
 import asyncio
 import ssl
@@ -18,11 +18,11 @@ ACK, END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 
 
 class Pki:
-    """A certificate authority with a server's and a client's certificate, as files.
+    """A certificate authority, with certificates for a server and a client.
 
     Args:
-        folder: Gets the files.
-        authority: Another one's authority; a new one if none is given.
+        folder: Folder of the PEM files.
+        authority: Existing authority; None creates one.
     """
 
     def __init__(self, folder: Path, authority: trustme.CA | None = None) -> None:
@@ -36,7 +36,7 @@ class Pki:
         client.private_key_pem.write_to_path(str(self.key))
 
     def server_context(self, *, mutual: bool = True) -> ssl.SSLContext:
-        """For a server that wants a certificate of each client, or of none."""
+        """Return the context of a server; with *mutual* it requires client certificates."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.authority.issue_cert(HOST).configure_cert(context)
         if mutual:
@@ -46,46 +46,46 @@ class Pki:
         return context
 
 
-class Front:
-    """Listens with TLS and hands on to the server behind it.
+class TlsProxy:
+    """A proxy that terminates TLS and forwards to a plain-text Temporal server.
 
     Args:
-        behind: The server's port.
-        key: The one API key that it lets through; None if it asks for none.
+        server_port: Port of the server.
+        key: API key that it accepts; None accepts all requests.
 
     Attributes:
-        key: May be changed: who comes with another one then is refused, and told which one that was.
-        authorizations: What requests came with, in their order.
+        key: The accepted API key; can change at any time. A refusal quotes the rejected key.
+        authorizations: The authorization header of each request, in order.
     """
 
-    def __init__(self, behind: int, key: str | None = None) -> None:
+    def __init__(self, server_port: int, key: str | None = None) -> None:
         self.key = key
         self.authorizations: list[str | None] = []
-        self._behind = behind
+        self._server_port = server_port
         self._server: asyncio.Server | None = None
         self._port = 0
         self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The listen address."""
         return f"{LOOPBACK}:{self._port}"
 
     async def open(self, context: ssl.SSLContext) -> None:
-        """Listen, always at the same port; if it did so before, begin anew and cut all connections."""
+        """Listen, always on the same port; close all earlier connections."""
         await self.close()
         self._server = await asyncio.start_server(self._accept, LOOPBACK, self._port, ssl=context)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Listen no longer, and cut all connections."""
+        """Stop listening and close all connections."""
         if self._server:
             self._server.close()
         for writer in self._writers:
             writer.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection(LOOPBACK, self._behind)
+        upstream_reader, upstream_writer = await asyncio.open_connection(LOOPBACK, self._server_port)
         self._writers |= {writer, upstream_writer}
         try:
             await asyncio.gather(self._forward(reader, writer, upstream_writer), pump(upstream_reader, writer))
@@ -113,7 +113,7 @@ class Front:
 
 
 class Requests:
-    """Reads the headers of requests in what an HTTP/2 client sends."""
+    """Parses the request headers in the bytes of an HTTP/2 client."""
 
     def __init__(self) -> None:
         self._decoder = Decoder()
@@ -121,7 +121,7 @@ class Requests:
         self._preface = PREFACE
 
     def feed(self, data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield stream and headers of each request that is complete with *data*."""
+        """Yield the stream and the headers of each request that *data* completes."""
         self._left += data
         if len(self._left) < self._preface:
             return
@@ -143,7 +143,7 @@ def _unpadded(payload: bytes, flags: int) -> bytes:
 
 
 def refusal(stream: int, quoted: str, *, first: bool) -> bytes:
-    """What a gRPC server sends that takes no request with such a key, and quotes it."""
+    """Return the response of a gRPC server that rejects an API key and quotes it."""
     headers = Encoder().encode(
         [
             (":status", "200"),
@@ -152,17 +152,17 @@ def refusal(stream: int, quoted: str, *, first: bool) -> bytes:
             ("grpc-message", f"the token {quoted} is not known"),
         ]
     )
-    hello = frame(SETTINGS, 0, 0, b"") + frame(SETTINGS, ACK, 0, b"") if first else b""
-    return hello + frame(HEADERS, END_STREAM | END_HEADERS, stream, headers)
+    settings = frame(SETTINGS, 0, 0, b"") + frame(SETTINGS, ACK, 0, b"") if first else b""
+    return settings + frame(HEADERS, END_STREAM | END_HEADERS, stream, headers)
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """One frame of HTTP/2."""
+    """Return an HTTP/2 frame."""
     return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy bytes until the sender is done."""
+    """Copy bytes until the sender closes the connection."""
     try:
         while data := await reader.read(65536):
             writer.write(data)

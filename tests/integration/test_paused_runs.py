@@ -1,4 +1,4 @@
-"""The exporter and runs that are paused, which servers of version 1.32 or newer can do."""
+"""Paused runs, which need a server of version 1.32 or newer."""
 
 import uuid
 from pathlib import Path
@@ -16,10 +16,10 @@ PAIR = ("Paused", "Running")
 
 
 async def test_paused_run(temporal: Temporal, tmp_path: Path) -> None:
-    """A paused run, of which the SDK knows no status, is neither running nor closed, and stops no poll."""
+    """A paused run, whose status the SDK does not know, is neither running nor closed, and fails no poll."""
     client = await temporal.namespace("paused")
     running, paused = [
-        await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody") for _ in range(2)
+        await client.start_workflow("Unserved", id=uuid.uuid4().hex, task_queue="no-workers") for _ in range(2)
     ]
     request = PauseWorkflowExecutionRequest(
         namespace="paused", workflow_id=paused.id, request_id=uuid.uuid4().hex, identity="test", reason="test"
@@ -35,7 +35,7 @@ async def test_paused_run(temporal: Temporal, tmp_path: Path) -> None:
         poller = parts.poller
         assert await poller.poll()
         assert poller.snapshot.samples
-        assert published(poller.snapshot).running == {RunningKey("Nobody", "nobody"): 1}
-        assert published(poller.snapshot).paused == {"Nobody": 1}
+        assert published(poller.snapshot).running == {RunningKey("Unserved", "no-workers"): 1}
+        assert published(poller.snapshot).paused == {"Unserved": 1}
         assert published(poller.snapshot).closed == {}
     await running.terminate()

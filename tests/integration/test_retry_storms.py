@@ -1,4 +1,4 @@
-"""Activities that really fail over and over, on a real Temporal server."""
+"""Retry storms on a real Temporal server."""
 
 import time
 import uuid
@@ -35,40 +35,45 @@ from tests.run_factory import from_visibility
 
 NAMESPACE: Final = "storms"
 ATTEMPTS: Final = 2
-EVER: Final = timedelta(hours=1)
-OFTEN: Final = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1)
+ACTIVITY_TIMEOUT: Final = timedelta(hours=1)
+UNLIMITED_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1)
 
 
 @workflow.defn
 class Charging:
-    """Has an activity that may be retried for ever, and one that nobody takes."""
+    """Has an activity that is retried without limit, and one without workers."""
 
     @workflow.run
     async def run(self) -> None:
-        """Start both."""
+        """Start both activities."""
         waiting = workflow.start_activity(
-            "unattended", task_queue="storms-nobody", start_to_close_timeout=EVER, retry_policy=OFTEN
+            "unattended",
+            task_queue="storms-no-workers",
+            start_to_close_timeout=ACTIVITY_TIMEOUT,
+            retry_policy=UNLIMITED_RETRIES,
         )
-        await workflow.execute_activity(charge, activity_id="charge", start_to_close_timeout=EVER, retry_policy=OFTEN)
+        await workflow.execute_activity(
+            charge, activity_id="charge", start_to_close_timeout=ACTIVITY_TIMEOUT, retry_policy=UNLIMITED_RETRIES
+        )
         waiting.cancel()
 
 
 @activity.defn
 async def charge() -> None:
-    """Fail until the card service is healed."""
-    if not Watched.healed:
-        raise ApplicationError("the card service is away", type="Refused")
+    """Fail until the card service is healthy."""
+    if not MonitoredNamespace.healthy:
+        raise ApplicationError("the card service is down", type="Refused")
 
 
 @dataclass
-class Watched:
-    """A namespace whose open runs are mirrored, and looked at."""
+class MonitoredNamespace:
+    """A namespace with a mirror of its open runs, and the source of retry storms."""
 
     client: Client
     ledger: Ledger
     mirror: Mirror
     storms: RetryStorms = field(init=False)
-    healed = False
+    healthy = False
 
     def __post_init__(self) -> None:
         self.storms = RetryStorms(
@@ -80,7 +85,7 @@ class Watched:
         )
 
     async def read(self) -> tuple[dict[str, float], float]:
-        """Poll and read; return the retried activities by type, and how many runs were looked at."""
+        """Poll and read; return the retrying activities by type, and the number of sampled runs."""
         now = int(time.time() * SECOND)
         await self.mirror.poll(now)
         retrying, sampled = dict[str, float](), 0.0
@@ -94,7 +99,7 @@ class Watched:
         return retrying, sampled
 
     async def becomes(self, retrying: dict[str, float], sampled: int) -> None:
-        """Read until that many activities are retried among that many runs."""
+        """Read until the retrying activities and the number of sampled runs are as given."""
 
         async def reached() -> bool:
             return await self.read() == (retrying, sampled)
@@ -103,8 +108,8 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(temporal: Temporal, folder: Path) -> AsyncIterator[Watched]:
-    """A namespace with a worker."""
+async def monitored(temporal: Temporal, folder: Path) -> AsyncIterator[MonitoredNamespace]:
+    """A monitored namespace with a worker."""
     client = await temporal.namespace(NAMESPACE)
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
     try:
@@ -118,15 +123,15 @@ async def watched(temporal: Temporal, folder: Path) -> AsyncIterator[Watched]:
             activities=[charge],
             workflow_runner=UnsandboxedWorkflowRunner(),
         ):
-            yield Watched(client, ledger, mirror)
+            yield MonitoredNamespace(client, ledger, mirror)
     finally:
         ledger.close()
 
 
 async def test_storm(temporal: Temporal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Activities that fail over and over show until they are healed; then, while a run is open, as 0."""
-    monkeypatch.setattr(Watched, "healed", False)
-    async with watched(temporal, tmp_path) as namespace:
+    """Retrying activities are counted until they succeed; then the count is 0."""
+    monkeypatch.setattr(MonitoredNamespace, "healthy", False)
+    async with monitored(temporal, tmp_path) as namespace:
         first, second = [
             await namespace.client.start_workflow(Charging.run, id=uuid.uuid4().hex, task_queue="storms")
             for _ in range(2)
@@ -136,19 +141,19 @@ async def test_storm(temporal: Temporal, tmp_path: Path, monkeypatch: pytest.Mon
         await namespace.client.workflow_service.pause_activity(
             PauseActivityRequest(namespace=NAMESPACE, execution=execution, id="charge")
         )
-        # One that is paused is not retried.
+        # A paused activity is not retried.
         await namespace.becomes({"charge": 1}, 2)
-        monkeypatch.setattr(Watched, "healed", True)
+        monkeypatch.setattr(MonitoredNamespace, "healthy", True)
         await first.result()
         await namespace.becomes({"charge": 0}, 1)
         await second.terminate()
         await namespace.becomes({"charge": 0}, 0)
 
 
-async def test_gone(temporal: Temporal) -> None:
-    """A run that is not there has no activities; a namespace that is not there is an error."""
+async def test_unknown_run(temporal: Temporal) -> None:
+    """An unknown run has no pending activities; an unknown namespace is an error."""
     client = await temporal.namespace(NAMESPACE)
-    nobody = uuid.uuid4().hex, str(uuid.uuid4())
-    assert await TemporalPendingActivities(Gateway(client, NAMESPACE), None).activities(*nobody) == ()
+    unknown = uuid.uuid4().hex, str(uuid.uuid4())
+    assert await TemporalPendingActivities(Gateway(client, NAMESPACE), None).activities(*unknown) == ()
     with pytest.raises(TemporalRequestError, match="NOT_FOUND"):
-        await TemporalPendingActivities(Gateway(client, "never-was"), None).activities(*nobody)
+        await TemporalPendingActivities(Gateway(client, "no-such-namespace"), None).activities(*unknown)

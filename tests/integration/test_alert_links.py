@@ -1,4 +1,4 @@
-"""The queries in alerts are ones that Temporal understands."""
+"""The visibility queries in alert annotations are valid for a real Temporal server."""
 
 from pathlib import Path
 
@@ -28,14 +28,14 @@ slos:
 """
 
 
-async def test_budgets(temporal: Temporal, tmp_path: Path) -> None:
-    """Each kind of SLI has a query that the server answers."""
+async def test_slo_queries(temporal: Temporal, tmp_path: Path) -> None:
+    """The server accepts the query of each kind of SLI."""
     (tmp_path / "spec.yaml").write_text(SPEC)
     for slo in load([tmp_path / "spec.yaml"]).slos:
         assert (await temporal.client.count_workflows(visibility_query(slo))).count >= 0
 
 
 @pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.executions], ids=lambda cause: cause.name)
-async def test_causes(cause: Cause, temporal: Temporal) -> None:
-    """Each cause that is about runs has one, too."""
+async def test_cause_queries(cause: Cause, temporal: Temporal) -> None:
+    """The server accepts the query of each cause alert about runs."""
     assert (await temporal.client.count_workflows(cause.executions.replace("TYPE", r"O\'Ride"))).count == 0

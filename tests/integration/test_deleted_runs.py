@@ -1,4 +1,4 @@
-"""The exporter and a run that is deleted while it is open."""
+"""Runs that are deleted while they are open."""
 
 import time
 import uuid
@@ -16,9 +16,9 @@ from .polling import polling
 
 
 async def test_deleted_run(temporal: Temporal, tmp_path: Path) -> None:
-    """It leaves the open runs once all are listed, is counted as vanished, and never as closed."""
+    """After the next full listing a deleted open run is counted as vanished, and never as closed."""
     client = await temporal.namespace("deleted")
-    handle = await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+    handle = await client.start_workflow("Unserved", id=uuid.uuid4().hex, task_queue="no-workers")
 
     async def listed(count: int) -> bool:
         return (await client.count_workflows()).count == count
@@ -31,8 +31,8 @@ async def test_deleted_run(temporal: Temporal, tmp_path: Path) -> None:
         execution = WorkflowExecution(workflow_id=handle.id, run_id=str(handle.first_execution_run_id))
         request = DeleteWorkflowExecutionRequest(namespace="deleted", workflow_execution=execution)
         await client.workflow_service.delete_workflow_execution(request)
-        await until(lambda: listed(0), deadline=90, what="the run to be gone from visibility")
-        # By a clock that runs ahead: all are listed every ten minutes, and what is missing is forgotten a poll later.
+        await until(lambda: listed(0), deadline=90, what="the deletion in visibility")
+        # The clock is moved forward: all open runs are listed every ten minutes; a missing one is dropped a poll later.
         for minutes in (11, 12):
             await mirror.poll(now + minutes * MINUTE)
         assert (mirror.state.open, mirror.state.counters[names.EXPORTER_VANISHED_RUNS], mirror.state.closed) == (

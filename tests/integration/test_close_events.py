@@ -1,4 +1,4 @@
-"""Verdicts and outcomes of runs that really ended, on a real Temporal server."""
+"""Classification of closed runs by their close events, on a real Temporal server."""
 
 import asyncio
 import threading
@@ -38,16 +38,16 @@ SPECS = {workflow_type: Outcome.model_validate(written) for workflow_type, writt
 
 
 class Namespace:
-    """A namespace of a test's own, with a worker, and the exporter's view of it."""
+    """A namespace with a worker, and the exporter's clients and outcome reader for it."""
 
     def __init__(self, client: Client, converter: DataConverter) -> None:
         self.client = client
-        self.history = TemporalCloseEvents(Gateway(client, client.namespace), None)
+        self.close_events = TemporalCloseEvents(Gateway(client, client.namespace), None)
         self.visibility = TemporalVisibility(Gateway(client, client.namespace), None)
         self.reader = OutcomeReader(SPECS, converter_decode(converter, client.namespace))
 
     async def closed(self, count: int) -> list[Run]:
-        """Wait for so many closed runs and return them, newest first."""
+        """Wait for *count* closed runs and return them, newest first."""
 
         async def found() -> list[Run]:
             rows = (await self.visibility.closed(1000)).rows
@@ -55,98 +55,104 @@ class Namespace:
 
         return await until(found, deadline=60, what=f"{count} closed runs")
 
-    async def judged(self, run: Run) -> Classification:
-        """What a closed run is counted as."""
+    async def classification(self, run: Run) -> Classification:
+        """Return the classification of a closed run."""
         status, type_ = str(run.status), run.workflow_type
         if not needs_event(status, outcome=self.reader.reads(type_)):
             return classify(status, None)
-        event = await self.history.close_event(run.workflow_id, run.run_id)
+        event = await self.close_events.close_event(run.workflow_id, run.run_id)
         outcome = await self.reader.read(type_, run.workflow_id, event)
         return classify(status, event, str(outcome))
 
-    async def verdicts(self, count: int) -> list[Classification]:
-        """Wait for so many closed runs and return what they are counted as, oldest first."""
-        return [await self.judged(run) for run in reversed(await self.closed(count))]
+    async def classifications(self, count: int) -> list[Classification]:
+        """Wait for *count* closed runs and return their classifications, oldest first."""
+        return [await self.classification(run) for run in reversed(await self.closed(count))]
 
-    async def bring_about(self, ending: str) -> None:
-        """Bring one ending about."""
-        await endings.bring_about(self.client, QUEUE, ending, uuid.uuid4().hex)
+    async def run_ending(self, ending: str) -> None:
+        """Run an ending."""
+        await endings.run_ending(self.client, QUEUE, ending, uuid.uuid4().hex)
 
     async def start(self, workflow_type: str, *arguments: object, **options: object) -> str:
-        """Start a workflow; return its id."""
+        """Start a workflow and return its id."""
         options = {"task_queue": QUEUE, "id": uuid.uuid4().hex, **options}
         handle = await self.client.start_workflow(workflow_type, args=arguments, **options)  # type: ignore[call-overload] # the caller names options of start_workflow
         return str(handle.id)
 
 
 @asynccontextmanager
-async def watched(
-    temporal: Temporal, *, workers: DataConverter | None = None, ours: DataConverter | None = None
+async def monitored(
+    temporal: Temporal, *, workers: DataConverter | None = None, exporter: DataConverter | None = None
 ) -> AsyncIterator[Namespace]:
-    """A new namespace, the converter that its workers use and the one that we do."""
+    """A new namespace, with the data converter of its workers and that of the exporter."""
     client = await temporal.namespace(f"endings-{uuid.uuid4().hex[:8]}")
     client = Client(client.service_client, namespace=client.namespace, data_converter=workers or default())
     async with endings.serving(client, QUEUE):
-        yield Namespace(client, ours or default())
+        yield Namespace(client, exporter or default())
 
 
 async def test_every_ending(temporal: Temporal) -> None:
-    """Every way to end counts as the table tells, with its failure type, even if it is brought about twice over."""
-    async with watched(temporal) as namespace:
+    """Every ending is counted as ENDINGS defines, with its failure type, even if it is requested twice."""
+    async with monitored(temporal) as namespace:
         for ending in endings.ENDINGS:
             for _ in range(2):
-                await endings.bring_about(namespace.client, QUEUE, ending, ending)
+                await endings.run_ending(namespace.client, QUEUE, ending, ending)
         expected = Counter(row for ending in endings.ENDINGS.values() for row in ending.rows)
         found: Counter[endings.Row] = Counter()
         for run in await namespace.closed(expected.total()):
-            judged = await namespace.judged(run)
-            found[endings.Row(run.workflow_type, *judged)] += 1
+            classification = await namespace.classification(run)
+            found[endings.Row(run.workflow_type, *classification)] += 1
         assert found == expected
 
 
 async def test_innermost_cause(temporal: Temporal) -> None:
-    """Of a failed activity it is the cause of the error that counts; of one that nobody serves, the time-out."""
-    async with watched(temporal) as namespace:
+    """The failure type is that of the innermost cause; for an activity without workers it is the timeout."""
+    async with monitored(temporal) as namespace:
         await namespace.start("Nested", None)
-        await namespace.start("Nested", endings.NOBODY)
-        assert {each.failure_type for each in await namespace.verdicts(2)} == {
+        await namespace.start("Nested", endings.NO_WORKERS)
+        assert {each.failure_type for each in await namespace.classifications(2)} == {
             "InsufficientFunds",
             "TimeoutError:ScheduleToStart",
         }
 
 
 async def test_retried_timeout(temporal: Temporal) -> None:
-    """A run that timed out and is retried counts as retried, the last one as timed out."""
-    async with watched(temporal) as namespace:
+    """A timed-out run that is retried is counted as retried, the last one as timed out."""
+    async with monitored(temporal) as namespace:
         await namespace.start(
-            "Unattended", task_queue=endings.NOBODY, run_timeout=endings.SOON, retry_policy=endings.TWICE
+            "Unattended",
+            task_queue=endings.NO_WORKERS,
+            run_timeout=endings.SHORT_TIMEOUT,
+            retry_policy=endings.TWO_ATTEMPTS,
         )
-        assert [each.status for each in await namespace.verdicts(2)] == ["retried", "timed_out"]
+        assert [each.status for each in await namespace.classifications(2)] == ["retried", "timed_out"]
 
 
 async def test_cron(temporal: Temporal) -> None:
-    """Runs of a cron workflow that complete stay completed, with their outcome; one that fails has a successor."""
-    async with watched(temporal) as namespace:
+    """Completed cron runs are counted as completed, with their outcome; failed ones as retried."""
+    async with monitored(temporal) as namespace:
         good = await namespace.start("Booking", "CONFIRMED", cron_schedule="@every 1s")
         bad = await namespace.start("Failing", cron_schedule="@every 1s")
         await namespace.closed(2)
         for workflow_id in (good, bad):
             await namespace.client.get_workflow_handle(workflow_id).terminate()
 
-        async def both() -> bool:
+        async def both_closed() -> bool:
             ids = {run.workflow_id for run in await namespace.closed(2) if run.status != "terminated"}
             return ids == {good, bad}
 
-        await until(both, deadline=30, what="a run of each")
-        judged = [each for each in await namespace.verdicts(2) if each.status != "terminated"]
-        assert set(judged) == {Classification("completed", "good"), Classification("retried", "none", "CardDeclined")}
+        await until(both_closed, deadline=30, what="a run of each")
+        not_terminated = [each for each in await namespace.classifications(2) if each.status != "terminated"]
+        assert set(not_terminated) == {
+            Classification("completed", "good"),
+            Classification("retried", "none", "CardDeclined"),
+        }
 
 
-async def test_gone(temporal: Temporal) -> None:
-    """The event of a run that was deleted is gone, as is that of one that never was."""
-    async with watched(temporal) as namespace:
-        # Deleted while it is open, for the server takes up to a minute to delete a closed one.
-        handle = await namespace.client.start_workflow("Unattended", id="w", task_queue=endings.NOBODY)
+async def test_deleted_run(temporal: Temporal) -> None:
+    """A deleted run has no close event; neither has one that never existed."""
+    async with monitored(temporal) as namespace:
+        # Deleted while open: deleting a closed run takes the server up to a minute.
+        handle = await namespace.client.start_workflow("Unattended", id="w", task_queue=endings.NO_WORKERS)
         run_id = str(handle.first_execution_run_id)
         execution = WorkflowExecution(workflow_id="w", run_id=run_id)
         await namespace.client.workflow_service.delete_workflow_execution(
@@ -161,37 +167,37 @@ async def test_gone(temporal: Temporal) -> None:
             return False
 
         await until(deleted, deadline=90, what="deletion")
-        assert await namespace.history.close_event("w", run_id) is None
-        assert await namespace.history.close_event("never", str(uuid.uuid4())) is None
+        assert await namespace.close_events.close_event("w", run_id) is None
+        assert await namespace.close_events.close_event("never", str(uuid.uuid4())) is None
 
 
 async def test_errors(temporal: Temporal) -> None:
-    """A namespace that is not found is an error, not a run that is gone; so are a bad run id and a server away."""
-    elsewhere = TemporalCloseEvents(Gateway(temporal.client, "no-such-namespace"), None)
-    nowhere = await Client.connect(f"{LOOPBACK}:{free_port()}", lazy=True)
+    """An unknown namespace is an error, not a deleted run; so are an invalid run id and an unreachable server."""
+    unknown = TemporalCloseEvents(Gateway(temporal.client, "no-such-namespace"), None)
+    unreachable = await Client.connect(f"{LOOPBACK}:{free_port()}", lazy=True)
     run_id = str(uuid.uuid4())
-    for history, asked, code in (
-        (elsewhere, run_id, "NOT_FOUND"),
+    for close_events, requested, code in (
+        (unknown, run_id, "NOT_FOUND"),
         (
             TemporalCloseEvents(Gateway(temporal.client, temporal.client.namespace), None),
             "no-run-id",
             "INVALID_ARGUMENT",
         ),
-        (TemporalCloseEvents(Gateway(nowhere, "default"), None), run_id, "UNAVAILABLE"),
+        (TemporalCloseEvents(Gateway(unreachable, "default"), None), run_id, "UNAVAILABLE"),
     ):
         with pytest.raises(TemporalRequestError) as caught:
-            await history.close_event("w", asked)
+            await close_events.close_event("w", requested)
         assert caught.value.code == code
 
 
-async def test_raw_history(tmp_path: Path) -> None:
-    """A server that is configured to send events as they are stored is understood."""
+async def test_raw_events(tmp_path: Path) -> None:
+    """Close events are also read from a server that is configured to return raw events."""
     option = ["--dynamic-config-value", "frontend.sendRawWorkflowHistory=true"]
     server = TemporalServer(tmp_path, options=["--headless", *option])
     try:
         client = await server.ready()
         await ensure_namespace(client, "default")
-        await client.start_workflow("Unattended", id="w", task_queue=endings.NOBODY)
+        await client.start_workflow("Unattended", id="w", task_queue=endings.NO_WORKERS)
         await client.get_workflow_handle("w").terminate(reason="why")
         (run,) = await Namespace(client, default()).closed(1)
         event = await TemporalCloseEvents(Gateway(client, "default"), None).close_event("w", run.run_id)
@@ -202,18 +208,18 @@ async def test_raw_history(tmp_path: Path) -> None:
 
 
 async def test_encrypted(temporal: Temporal) -> None:
-    """Encrypted results tell their outcome with the workers' converter, and are unknown without it."""
-    ours = load_converter("tests.integration.endings:CONVERTER", "--data-converter")
-    async with watched(temporal, workers=endings.CONVERTER, ours=ours) as namespace:
-        await namespace.bring_about("completed_bad")
-        assert await namespace.verdicts(1) == [Classification("completed", "bad")]
+    """Outcomes of encrypted results are read with the workers' data converter, and unknown without it."""
+    converter = load_converter("tests.integration.endings:CONVERTER", "--data-converter")
+    async with monitored(temporal, workers=endings.CONVERTER, exporter=converter) as namespace:
+        await namespace.run_ending("completed_bad")
+        assert await namespace.classifications(1) == [Classification("completed", "bad")]
         without = Namespace(namespace.client, default())
-        assert await without.verdicts(1) == [Classification("completed", "unknown")]
+        assert await without.classifications(1) == [Classification("completed", "unknown")]
         assert without.reader.undecodable == 1
 
 
 class Codec(BaseHTTPRequestHandler):
-    """A codec server that speaks Temporal's protocol."""
+    """A codec server with Temporal's HTTP protocol."""
 
     def do_POST(self) -> None:
         """Decode."""
@@ -226,12 +232,12 @@ class Codec(BaseHTTPRequestHandler):
         self.wfile.write(json_format.MessageToJson(decoded).encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 @contextmanager
 def codec_server() -> Iterator[str]:
-    """A codec server's endpoint."""
+    """The endpoint of a codec server."""
     server = ThreadingHTTPServer((LOOPBACK, 0), Codec)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -244,15 +250,15 @@ def codec_server() -> Iterator[str]:
 
 
 async def test_codec_endpoint(temporal: Temporal) -> None:
-    """Encrypted results tell their outcome through a codec server; while it is away they can't be told yet."""
-    async with watched(temporal, workers=endings.CONVERTER) as namespace:
-        await namespace.bring_about("completed_excluded")
+    """Outcomes of encrypted results are read with a codec server; while it is down they stay pending."""
+    async with monitored(temporal, workers=endings.CONVERTER) as namespace:
+        await namespace.run_ending("completed_excluded")
         (run,) = await namespace.closed(1)
         with codec_server() as endpoint:
             codec = RemoteCodec(endpoint, namespace.client.namespace)
             remote = Namespace(namespace.client, DataConverter(payload_codec=codec))
-            assert await remote.judged(run) == Classification("completed", "excluded")
-        event = await remote.history.close_event(run.workflow_id, run.run_id)
+            assert await remote.classification(run) == Classification("completed", "excluded")
+        event = await remote.close_events.close_event(run.workflow_id, run.run_id)
         assert await remote.reader.read(run.workflow_type, run.workflow_id, event) is None
         assert remote.reader.undecodable == 0
         await codec.close()

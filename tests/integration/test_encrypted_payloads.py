@@ -1,4 +1,4 @@
-"""Encrypted results: without the converter outcomes are unknown and all else goes on, with it they are read."""
+"""Encrypted results: outcomes are unknown without the data converter, and read with it."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.conftest import Temporal
 from .endings import CONVERTER, OUTCOMES, serving
 from .exporter import Exporter
 
-SECRET = "Kreditkarte-4711"  # noqa: S105 stands for what a customer wrote
+SECRET = "Kreditkarte-4711"  # noqa: S105 stands for customer data
 UNKNOWN = ("Booking", "completed", "unknown")
 FAILED = ("Failing", "failed", "none")
 
@@ -27,7 +27,7 @@ Counts = Counter[tuple[str, str, str]]
 
 
 def spec(folder: Path, namespace: str) -> str:
-    """Write a spec that reads the outcome of bookings, and return its path."""
+    """Write a spec with the outcome rules of bookings, and return its path."""
     success = {"bad": ["failed", "bad_outcome"], "excluded": ["canceled"]}
     slo = {"name": "booking", "workflow": "Booking", "objective": "99.5", "sli": {"success": success}}
     slo["outcome"] = OUTCOMES["Booking"]
@@ -46,7 +46,7 @@ class Scene:
         self._started = 0
 
     async def start(self, workflow_type: str, *arguments: str, count: int = 1) -> None:
-        """Start so many workflows."""
+        """Start *count* workflows."""
         numbers = range(self._started, self._started + count)
         self._started += count
         queue = self.client.namespace
@@ -58,7 +58,7 @@ class Scene:
         )
 
     async def counts(self, expected: Counts) -> None:
-        """Wait until the exporter has counted as many runs, and hold its counts against those expected."""
+        """Wait until the exporter has counted as many runs as expected, and compare the counts."""
 
         async def reached() -> bool:
             return (await self.closed()).total() >= expected.total()
@@ -67,7 +67,7 @@ class Scene:
         assert await self.closed() == expected
 
     async def closed(self) -> Counts:
-        """The runs that the exporter counted, by workflow type, status and outcome."""
+        """Return the counted closed runs by workflow type, status and outcome."""
         counts: Counts = Counter()
         for labels, value in (await self.exporter.series(names.WORKFLOWS_CLOSED)).items():
             row = dict(labels)
@@ -75,22 +75,22 @@ class Scene:
         return counts
 
     async def fetched(self) -> float:
-        """How many close events the exporter has asked for."""
+        """Return the number of close event requests."""
         return sum((await self.exporter.series(names.EXPORTER_HISTORY_REQUESTS)).values())
 
     async def stopped(self) -> float | None:
-        """Whether it reads outcomes no longer, as it says itself."""
+        """Return the metric that is 1 after the exporter stopped reading outcomes."""
         return await self.exporter.value(names.EXPORTER_OUTCOMES_STOPPED)
 
     def warnings(self) -> list[str]:
-        """What its log warns of, or worse."""
+        """Return the lines of the log with a warning, an error or a traceback."""
         lines = self.exporter.child.log.read_text().splitlines()
         return [line for line in lines if re.search("WARNING|ERROR|CRITICAL|Traceback", line)]
 
 
 @asynccontextmanager
 async def scene(temporal: Temporal, folder: Path, namespace: str, *options: str) -> AsyncIterator[Scene]:
-    """An exporter with a spec, and a worker that encrypts."""
+    """An exporter with a spec, and a worker with encrypted payloads."""
     plain = await temporal.namespace(namespace)
     client = Client(plain.service_client, namespace=namespace, data_converter=CONVERTER)
     rates = ("--history-rate", "1000", "--visibility-rate", "100")
@@ -108,33 +108,33 @@ async def scene(temporal: Temporal, folder: Path, namespace: str, *options: str)
 
 
 async def test_without_the_converter(temporal: Temporal, tmp_path: Path) -> None:
-    """Encrypted results make outcomes unknown, stop their fetching after 20 in a row with one warning, and no more."""
-    async with scene(temporal, tmp_path, "encrypted") as it:
-        await it.start("Waiting", count=2)
-        await it.start("Booking", SECRET, count=UNDECODABLE_MAX - 1)
-        await it.counts(Counter({UNKNOWN: 19}))
-        assert (await it.stopped(), await it.fetched(), it.warnings()) == (0, 19, [])
+    """With encrypted results outcomes are unknown; after 20 in a row they are no longer fetched, with one warning."""
+    async with scene(temporal, tmp_path, "encrypted") as runs:
+        await runs.start("Waiting", count=2)
+        await runs.start("Booking", SECRET, count=UNDECODABLE_MAX - 1)
+        await runs.counts(Counter({UNKNOWN: 19}))
+        assert (await runs.stopped(), await runs.fetched(), runs.warnings()) == (0, 19, [])
 
-        await it.start("Booking", SECRET)
-        await it.counts(Counter({UNKNOWN: 20}))
-        assert (await it.stopped(), await it.fetched()) == (1, 20)
+        await runs.start("Booking", SECRET)
+        await runs.counts(Counter({UNKNOWN: 20}))
+        assert (await runs.stopped(), await runs.fetched()) == (1, 20)
 
-        await it.start("Booking", SECRET, count=30)
-        await it.counts(Counter({UNKNOWN: 50}))
-        assert await it.fetched() == 20
+        await runs.start("Booking", SECRET, count=30)
+        await runs.counts(Counter({UNKNOWN: 50}))
+        assert await runs.fetched() == 20
 
-        await it.start("Failing", count=3)
-        await it.start("Booking", SECRET, count=5)
-        await it.counts(Counter({UNKNOWN: 55, FAILED: 3}))
-        assert (await it.stopped(), await it.fetched()) == (1, 23)
-        await goes_on(it.exporter)
-        (warning,) = it.warnings()
+        await runs.start("Failing", count=3)
+        await runs.start("Booking", SECRET, count=5)
+        await runs.counts(Counter({UNKNOWN: 55, FAILED: 3}))
+        assert (await runs.stopped(), await runs.fetched()) == (1, 23)
+        await counts_everything_else(runs.exporter)
+        (warning,) = runs.warnings()
         assert "decoding 20 consecutive results failed" in warning
-        await says_nothing_of_payloads(it.exporter)
+        await exposes_no_payloads(runs.exporter)
 
 
-async def goes_on(exporter: Exporter) -> None:
-    """Hold against the truth what has nothing to do with outcomes."""
+async def counts_everything_else(exporter: Exporter) -> None:
+    """Check all values that do not depend on outcomes."""
     assert await exporter.series(names.WORKFLOW_FAILURES) == {
         frozenset(
             {
@@ -146,33 +146,33 @@ async def goes_on(exporter: Exporter) -> None:
         ): 3
     }
 
-    async def two_run() -> bool:
+    async def two_running() -> bool:
         return sum((await exporter.series(names.WORKFLOWS_RUNNING)).values()) == 2
 
-    await until(two_run, deadline=30, what="two open runs")
+    await until(two_running, deadline=30, what="two open runs")
     assert sum((await exporter.series(names.WORKFLOWS_STARTED)).values()) == 60
     health = (names.EXPORTER_UP, names.EXPORTER_PENDING_RUNS, names.EXPORTER_GAP, names.EXPORTER_MISSING_CLOSE_EVENTS)
     assert [await exporter.value(family) for family in health] == [1, 0, 0, 0]
     assert (await exporter.http.get("/readyz")).status_code == 200
 
 
-async def says_nothing_of_payloads(exporter: Exporter) -> None:
-    """Look for what the customer wrote, as it was written and as it was encrypted."""
-    said = exporter.child.log.read_text() + (await exporter.http.get("/metrics")).text
-    assert not [text for text in (SECRET, SECRET[::-1]) if text in said]
+async def exposes_no_payloads(exporter: Exporter) -> None:
+    """Assert that neither logs nor metrics contain customer data, in plain text or encrypted."""
+    output = exporter.child.log.read_text() + (await exporter.http.get("/metrics")).text
+    assert not [text for text in (SECRET, SECRET[::-1]) if text in output]
 
 
 async def test_with_the_converter(
     temporal: Temporal, tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the workers' own converter the outcomes of encrypted results are read rightly, however many there are."""
-    # `python -m` finds the converter's module in the folder that it was started in.
+    """With the workers' data converter every outcome of an encrypted result is read correctly."""
+    # `python -m` imports the converter's module from the working directory.
     monkeypatch.chdir(pytestconfig.rootpath)
     statuses = {"CONFIRMED": ("good", 15), "FAILED": ("bad", 8), "CANCELLED": ("excluded", 4), SECRET: ("unknown", 1)}
     converter = ("--data-converter", "tests.integration.endings:CONVERTER")
-    async with scene(temporal, tmp_path, "decrypted", *converter) as it:
+    async with scene(temporal, tmp_path, "decrypted", *converter) as runs:
         for status, (_, count) in statuses.items():
-            await it.start("Booking", status, count=count)
-        await it.counts(Counter({("Booking", "completed", outcome): count for outcome, count in statuses.values()}))
-        assert (await it.stopped(), await it.fetched(), it.warnings()) == (0, 28, [])
-        await says_nothing_of_payloads(it.exporter)
+            await runs.start("Booking", status, count=count)
+        await runs.counts(Counter({("Booking", "completed", outcome): count for outcome, count in statuses.values()}))
+        assert (await runs.stopped(), await runs.fetched(), runs.warnings()) == (0, 28, [])
+        await exposes_no_payloads(runs.exporter)

@@ -1,4 +1,4 @@
-"""Payments fail, and whoever is on call is woken: every server is real, every file is generated."""
+"""Failing payments page somebody: every server is real, every file is generated."""
 
 import asyncio
 import json
@@ -18,67 +18,71 @@ from temporal_slo.servers import tools
 from temporal_slo.servers.alertmanager import Notice
 from tests.conftest import Temporal
 
-from .paging import Pager, paging, scaled, since
+from .paging import Pager, firing_since, paging, scaled_spec
 
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "deploy" / "slos" / "volteryde.yaml"
 DOWN = "TemporalSloExporterDown"
 FACTOR = 30
-"""In the small size every window, period and waiting time is divided by it: 5m/1h are 10s/2m."""
+"""Divisor of every window, period and waiting time in the small size: 5m and 1h become 10s and 2m."""
 LAG = 3.0
-"""Seconds from the end of a booking until Prometheus has it; rules may be evaluated half a minute later."""
-NEAR = 0.1
+"""Maximum seconds from the close of a booking until Prometheus has it; rule evaluation adds up to 30 s."""
+TOLERANCE = 0.1
 
 
 @pytest.mark.sized
 @pytest.mark.timeout(2400)
 async def test_page(temporal: Temporal, programs: dict[str, Path], tmp_path: Path, *, full_size: bool) -> None:
-    """Failing payments page with true labels, links and numbers, and a dead exporter with its own alert alone."""
+    """Failing payments page with correct labels, links and numbers; a killed exporter fires only its own alert."""
     factor = 1 if full_size else FACTOR
     namespace = TEMPORAL_NAMESPACE if full_size else "paging"
     spec = SPEC
     if not full_size:
         spec = tmp_path / "spec.yaml"
-        spec.write_text(scaled(SPEC.read_text(), factor).replace(TEMPORAL_NAMESPACE, namespace))
+        spec.write_text(scaled_spec(SPEC.read_text(), factor).replace(TEMPORAL_NAMESPACE, namespace))
     client = await temporal.namespace(namespace)
-    patience = 60 + 900 / factor
+    deadline = 60 + 900 / factor
     async with paging(tmp_path, programs, client, spec, address=temporal.address, factor=factor) as pager:
-        began = time.monotonic()
-        # As long as the short window: its share then tells of nothing else.
+        start = time.monotonic()
+        # As long as the short window, which then contains nothing else.
         await asyncio.sleep(300 / factor)
         assert [*pager.webhook.notices] == []
         down = time.time()
         pager.payments(down=True)
-        page = await pager.told(is_quick, patience, "a page")
-        told(f"paged {page.received - down:.1f} s after payments went down: {page.annotations['description']}")
-        right_labels(page, namespace)
-        await right_number(pager, page, LAG + 30 / factor)
-        await right_runs(pager, page, down)
+        page = await pager.alert(is_quick, deadline, "a page")
+        report(f"paged {page.received - down:.1f} s after payments went down: {page.annotations['description']}")
+        check_labels(page, namespace)
+        await check_error_ratio(pager, page, LAG + 30 / factor)
+        await check_links(pager, page, down)
         up = time.time()
         pager.payments(down=False)
-        over = await pager.told(lambda notice: notice.resolved and notice.labels == page.labels, patience, "its end")
-        told(f"resolved {over.received - up:.1f} s after they were up again")
+        resolved = await pager.alert(
+            lambda notice: notice.resolved and notice.labels == page.labels, deadline, "its resolution"
+        )
+        report(f"resolved {resolved.received - up:.1f} s after payments were up again")
         killed = time.time()
         pager.exporter.kill()
-        blind = await pager.told(lambda notice: notice.labels["alertname"] == DOWN, patience, DOWN)
-        told(f"{DOWN} {blind.received - killed:.1f} s after the exporter was killed")
-        assert (blind.path, blind.labels[names.NAMESPACE], blind.labels[names.SEVERITY]) == ("/page", namespace, "page")
-        assert {notice.labels["alertname"] for notice in since(pager.webhook.notices, killed)} == {DOWN}
-        told(f"{time.monotonic() - began:.0f} s in all, durations divided by {factor}")
+        exporter_down = await pager.alert(lambda notice: notice.labels["alertname"] == DOWN, deadline, DOWN)
+        report(f"{DOWN} {exporter_down.received - killed:.1f} s after the exporter was killed")
+        assert exporter_down.path == "/page"
+        assert exporter_down.labels[names.NAMESPACE] == namespace
+        assert exporter_down.labels[names.SEVERITY] == "page"
+        assert {notice.labels["alertname"] for notice in firing_since(pager.webhook.notices, killed)} == {DOWN}
+        report(f"{time.monotonic() - start:.0f} s in total, durations divided by {factor}")
 
 
 def is_quick(notice: Notice) -> bool:
-    """Whether it is of the quickest tier of the SLO that fails; slower ones may come before, and are then silenced."""
+    """Return whether it is of the quickest tier of the failing SLO; alerts of slower tiers may arrive earlier."""
     return notice.labels.get(names.SLO) == "booking-success" and notice.labels.get(names.TIER) == "page-quick"
 
 
-def told(what: str) -> None:
-    """Print a figure."""
-    print(f"page: {what}")
+def report(line: str) -> None:
+    """Print a measurement."""
+    print(f"page: {line}")
 
 
-def right_labels(page: Notice, namespace: str) -> None:
-    """It says what fails where, how urgent it is, and whose it is."""
+def check_labels(page: Notice, namespace: str) -> None:
+    """Check alert name, SLO, service, namespace, severity, tier and owner."""
     wanted = {
         "alertname": names.ALERT_BURN,
         names.SLO: "booking-success",
@@ -93,20 +97,20 @@ def right_labels(page: Notice, namespace: str) -> None:
     assert not page.resolved
 
 
-async def right_number(pager: Pager, page: Notice, lag: float) -> None:
-    """The share in its text is that of the bookings which closed in its short window, between firing and coming."""
+async def check_error_ratio(pager: Pager, page: Notice, lag: float) -> None:
+    """The error ratio in its text is that of the bookings in its short window, between firing and arrival."""
     found = re.search(r"Over (\w+), ([\d.]+)% of events were bad", page.annotations["description"])
     assert found
-    window, share = parse_duration(found[1]), float(found[2]) / 100
+    window, ratio = parse_duration(found[1]), float(found[2]) / 100
     assert window == parse_duration(page.labels[names.SHORT])
     at_least = await pager.failing(page.starts_at - lag, window)
     at_most = await pager.failing(page.received, window)
-    told(f"its text says {share:.3f}; of Temporal's bookings {at_least:.3f} to {at_most:.3f}")
-    assert at_least - NEAR <= share <= at_most + NEAR
+    report(f"error ratio in the text {ratio:.3f}, by Temporal {at_least:.3f} to {at_most:.3f}")
+    assert at_least - TOLERANCE <= ratio <= at_most + TOLERANCE
 
 
-async def right_runs(pager: Pager, page: Notice, down: float) -> None:
-    """Its query finds every failed booking, by the SDK and by the command as it stands; its other links lead on."""
+async def check_links(pager: Pager, page: Notice, down: float) -> None:
+    """Its query and its command find every failed booking; its other links are valid."""
     (query,) = parse_qs(urlsplit(page.annotations["executions_url"]).query)["query"]
     closed = await pager.closed(down, time.time())
     statuses = await pager.statuses(closed)
@@ -121,9 +125,11 @@ async def right_runs(pager: Pager, page: Notice, down: float) -> None:
 
 
 def listed(command: str, address: str) -> set[str]:
-    """Run the command of an alert, for this server and in JSON, and return the runs that it lists."""
+    """Run the command of an alert against this server and return the run ids that it lists."""
     words = shlex.split(command)
     assert words[:3] == ["temporal", "workflow", "list"]
-    more = ["--address", address, "--output", "json"]
-    done = subprocess.run([tools.temporal(), *words[1:], *more], capture_output=True, text=True, timeout=60, check=True)
+    options = ["--address", address, "--output", "json"]
+    done = subprocess.run(
+        [tools.temporal(), *words[1:], *options], capture_output=True, text=True, timeout=60, check=True
+    )
     return {run["execution"]["runId"] for run in json.loads(done.stdout)}

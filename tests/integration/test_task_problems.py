@@ -1,4 +1,4 @@
-"""Runs that are really stuck, on a server that says so at once, and on one that says nothing."""
+"""Stuck runs on a real server that reports task problems, and on one that does not."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -25,10 +25,10 @@ TRIGGER = "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute"
 QUEUE = "problems"
 DEADLINE = 60.0
 
-SHORT = timedelta(seconds=1)
-"""Of workflow tasks: a worker answers the first failure of one alone, and lets those that follow time out."""
+TASK_TIMEOUT = timedelta(seconds=1)
+"""Workflow task timeout: a worker reports only the first failure of a task; later attempts time out."""
 
-CHANGED = Problem("ProblemsRide", "WorkflowTaskFailed", "WorkflowTaskFailedCauseNonDeterministicError")
+NON_DETERMINISM = Problem("ProblemsRide", "WorkflowTaskFailed", "WorkflowTaskFailedCauseNonDeterministicError")
 BUG = Problem("ProblemsBug", "WorkflowTaskFailed", "WorkflowTaskFailedCauseWorkflowWorkerUnhandledFailure")
 
 
@@ -40,34 +40,34 @@ class Ride:
 
     @workflow.signal
     def arrive(self) -> None:
-        """Let it end."""
+        """Let the run complete."""
         self.arrived = True
 
 
-@workflow.defn(name=CHANGED.workflow_type)
-class AsItWas(Ride):
+@workflow.defn(name=NON_DETERMINISM.workflow_type)
+class OldCode(Ride):
     """The code that runs were started with: a timer comes first."""
 
     @workflow.run
     async def run(self) -> None:
-        """Wait."""
+        """Wait for the signal."""
         await workflow.sleep(0.01)
         await workflow.wait_condition(lambda: self.arrived)
 
 
-@workflow.defn(name=CHANGED.workflow_type)
-class AsItIs(Ride):
-    """The code that was deployed under them: the timer of their history is gone."""
+@workflow.defn(name=NON_DETERMINISM.workflow_type)
+class NewCode(Ride):
+    """A later version without the timer, which is non-deterministic for open runs."""
 
     @workflow.run
     async def run(self) -> None:
-        """Wait."""
+        """Wait for the signal."""
         await workflow.wait_condition(lambda: self.arrived)
 
 
 @workflow.defn(name=BUG.workflow_type)
 class Bug:
-    """Raises what is no failure of the workflow."""
+    """Raises an error that fails the workflow task, not the workflow."""
 
     @workflow.run
     async def run(self) -> None:
@@ -77,7 +77,7 @@ class Bug:
 
 @asynccontextmanager
 async def server(folder: Path, failures: int) -> AsyncIterator[Client]:
-    """A server that reports a problem after so many failures in a row; never if 0."""
+    """A server that reports a task problem after *failures* consecutive failures; 0 disables the report."""
     options = ["--headless", "--dynamic-config-value", f"{TRIGGER}={failures}"]
     started = TemporalServer(folder, options=options)
     try:
@@ -87,19 +87,19 @@ async def server(folder: Path, failures: int) -> AsyncIterator[Client]:
 
 
 def worker(client: Client, *workflows: type) -> Worker:
-    """A worker that replays each task from the start, as one does that was just deployed."""
+    """A worker without sticky cache: it replays each task from the start, as after a deployment."""
     runner = UnsandboxedWorkflowRunner()
     return Worker(client, task_queue=QUEUE, workflows=workflows, workflow_runner=runner, max_cached_workflows=0)
 
 
 async def stuck(source: TaskProblems) -> dict[Problem, object]:
-    """How many runs have each problem."""
+    """Return the number of runs by problem."""
     family = names.WORKFLOWS_WITH_TASK_PROBLEMS
     return {Problem(**sample.labels): sample.value for sample in await source.read(0) if sample.family is family}
 
 
 async def becomes(source: TaskProblems, wanted: dict[Problem, object]) -> None:
-    """Wait until that many runs are stuck."""
+    """Wait until the numbers of stuck runs are *wanted*."""
 
     async def reached() -> bool:
         return await stuck(source) == wanted
@@ -107,45 +107,47 @@ async def becomes(source: TaskProblems, wanted: dict[Problem, object]) -> None:
     await until(reached, deadline=DEADLINE, what=f"{wanted}")
 
 
-async def test_stuck_and_mended(tmp_path: Path) -> None:
-    """Runs under which the code changed, and runs of a bug, are stuck by category and cause until that is mended."""
+async def test_stuck_and_fixed(tmp_path: Path) -> None:
+    """Runs stuck by non-determinism or a bug are reported by category and cause until they are fixed."""
     async with server(tmp_path, 1) as client:
         requests = TemporalTaskProblems(Gateway(client, NAMESPACE), None)
         source = TaskProblems(requests)
         assert await stuck(source) == {}
-        async with worker(client, AsItWas):
-            ride = await client.start_workflow(AsItWas.run, id=uuid.uuid4().hex, task_queue=QUEUE, task_timeout=SHORT)
+        async with worker(client, OldCode):
+            ride = await client.start_workflow(
+                OldCode.run, id=uuid.uuid4().hex, task_queue=QUEUE, task_timeout=TASK_TIMEOUT
+            )
 
-            async def waits() -> bool:
+            async def waiting() -> bool:
                 history = await ride.fetch_history()
                 return any(event.HasField("timer_fired_event_attributes") for event in history.events)
 
-            await until(waits, deadline=DEADLINE, what="a run that waits for its signal")
-        async with worker(client, AsItIs, Bug):
-            await ride.signal(AsItIs.arrive)
-            bug = await client.start_workflow(Bug.run, id=uuid.uuid4().hex, task_queue=QUEUE, task_timeout=SHORT)
-            await becomes(source, {CHANGED: 1, BUG: 1})
+            await until(waiting, deadline=DEADLINE, what="a run that waits for its signal")
+        async with worker(client, NewCode, Bug):
+            await ride.signal(NewCode.arrive)
+            bug = await client.start_workflow(Bug.run, id=uuid.uuid4().hex, task_queue=QUEUE, task_timeout=TASK_TIMEOUT)
+            await becomes(source, {NON_DETERMINISM: 1, BUG: 1})
             first = await requests.page(1)
             second = await requests.page(1, first.next_token)
-            assert {*first.problems, *second.problems} == {CHANGED, BUG}
-        async with worker(client, AsItWas):
+            assert {*first.problems, *second.problems} == {NON_DETERMINISM, BUG}
+        async with worker(client, OldCode):
             await ride.result()
-            await becomes(source, {CHANGED: 0, BUG: 1})
-            # A closed run keeps the mark.
+            await becomes(source, {NON_DETERMINISM: 0, BUG: 1})
+            # A closed run keeps the search attribute.
             await bug.terminate()
-            await becomes(source, {CHANGED: 0, BUG: 0})
+            await becomes(source, {NON_DETERMINISM: 0, BUG: 0})
 
 
-async def test_server_that_reports_nothing(tmp_path: Path) -> None:
-    """Where the report is switched off, nobody is told that nothing is stuck."""
+async def test_report_disabled(tmp_path: Path) -> None:
+    """If the server does not report task problems, reading fails instead of returning 0."""
     async with server(tmp_path, 0) as client:
         source = TaskProblems(TemporalTaskProblems(Gateway(client, NAMESPACE), None))
         with pytest.raises(TemporalRequestError, match="does not report workflow task problems"):
             await source.read(0)
 
 
-async def test_server_as_it_comes(temporal: Temporal) -> None:
-    """A server that nobody configured reports problems, and takes the query."""
+async def test_default_configuration(temporal: Temporal) -> None:
+    """A server with its default configuration reports task problems and accepts the query."""
     requests = TemporalTaskProblems(Gateway(temporal.client, temporal.client.namespace), None)
     assert await requests.is_supported()
     assert await TaskProblems(requests).read(0)

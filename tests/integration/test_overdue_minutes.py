@@ -1,4 +1,4 @@
-"""Overdue minutes of real runs, read by an exporter whose clock runs ahead, so that minutes need not pass."""
+"""Overdue minutes of real runs; the clock is moved forward."""
 
 import time
 import uuid
@@ -15,11 +15,11 @@ from tests.exposed import exposed
 
 from .polling import polling
 
-RULE = OverdueRule("slow", ("Nobody",), None, 5 * MINUTE)
+RULE = OverdueRule("slow", ("Unserved",), None, 5 * MINUTE)
 
 
 async def all_visible(client: Client, running: int, closed: int) -> None:
-    """Wait until visibility has so many runs."""
+    """Wait until visibility has *running* open and *closed* closed runs."""
 
     async def done() -> bool:
         opened = (await client.count_workflows("ExecutionStatus = 'Running'")).count
@@ -29,23 +29,23 @@ async def all_visible(client: Client, running: int, closed: int) -> None:
 
 
 async def test_minutes(temporal: Temporal, tmp_path: Path) -> None:
-    """A run that stays open makes minutes overdue from five minutes after its start on, until it has closed."""
+    """An open run makes minutes overdue from five minutes after its start until it closes."""
     client = await temporal.namespace("overdue")
     async with polling(tmp_path, temporal.connection("overdue")) as parts:
-        mirror = parts.poller._mirror  # noqa: SLF001 its own clock would make the test wait for minutes
+        mirror = parts.poller._mirror  # noqa: SLF001 with the poller's own clock the test would take minutes
         mirror.store.rules = SloRules(overdue=(RULE,))
         now = int(time.time() * SECOND)
         await mirror.poll(now)
-        begin = mirror.state.positions["minutes"].position
-        stuck = await client.start_workflow("Nobody", id=uuid.uuid4().hex, task_queue="nobody")
+        start = mirror.state.positions["minutes"].position
+        stuck = await client.start_workflow("Unserved", id=uuid.uuid4().hex, task_queue="no-workers")
         await all_visible(client, 1, 0)
 
         async def minutes(later: int) -> tuple[int, int]:
-            await mirror.poll(begin + (later + 1) * MINUTE)
+            await mirror.poll(start + (later + 1) * MINUTE)
             found = exposed(mirror, now)
             return found.observed_minutes["slow"], found.overdue_minutes["slow"]
 
-        # It started in the minute before the first that is judged, or a moment later.
+        # It started in the minute before the first evaluated one, or shortly after.
         assert await minutes(4) == (4, 0)
         assert await minutes(10) in {(10, 6), (10, 5)}
         overdue = (await minutes(10))[1]
