@@ -17,7 +17,16 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.names.values import PAUSED, RUNNING
+from temporal_slo.names.values import (
+    CANCELED,
+    COMPLETED,
+    CONTINUED_AS_NEW,
+    FAILED,
+    PAUSED,
+    RUNNING,
+    TERMINATED,
+    TIMED_OUT,
+)
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import STATUS_NAMES, Run
 from temporal_slo.temporal.gateway import Gateway
@@ -32,12 +41,12 @@ NUL_SIGN: Final = "\u2400"
 
 # Statuses by number: the SDK's enum lacks those of newer servers and raises on them.
 CLOSED_STATUSES: Final[Mapping[int, str]] = {
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: "completed",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: "failed",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED: "canceled",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED: "terminated",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW: "continued_as_new",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: "timed_out",
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: COMPLETED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: FAILED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED: CANCELED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED: TERMINATED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW: CONTINUED_AS_NEW,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: TIMED_OUT,
 }
 # A number, because older SDKs have no name for it.
 STATUSES: Final[Mapping[int, str]] = {
