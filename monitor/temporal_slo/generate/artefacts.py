@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from temporal_slo.errors import UsageError
 from temporal_slo.generate import burn_alerts, cause_alerts, recording_rules, runbooks, server_alerts
@@ -65,13 +65,15 @@ def _file_name(namespace: str) -> str:
 
 
 def _document(name: str, groups: list[recording_rules.Group], *, operator: bool) -> str:
-    spec: dict[str, Any] = {"groups": groups}
-    if operator:
-        metadata = {"name": f"temporal-slo-{name.removesuffix(SUFFIX)}", "labels": {"app": "temporal-slo"}}
-        spec = {
+    if not operator:
+        # Group by group: the collector of garbage visits the nodes of a large document again and again.
+        return "".join((MARK, "groups:\n", *(dump([group]) for group in groups)))
+    metadata = {"name": f"temporal-slo-{name.removesuffix(SUFFIX)}", "labels": {"app": "temporal-slo"}}
+    return MARK + dump(
+        {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PrometheusRule",
             "metadata": metadata,
-            "spec": spec,
+            "spec": {"groups": groups},
         }
-    return MARK + dump(spec)
+    )
