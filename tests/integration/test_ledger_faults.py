@@ -269,7 +269,7 @@ REFUSED: Final[dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]]]
     "corrupt metadata": (lambda path: corrupt(path, "ledger"), (), "malformed"),
     "corrupt counts": (lambda path: corrupt(path, "closed_totals"), (), "malformed"),
     "truncated": (truncated, (), "malformed"),
-    "newer schema": (newer_schema, (), "has schema 99, newer_schema than schema 3 of this program"),
+    "newer schema": (newer_schema, (), "has schema 99, newer than schema 3 of this program"),
     "two codecs": (
         new_ledger,
         (*CONVERTER, "--codec-endpoint", "http://127.0.0.1:9"),
