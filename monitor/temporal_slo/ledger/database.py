@@ -98,7 +98,8 @@ class Database:
         """Return the result of *work*, run in one transaction.
 
         Raises:
-            LedgerError: The transaction failed and nothing was written.
+            LedgerError: The transaction failed. On a server it may be committed if only the confirmation was lost: read
+                again before retrying.
             UsageError: The database was replaced while it was in use.
         """
         return await self._run(work, None)
