@@ -16,7 +16,7 @@ from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.reference import load
 from temporal_slo.reference.services.simulated import Services
 from temporal_slo.reference.workers import booking_worker
-from temporal_slo.reference.workflows.booking import BookingTimings
+from temporal_slo.reference.workflows.timings import ActivityTimings
 from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
@@ -30,7 +30,7 @@ from .polling import polling
 
 MIX = load.Mix.parse("confirmed=12,declined=3,cancelled_by_user=2,canceled=3,terminated=2,timed_out=2,failed=1")
 SMALL, FULL = 250, 4000
-QUICK = BookingTimings(retry_initial=0.1, retry_maximum=0.2, max_attempts=2)
+QUICK = ActivityTimings(retry_initial=0.1, retry_maximum=0.2, max_attempts=2)
 
 
 @asynccontextmanager

@@ -12,12 +12,13 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporal_slo.reference.services.faults import ActiveFaults, no_faults
 from temporal_slo.reference.services.simulated import Behaviour, Record, Services
 from temporal_slo.reference.workers import booking_worker
-from temporal_slo.reference.workflows.booking import BookingRequest, BookingResult, BookingTimings, BookRideWorkflow
+from temporal_slo.reference.workflows.booking import BookingRequest, BookingResult, BookRideWorkflow
+from temporal_slo.reference.workflows.timings import ActivityTimings
 from temporal_slo.servers.process import until
 
 NAMESPACE = "reference-tests"
 FARE = 17.5
-QUICK = BookingTimings(start_to_close=10, retry_initial=0.05, retry_maximum=0.1, max_attempts=2)
+QUICK = ActivityTimings(start_to_close=10, retry_initial=0.05, retry_maximum=0.1, max_attempts=2)
 
 Handle = WorkflowHandle[BookRideWorkflow, BookingResult]
 
@@ -33,7 +34,7 @@ class Shop:
     async def start(
         self,
         user_id: str,
-        timings: BookingTimings = QUICK,
+        timings: ActivityTimings = QUICK,
         *,
         signal: str | None = None,
         execution_timeout: timedelta | None = None,
@@ -49,7 +50,7 @@ class Shop:
             start_signal_args=["changed plans"] if signal else [],
         )
 
-    async def book(self, user_id: str, timings: BookingTimings = QUICK) -> BookingResult:
+    async def book(self, user_id: str, timings: ActivityTimings = QUICK) -> BookingResult:
         """Start a booking and wait for its result."""
         return await (await self.start(user_id, timings)).result()
 

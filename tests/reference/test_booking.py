@@ -12,7 +12,6 @@ from temporal_slo.reference.workers import booking_worker
 from temporal_slo.reference.workflows.booking import (
     ASSIGN_TO_MANIFEST,
     CANCEL_BOOKING,
-    COMPENSATION_FAILED,
     CONFIRM_BOOKING,
     EXECUTION_TIMEOUT,
     PROCESS_PAYMENT,
@@ -25,6 +24,7 @@ from temporal_slo.reference.workflows.booking import (
     BookingResult,
     BookRideWorkflow,
 )
+from temporal_slo.reference.workflows.failures import COMPENSATION_FAILED
 
 from .shop import FARE, QUICK, Shop, ending, gated_shop, open_shop
 

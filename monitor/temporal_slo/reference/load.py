@@ -24,10 +24,10 @@ from temporal_slo.reference.workflows.booking import (
     EXECUTION_TIMEOUT,
     TASK_QUEUE,
     BookingRequest,
-    BookingTimings,
     BookRideWorkflow,
     Status,
 )
+from temporal_slo.reference.workflows.timings import ActivityTimings
 
 SHORT_TIMEOUT: Final = timedelta(seconds=3)
 UNATTENDED: Final = "-unattended"
@@ -166,7 +166,7 @@ class Load:
     task_queue: str = TASK_QUEUE
     execution_timeout: timedelta = EXECUTION_TIMEOUT
     short_timeout: timedelta = SHORT_TIMEOUT
-    timings: BookingTimings = field(default_factory=BookingTimings)
+    timings: ActivityTimings = field(default_factory=ActivityTimings)
     max_in_flight: int = MAX_IN_FLIGHT
 
 
@@ -314,7 +314,7 @@ class _Runner:
         except WorkflowAlreadyStartedError:
             _log.debug("%s was already started by a call whose response was lost", start.workflow_id)
 
-    def _timings(self, outcome: Outcome) -> BookingTimings:
+    def _timings(self, outcome: Outcome) -> ActivityTimings:
         # With unlimited retries the booking stays open until it is cancelled or terminated, however late.
         unlimited = ENDINGS[outcome].user == "unreachable"
         return replace(self._load.timings, max_attempts=0) if unlimited else self._load.timings

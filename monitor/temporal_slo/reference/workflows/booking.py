@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Final, Literal, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from temporal_slo.reference.workflows.failures import COMPENSATION_FAILED, reason
+from temporal_slo.reference.workflows.timings import ActivityTimings
 
 TASK_QUEUE: Final = "booking-tasks"
 TEMPORAL_NAMESPACE: Final = "volteryde-dev"
@@ -22,43 +24,9 @@ ASSIGN_TO_MANIFEST: Final = "assignToManifest"
 SEND_BOOKING_CONFIRMATION: Final = "sendBookingConfirmation"
 CANCEL_BOOKING: Final = "cancelBooking"
 
-COMPENSATION_FAILED: Final = "CompensationFailed"
-"""Failure type of a booking that was compensated only in part: needs manual intervention."""
-
 Status = Literal["CONFIRMED", "FAILED", "CANCELLED"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class BookingTimings:
-    """Timeouts and retries of the activities.
-
-    Part of the workflow input, so that a replay uses the same values. In seconds, because the default payload
-    converter does not support `timedelta`.
-
-    Attributes:
-        start_to_close: Start-to-close timeout of an attempt, in seconds.
-        retry_initial: Interval before the first retry, in seconds.
-        retry_maximum: Maximum interval between retries, in seconds.
-        retry_backoff: Backoff coefficient of the interval.
-        max_attempts: Maximum number of attempts; 0 for no limit.
-    """
-
-    start_to_close: float = 60.0
-    retry_initial: float = 1.0
-    retry_maximum: float = 30.0
-    retry_backoff: float = 2.0
-    max_attempts: int = 5
-
-    def retry_policy(self) -> RetryPolicy:
-        """Return the retry policy of every activity."""
-        return RetryPolicy(
-            initial_interval=timedelta(seconds=self.retry_initial),
-            maximum_interval=timedelta(seconds=self.retry_maximum),
-            backoff_coefficient=self.retry_backoff,
-            maximum_attempts=self.max_attempts,
-        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +45,7 @@ class BookingRequest:
     bus_id: str
     segment: str
     fare: float
-    timings: BookingTimings = field(default_factory=BookingTimings)
+    timings: ActivityTimings = field(default_factory=ActivityTimings)
 
 
 @dataclass(frozen=True)
@@ -183,7 +151,7 @@ class BookRideWorkflow:
     """
 
     def __init__(self) -> None:
-        self._timings = BookingTimings()
+        self._timings = ActivityTimings()
         self._cancel_reason: str | None = None
         self._compensations: list[str] = []
         self._reservation_id = ""
@@ -210,12 +178,12 @@ class BookRideWorkflow:
         try:
             return BookingResult(await self._book(request), "CONFIRMED")
         except (ActivityError, _NotBookedError, asyncio.CancelledError) as error:
-            workflow.logger.info("compensating the booking: %s", _reason(error))
+            workflow.logger.info("compensating the booking: %s", reason(error))
             await self._compensate()
             if is_cancelled_exception(error):
                 # Cancellation requested in Temporal: re-raised, so that the run is Canceled.
                 raise
-            return BookingResult("", _status(error), _reason(error))
+            return BookingResult("", _status(error), reason(error))
 
     async def _book(self, request: BookingRequest) -> str:
         self._check_cancellation()
@@ -248,7 +216,7 @@ class BookRideWorkflow:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            workflow.logger.warning("booking confirmed, but the notification failed: %s", _reason(error))
+            workflow.logger.warning("booking confirmed, but the notification failed: %s", reason(error))
         self._check_cancellation()
 
     async def _step(self, activity: str, argument: object, result_type: type[T]) -> T:
@@ -278,7 +246,7 @@ class BookRideWorkflow:
             except ActivityError as error:
                 failed[activity] = error
         if failed:
-            errors = "; ".join(f"{activity}: {_reason(error)}" for activity, error in failed.items())
+            errors = "; ".join(f"{activity}: {reason(error)}" for activity, error in failed.items())
             raise ApplicationError(
                 f"Reservation {self._reservation_id} was compensated only in part: {errors}",
                 type=COMPENSATION_FAILED,
@@ -298,9 +266,3 @@ class BookRideWorkflow:
 
 def _status(error: BaseException) -> Status:
     return error.status if isinstance(error, _NotBookedError) else "FAILED"
-
-
-def _reason(error: BaseException) -> str:
-    # An ActivityError only states that an activity failed; its cause holds the reason.
-    cause = error.cause if isinstance(error, ActivityError) else None
-    return cause.message if isinstance(cause, FailureError) else str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""The activities of the reference workflows: each calls one service over HTTP."""
