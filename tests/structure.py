@@ -128,7 +128,7 @@ def violations(found: Iterable[Import], package: Path = PACKAGE) -> list[str]:
         allowed = MAY_IMPORT.get(importer, frozenset())
         if one.deferred:
             allowed |= MAY_IMPORT_LATER.get(importer, frozenset())
-        worker = importer == "reference" and imported == "interceptor" and one.importer == "reference.workers"
+        worker = imported == "interceptor" and one.importer.startswith("reference.workers.")
         if importer not in {*IMPORTS_ALL, imported} and imported not in allowed and not worker:
             broken.append(f"{one.importer} imports {one.imported}")
     return sorted(set(broken))

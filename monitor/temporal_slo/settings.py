@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import TLSConfig
@@ -177,6 +178,23 @@ def host_and_port(text: str, where: str) -> tuple[str, int]:
     if not match or int(match["port"]) > PORT_MAX:
         raise UsageError(where, f"{text!r} is not an address", "write host:port, for example 127.0.0.1:7233")
     return match["host"].strip("[]"), int(match["port"])
+
+
+def http_url(text: str, where: str) -> str:
+    """Return a base URL without its trailing slash.
+
+    Raises:
+        UsageError: *text* is not an HTTP URL, or holds more than address and path.
+    """
+    try:
+        url = urlsplit(text)
+        valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        valid = False
+    # Not quoted: it may hold a password.
+    if not valid or url.username or url.query or url.fragment:
+        raise UsageError(where, "is not a base URL", "write for example http://127.0.0.1:8081")
+    return text.rstrip("/")
 
 
 def duration(text: str, where: str) -> timedelta:

@@ -166,6 +166,39 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         "--count: has more than 18 digits; write for example 100",
     ),
+    "unknown worker": (
+        ["worker", "--services", "http://127.0.0.1:8081", "bookings"],
+        {},
+        "worker: unknown worker 'bookings'; use booking",
+    ),
+    "worker without services": (
+        ["worker", "booking"],
+        {},
+        "--services: is not set; set it to the base URL of the services",
+    ),
+    "services without scheme": (
+        ["worker", "--services", "127.0.0.1:8081"],
+        {},
+        "--services: is not a base URL; write for example http://127.0.0.1:8081",
+    ),
+    "services on a malformed port": (
+        ["worker", "--services", "http://127.0.0.1:http"],
+        {},
+        "--services: is not a base URL; write for example http://127.0.0.1:8081",
+    ),
+    "build without deployment": (
+        ["worker", "--services", "http://127.0.0.1:8081"],
+        {"TEMPORAL_WORKER_BUILD_ID": "7"},
+        (
+            "TEMPORAL_DEPLOYMENT_NAME: is not set; set both TEMPORAL_DEPLOYMENT_NAME and TEMPORAL_WORKER_BUILD_ID, "
+            "or neither"
+        ),
+    ),
+    "deployment name with a delimiter": (
+        ["worker", "--services", "http://127.0.0.1:8081"],
+        {"TEMPORAL_WORKER_BUILD_ID": "7", "TEMPORAL_DEPLOYMENT_NAME": "booking.workers"},
+        "TEMPORAL_DEPLOYMENT_NAME: 'booking.workers' contains '.' or ':'; write for example booking-workers",
+    ),
     "count in words": (["load", "--count", "ten"], {}, "--count: 'ten' is not a whole number; write for example 100"),
 }
 

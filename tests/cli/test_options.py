@@ -23,7 +23,7 @@ def parsed(option: Option, *argv: str) -> object:
 def test_defaults_are_shown(command: Command) -> None:
     """The help of every optional value states its default, or what happens without it."""
     for option in command.options:
-        optional = option.name.startswith("-") and not option.is_switch and not option.required
+        optional = not option.is_switch and not option.required and option.name not in {"specs", "files"}
         assert ("default: " in option.full_help) == optional, option.name
 
 
@@ -45,6 +45,8 @@ def test_value() -> None:
     assert (parsed(repeatable), parsed(repeatable, "--label", "a", "--label", "b")) == ([], ["a", "b"])
     paths = Option("specs", "PATH", "specs")
     assert parsed(paths, "a", "b") == ["a", "b"]
+    names = Option("names", "NAME", "names", if_unset="all")
+    assert (parsed(names), parsed(names, "a", "b")) == ([], ["a", "b"])
 
 
 def test_percent_sign() -> None:

@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from temporal_slo.reference import load
 from temporal_slo.reference.services.simulated import Services
-from temporal_slo.reference.workers import booking_worker
+from temporal_slo.reference.workers.simulated import simulated_worker
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
 
@@ -91,7 +91,7 @@ async def test_nothing_grows(temporal: Temporal, programs: dict[str, Path], tmp_
     async with (
         exporting(tmp_path, temporal.address, NAMESPACE, *options) as exporter,
         scraping(programs["prometheus"], tmp_path, exporter),
-        booking_worker(client, Services(), task_queue="endurance", max_concurrent_activities=50),
+        simulated_worker(client, Services(), task_queue="endurance", max_concurrent_activities=50),
     ):
         loading, end = asyncio.create_task(load.run(client, plan)), time.monotonic() + seconds
         while time.monotonic() < end:

@@ -15,7 +15,7 @@ from temporal_slo import names
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.reference import load
 from temporal_slo.reference.services.simulated import Services
-from temporal_slo.reference.workers import booking_worker
+from temporal_slo.reference.workers.simulated import simulated_worker
 from temporal_slo.reference.workflows.timings import ActivityTimings
 from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
@@ -77,7 +77,7 @@ async def test_counts_equal_the_servers(
     async with (
         exporting(tmp_path, temporal.address, "counted") as exporter,
         scraping(programs["prometheus"], tmp_path, exporter) as prometheus,
-        booking_worker(client, Services(), task_queue="counted", max_concurrent_activities=50),
+        simulated_worker(client, Services(), task_queue="counted", max_concurrent_activities=50),
     ):
         assert (await load.run(client, plan)).started.total() == count
 

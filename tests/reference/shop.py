@@ -11,13 +11,13 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 
 from temporal_slo.reference.services.faults import ActiveFaults, no_faults
 from temporal_slo.reference.services.simulated import Behaviour, Record, Services
-from temporal_slo.reference.workers import booking_worker
+from temporal_slo.reference.workers.simulated import simulated_worker
 from temporal_slo.reference.workflows.booking import BookingRequest, BookingResult, BookRideWorkflow
 from temporal_slo.reference.workflows.timings import ActivityTimings
 from temporal_slo.servers.process import until
 
 NAMESPACE = "reference-tests"
-FARE = 17.5
+FARE = 1750
 QUICK = ActivityTimings(start_to_close=10, retry_initial=0.05, retry_maximum=0.1, max_attempts=2)
 
 Handle = WorkflowHandle[BookRideWorkflow, BookingResult]
@@ -83,7 +83,7 @@ async def open_shop(
 ) -> AsyncIterator[Shop]:
     """Run a shop inside the context."""
     shop = Shop(client, Services(behaviours, seed=seed, faults=faults))
-    async with booking_worker(client, shop.services, task_queue=shop.task_queue):
+    async with simulated_worker(client, shop.services, task_queue=shop.task_queue):
         yield shop
 
 

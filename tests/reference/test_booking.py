@@ -8,21 +8,23 @@ from temporalio.client import Client
 from temporalio.worker import Replayer
 
 from temporal_slo.reference.services.simulated import Behaviour
-from temporal_slo.reference.workers import booking_worker
+from temporal_slo.reference.workers.simulated import simulated_worker
 from temporal_slo.reference.workflows.booking import (
-    ASSIGN_TO_MANIFEST,
     CANCEL_BOOKING,
-    CONFIRM_BOOKING,
     EXECUTION_TIMEOUT,
+    TASK_QUEUE,
+    TEMPORAL_NAMESPACE,
+    BookingResult,
+    BookRideWorkflow,
+)
+from temporal_slo.reference.workflows.booking_steps import (
+    ASSIGN_TO_MANIFEST,
+    CONFIRM_BOOKING,
     PROCESS_PAYMENT,
     REFUND_PAYMENT,
     RELEASE_SEAT,
     RESERVE_SEAT,
     SEND_BOOKING_CONFIRMATION,
-    TASK_QUEUE,
-    TEMPORAL_NAMESPACE,
-    BookingResult,
-    BookRideWorkflow,
 )
 from temporal_slo.reference.workflows.failures import COMPENSATION_FAILED
 
@@ -182,7 +184,7 @@ async def test_worker_restart(client: Client) -> None:
         handle = await shop.start("ok-patient", replace(QUICK, max_attempts=0))
         await shop.called("ok-patient", PROCESS_PAYMENT)
     gate.set()
-    async with booking_worker(client, shop.services, task_queue=shop.task_queue):
+    async with simulated_worker(client, shop.services, task_queue=shop.task_queue):
         assert (await handle.result()).status == "CONFIRMED"
     record = shop.record("ok-patient")
     assert (record.balance, record.calls[REFUND_PAYMENT], record.calls[RELEASE_SEAT]) == (FARE, 0, 0)

@@ -7,13 +7,8 @@ from temporalio.client import Client
 from temporal_slo.errors import UsageError
 from temporal_slo.reference.services.faults import Fault, FaultFile
 from temporal_slo.reference.services.simulated import OUTAGES
-from temporal_slo.reference.workflows.booking import (
-    PROCESS_PAYMENT,
-    REFUND_PAYMENT,
-    RELEASE_SEAT,
-    RESERVE_SEAT,
-    BookingResult,
-)
+from temporal_slo.reference.workflows.booking import BookingResult
+from temporal_slo.reference.workflows.booking_steps import PROCESS_PAYMENT, REFUND_PAYMENT, RELEASE_SEAT, RESERVE_SEAT
 
 from .shop import ending, open_shop
 

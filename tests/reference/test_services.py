@@ -4,7 +4,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from temporal_slo.reference.services.simulated import REFUSED, TEST_USER_FAULTS, UNAVAILABLE, Behaviour, Services
-from temporal_slo.reference.workflows.booking import (
+from temporal_slo.reference.workflows.booking_steps import (
     ASSIGN_TO_MANIFEST,
     CONFIRM_BOOKING,
     PROCESS_PAYMENT,
@@ -20,7 +20,7 @@ from temporal_slo.reference.workflows.booking import (
     SeatRequest,
 )
 
-FARE = 23.5
+FARE = 2350
 
 
 def _seat(reservation_id: str) -> SeatRequest:
@@ -38,7 +38,7 @@ async def _first_failure(services: Services, reservation_id: str) -> str:
         RESERVE_SEAT: lambda: services.reserve_seat(_seat(reservation_id)),
         PROCESS_PAYMENT: lambda: services.process_payment(_payment(reservation_id)),
         CONFIRM_BOOKING: lambda: services.confirm_booking(ConfirmRequest(reservation_id, "payment")),
-        ASSIGN_TO_MANIFEST: lambda: services.assign_to_manifest(ManifestEntry("bus-7", booking_id)),
+        ASSIGN_TO_MANIFEST: lambda: services.assign_to_manifest(ManifestEntry("bus-7", "2026-09-01", booking_id)),
         SEND_BOOKING_CONFIRMATION: lambda: services.send_booking_confirmation(Notification("user", booking_id)),
     }
     for name, call in calls.items():
@@ -88,7 +88,7 @@ async def test_idempotent_results() -> None:
     """Every activity returns the same result when it is retried, also after the services lost their records."""
     kept = Services()
     for services in (kept, kept, Services()):
-        assert await services.reserve_seat(_seat("ok-1-x")) == Seat("ok-1-x", "S58")
+        assert await services.reserve_seat(_seat("ok-1-x")) == Seat("ok-1-x", "S58", expires_at="")
         assert await services.process_payment(_payment("ok-1-x")) == Payment(
             success=True, transaction_id="ok-1-x-payment"
         )
@@ -126,7 +126,7 @@ async def test_late_calls() -> None:
     for call in (
         services.reserve_seat(_seat("ok-1-x")),
         services.confirm_booking(ConfirmRequest("ok-1-x", "payment")),
-        services.assign_to_manifest(ManifestEntry("bus-7", "ok-1-x-booking")),
+        services.assign_to_manifest(ManifestEntry("bus-7", "2026-09-01", "ok-1-x-booking")),
     ):
         with pytest.raises(ApplicationError, match=r"was released"):
             await call

@@ -36,7 +36,8 @@ class Option:
     """An option or a positional argument of a command.
 
     Attributes:
-        name: The flag, or the attribute of a positional argument; a positional argument takes one value or more.
+        name: The flag, or the attribute of a positional argument; a positional argument takes one value or more, or
+            none if *if_unset* is given.
         metavar: Placeholder of the value; None for a switch or for *choices*.
         help: What the option does; the default is appended.
         default: Value if the option is not given.
@@ -90,7 +91,7 @@ class Option:
             return {"action": "store_true"}
         value = {"metavar": self.metavar, "choices": self.choices or None, "type": self.type}
         if not self.name.startswith("-"):
-            return {**value, "nargs": "+"}
+            return {**value, "nargs": "*" if self.if_unset else "+"}
         if self.repeatable:
             return {**value, "action": "append", "default": []}
         # The default of an option with a variable applies only after the variable was looked up.

@@ -4,16 +4,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from temporalio.client import Client, Plugin
+from temporalio.client import Plugin
 from temporalio.envconfig import ClientConnectConfig
 from temporalio.runtime import Runtime
-from temporalio.service import RPCError
 
-from temporal_slo.errors import UsageError
+from temporal_slo.reference.connection import connect
 from temporal_slo.reference.load import Load, Tally, run
 from temporal_slo.reference.services.faults import ActiveFaults, no_faults
 from temporal_slo.reference.services.simulated import Services
-from temporal_slo.reference.workers import booking_worker
+from temporal_slo.reference.workers.simulated import simulated_worker
 
 
 async def worker(
@@ -36,8 +35,8 @@ async def worker(
     """
     # Activities fail on purpose, and each failure would log a traceback.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
-    client = await _connect(connection, plugins, runtime)
-    async with booking_worker(client, Services(faults=faults)):
+    client = await connect(connection, runtime, *plugins)
+    async with simulated_worker(client, Services(faults=faults)):
         await asyncio.Event().wait()
 
 
@@ -48,24 +47,9 @@ async def load(connection: ClientConnectConfig, load: Load) -> Tally:
         UsageError: Temporal is unreachable, or the namespace does not exist.
     """
     stop = asyncio.Event()
-    running = asyncio.ensure_future(run(await _connect(connection), load, stop=stop))
+    running = asyncio.ensure_future(run(await connect(connection), load, stop=stop))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         stop.set()
         return await running
-
-
-async def _connect(
-    connection: ClientConnectConfig, plugins: Sequence[Plugin] = (), runtime: Runtime | None = None
-) -> Client:
-    try:
-        client = await Client.connect(**connection, plugins=plugins, runtime=runtime)
-        await client.count_workflows()
-    except (RuntimeError, RPCError) as error:
-        raise UsageError(
-            f"Temporal at {connection['target_host']}",
-            str(error),
-            "check address and namespace, or start the server first",
-        ) from error
-    return client

@@ -271,7 +271,7 @@ class _Runner:
     async def _book(self, number: int, outcome: Outcome) -> None:
         user_id = f"{ENDINGS[outcome].user}-{self._load.prefix}-{number}"
         request = BookingRequest(
-            user_id, f"bus-{number % 12}", f"segment-{number % 5}", 10.0 + number % 7, self._timings(outcome)
+            user_id, f"bus-{number % 12}", f"segment-{number % 5}", 1000 + 100 * (number % 7), self._timings(outcome)
         )
         start = Start(f"booking-{user_id}", outcome)
         if await self._retry(start, lambda: self._start(start, request)):

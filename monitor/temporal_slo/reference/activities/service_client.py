@@ -19,6 +19,19 @@ TIMEOUT: Final = 5.0
 """Seconds until an attempt gives up waiting for a response."""
 
 
+class RefusedError(ApplicationError):
+    """A refusal by a service.
+
+    Args:
+        reason: The service's reason.
+        status: HTTP status of the response.
+    """
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason, type=REFUSED, non_retryable=True)
+        self.status: Final = status
+
+
 class ServiceClient:
     """Client of the services, to be used inside activities.
 
@@ -46,8 +59,9 @@ class ServiceClient:
             within: Seconds until the attempt gives up.
 
         Raises:
-            ApplicationError: `Refused` (not retryable) after any other status below 500 than 408 and 429; `Unavailable`
-                (retryable) if the service is unreachable or overloaded, or does not respond in time.
+            RefusedError: Any other status below 500 than 408 and 429; not retryable.
+            ApplicationError: `Unavailable` (retryable) if the service is unreachable or overloaded, or does not respond
+                in time.
         """
         return await self._send("POST", path, body, within)
 
@@ -80,7 +94,7 @@ def _failure(path: str, response: httpx.Response) -> ApplicationError:
     reason = _detail(response) or f"{path}: HTTP status {response.status_code}"
     if response.is_server_error or response.status_code in _RETRYABLE:
         return ApplicationError(reason, type=UNAVAILABLE)
-    return ApplicationError(reason, type=REFUSED, non_retryable=True)
+    return RefusedError(reason, response.status_code)
 
 
 def _detail(response: httpx.Response) -> str:

@@ -13,8 +13,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from temporal_slo.reference.services.faults import ActiveFaults, Fault, no_faults
-from temporal_slo.reference.workflows import booking
-from temporal_slo.reference.workflows.booking import (
+from temporal_slo.reference.workflows import booking_steps as booking
+from temporal_slo.reference.workflows.booking_steps import (
     Booking,
     ConfirmRequest,
     ManifestEntry,
@@ -98,8 +98,8 @@ class Record:
 
     held: bool = False
     released: bool = False
-    charged: float = 0.0
-    refunded: float = 0.0
+    charged: int = 0
+    refunded: int = 0
     charges_blocked: bool = False
     confirmed: bool = False
     on_manifest: bool = False
@@ -107,7 +107,7 @@ class Record:
     calls: Counter[str] = field(default_factory=Counter)
 
     @property
-    def balance(self) -> float:
+    def balance(self) -> int:
         """Amount charged and not refunded."""
         return self.charged - self.refunded
 
@@ -164,7 +164,7 @@ class Services:
             if record.released:
                 raise _refused("the reservation was released")
             record.held = True
-        return Seat(request.reservation_id, seat_number=_seat_number(request.reservation_id))
+        return Seat(request.reservation_id, seat_number=_seat_number(request.reservation_id), expires_at="")
 
     @activity.defn(name=booking.RELEASE_SEAT)
     async def release_seat(self, reservation_id: str) -> None:

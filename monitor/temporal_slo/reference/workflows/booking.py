@@ -8,20 +8,29 @@ from typing import Final, Literal, TypeVar
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from temporal_slo.reference.workflows.booking_steps import (
+    ASSIGN_TO_MANIFEST,
+    CONFIRM_BOOKING,
+    PROCESS_PAYMENT,
+    REFUND_PAYMENT,
+    RELEASE_SEAT,
+    RESERVE_SEAT,
+    SEND_BOOKING_CONFIRMATION,
+    Booking,
+    ConfirmRequest,
+    ManifestEntry,
+    Notification,
+    Payment,
+    PaymentRequest,
+    Seat,
+    SeatRequest,
+)
 from temporal_slo.reference.workflows.failures import COMPENSATION_FAILED, reason
 from temporal_slo.reference.workflows.timings import ActivityTimings
 
 TASK_QUEUE: Final = "booking-tasks"
 TEMPORAL_NAMESPACE: Final = "volteryde-dev"
 EXECUTION_TIMEOUT: Final = timedelta(minutes=30)
-
-RESERVE_SEAT: Final = "reserveSeat"
-RELEASE_SEAT: Final = "releaseSeat"
-PROCESS_PAYMENT: Final = "processPayment"
-REFUND_PAYMENT: Final = "refundPayment"
-CONFIRM_BOOKING: Final = "confirmBooking"
-ASSIGN_TO_MANIFEST: Final = "assignToManifest"
-SEND_BOOKING_CONFIRMATION: Final = "sendBookingConfirmation"
 CANCEL_BOOKING: Final = "cancelBooking"
 
 Status = Literal["CONFIRMED", "FAILED", "CANCELLED"]
@@ -37,15 +46,17 @@ class BookingRequest:
         user_id: User who books.
         bus_id: Bus to book.
         segment: Segment of the route.
-        fare: Price of the ride.
+        fare: Price of the ride, in kobo.
         timings: Timeouts and retries. A field, because the SDK decodes an optional second argument only if it is given.
+        service_date: Day on which the bus departs, as `YYYY-MM-DD`; empty for the day after the booking.
     """
 
     user_id: str
     bus_id: str
     segment: str
-    fare: float
+    fare: int
     timings: ActivityTimings = field(default_factory=ActivityTimings)
+    service_date: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,73 +72,6 @@ class BookingResult:
     booking_id: str
     status: Status
     error: str | None = None
-
-
-@dataclass(frozen=True)
-class SeatRequest:
-    """Input of `reserveSeat`; `releaseSeat` and `refundPayment` take only the reservation ID."""
-
-    reservation_id: str
-    user_id: str
-    bus_id: str
-    segment: str
-
-
-@dataclass(frozen=True)
-class Seat:
-    """A reserved seat."""
-
-    reservation_id: str
-    seat_number: str
-
-
-@dataclass(frozen=True)
-class PaymentRequest:
-    """Input of `processPayment`; idempotent by reservation."""
-
-    reservation_id: str
-    user_id: str
-    amount: float
-
-
-@dataclass(frozen=True)
-class Payment:
-    """Result of `processPayment`: a charge or a decline. A failed call is an activity error instead."""
-
-    success: bool
-    transaction_id: str = ""
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class ConfirmRequest:
-    """Input of `confirmBooking`."""
-
-    reservation_id: str
-    payment_id: str
-
-
-@dataclass(frozen=True)
-class Booking:
-    """A confirmed booking."""
-
-    booking_id: str
-
-
-@dataclass(frozen=True)
-class ManifestEntry:
-    """Input of `assignToManifest`."""
-
-    bus_id: str
-    booking_id: str
-
-
-@dataclass(frozen=True)
-class Notification:
-    """Input of `sendBookingConfirmation`."""
-
-    user_id: str
-    booking_id: str
 
 
 class _NotBookedError(Exception):
@@ -175,8 +119,15 @@ class BookRideWorkflow:
         """
         self._timings = request.timings
         self._reservation_id = f"{request.user_id}-{workflow.uuid4()}"
+        service_date = request.service_date or _tomorrow()
         try:
-            return BookingResult(await self._book(request), "CONFIRMED")
+            self._check_cancellation()
+            await self._reserve_seat(request)
+            payment = await self._process_payment(request)
+            booking = await self._confirm_booking(payment)
+            await self._assign_to_manifest(ManifestEntry(request.bus_id, service_date, booking.booking_id))
+            # Last, so that no booking is announced and then compensated because the manifest failed.
+            await self._send_confirmation(Notification(request.user_id, booking.booking_id))
         except (ActivityError, _NotBookedError, asyncio.CancelledError) as error:
             workflow.logger.info("compensating the booking: %s", reason(error))
             await self._compensate()
@@ -184,32 +135,31 @@ class BookRideWorkflow:
                 # Cancellation requested in Temporal: re-raised, so that the run is Canceled.
                 raise
             return BookingResult("", _status(error), reason(error))
+        return BookingResult(booking.booking_id, "CONFIRMED")
 
-    async def _book(self, request: BookingRequest) -> str:
-        self._check_cancellation()
-        reservation_id = self._reservation_id
+    async def _reserve_seat(self, request: BookingRequest) -> None:
         self._compensations.append(RELEASE_SEAT)
-        await self._step(
-            RESERVE_SEAT, SeatRequest(reservation_id, request.user_id, request.bus_id, request.segment), Seat
-        )
-        payment = await self._pay(PaymentRequest(reservation_id, request.user_id, request.fare))
-        confirmation = ConfirmRequest(reservation_id, payment.transaction_id)
-        booking = await self._step(CONFIRM_BOOKING, confirmation, Booking)
-        await self._step(ASSIGN_TO_MANIFEST, ManifestEntry(request.bus_id, booking.booking_id), type(None))
-        # Last, so that no booking is announced and then compensated because the manifest failed.
-        await self._notify(Notification(request.user_id, booking.booking_id))
-        return booking.booking_id
+        seat = SeatRequest(self._reservation_id, request.user_id, request.bus_id, request.segment)
+        await self._step(RESERVE_SEAT, seat, Seat)
 
-    async def _pay(self, request: PaymentRequest) -> Payment:
+    async def _process_payment(self, request: BookingRequest) -> Payment:
         self._compensations.append(REFUND_PAYMENT)
-        payment = await self._step(PROCESS_PAYMENT, request, Payment)
+        charge = PaymentRequest(self._reservation_id, request.user_id, request.fare)
+        payment = await self._step(PROCESS_PAYMENT, charge, Payment)
         if not payment.success:
             # A decline is final: nothing was charged.
             self._compensations.remove(REFUND_PAYMENT)
             raise _NotBookedError("FAILED", payment.error or "Payment failed")
         return payment
 
-    async def _notify(self, notification: Notification) -> None:
+    async def _confirm_booking(self, payment: Payment) -> Booking:
+        return await self._step(CONFIRM_BOOKING, ConfirmRequest(self._reservation_id, payment.transaction_id), Booking)
+
+    async def _assign_to_manifest(self, entry: ManifestEntry) -> None:
+        # Without a compensation of its own: releasing the seat removes the booking from the manifest.
+        await self._step(ASSIGN_TO_MANIFEST, entry, type(None))
+
+    async def _send_confirmation(self, notification: Notification) -> None:
         # Awaited, because completion of the run would drop it. A failed notification does not fail the booking.
         try:
             await self._call(SEND_BOOKING_CONFIRMATION, notification, type(None))
@@ -262,6 +212,10 @@ class BookRideWorkflow:
             retry_policy=self._timings.retry_policy(),
         )
         return result
+
+
+def _tomorrow() -> str:
+    return (workflow.now() + timedelta(days=1)).date().isoformat()
 
 
 def _status(error: BaseException) -> Status:

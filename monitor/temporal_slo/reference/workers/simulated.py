@@ -1,4 +1,4 @@
-"""The worker that runs the booking workflow and its activities."""
+"""The booking worker over services in memory, for programs that do not start the services yet."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ MAX_CONCURRENT_ACTIVITIES: Final = 10
 MAX_CONCURRENT_WORKFLOW_TASKS: Final = 10
 
 
-def booking_worker(
+def simulated_worker(
     client: Client,
     services: Services,
     *,
