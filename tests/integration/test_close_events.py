@@ -128,23 +128,26 @@ async def test_retried_timeout(temporal: Temporal) -> None:
 
 
 async def test_cron(temporal: Temporal) -> None:
-    """Completed cron runs are counted as completed, with their outcome; failed ones as retried."""
+    """A cron run counts as it ended (completed with its outcome, failed or timed out), although a further run follows."""
     async with monitored(temporal) as namespace:
         good = await namespace.start("Booking", "CONFIRMED", cron_schedule="@every 1s")
         bad = await namespace.start("Failing", cron_schedule="@every 1s")
-        await namespace.closed(2)
-        for workflow_id in (good, bad):
+        late = await namespace.start(
+            "Unattended", task_queue=endings.NO_WORKERS, cron_schedule="@every 1s", run_timeout=endings.SHORT_TIMEOUT
+        )
+
+        async def all_closed() -> bool:
+            ids = {run.workflow_id for run in await namespace.closed(3) if run.status != "terminated"}
+            return ids == {good, bad, late}
+
+        await until(all_closed, deadline=30, what="a run of each")
+        for workflow_id in (good, bad, late):
             await namespace.client.get_workflow_handle(workflow_id).terminate()
-
-        async def both_closed() -> bool:
-            ids = {run.workflow_id for run in await namespace.closed(2) if run.status != "terminated"}
-            return ids == {good, bad}
-
-        await until(both_closed, deadline=30, what="a run of each")
-        not_terminated = [each for each in await namespace.classifications(2) if each.status != "terminated"]
+        not_terminated = [each for each in await namespace.classifications(3) if each.status != "terminated"]
         assert set(not_terminated) == {
             Classification("completed", "good"),
-            Classification("retried", "none", "CardDeclined"),
+            Classification("failed", "none", "CardDeclined"),
+            Classification("timed_out", "none", "TimeoutError:StartToClose"),
         }
 
 

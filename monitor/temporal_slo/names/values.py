@@ -12,7 +12,7 @@ CONTINUED_AS_NEW: Final = "continued_as_new"
 TIMED_OUT: Final = "timed_out"
 
 RETRIED: Final = "retried"
-"""Status of a failed or timed-out run that has a successor: the workflow execution has not ended yet."""
+"""Status of a failed or timed-out run that its retry policy retries: the workflow execution has not ended yet."""
 
 RESET: Final = "reset"
 """Status of a run that a reset replaced."""

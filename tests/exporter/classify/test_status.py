@@ -1,4 +1,5 @@
 import pytest
+from temporalio.api.enums.v1 import RetryState
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import (
     HistoryEvent,
@@ -16,20 +17,24 @@ from temporal_slo.temporal.visibility import CLOSED_STATUSES
 DECLINED = Failure(application_failure_info=ApplicationFailureInfo(type="CardDeclined"))
 
 
-def failed(failure: Failure = DECLINED, successor: str = "") -> HistoryEvent:
+IN_PROGRESS = RetryState.RETRY_STATE_IN_PROGRESS
+NO_POLICY = RetryState.RETRY_STATE_RETRY_POLICY_NOT_SET
+
+
+def failed(retry_state: RetryState.ValueType = NO_POLICY, successor: str = "") -> HistoryEvent:
     """Return the close event of a failed run."""
     return HistoryEvent(
         workflow_execution_failed_event_attributes=WorkflowExecutionFailedEventAttributes(
-            failure=failure, new_execution_run_id=successor
+            failure=DECLINED, retry_state=retry_state, new_execution_run_id=successor
         )
     )
 
 
-def timed_out(successor: str = "") -> HistoryEvent:
+def timed_out(retry_state: RetryState.ValueType = NO_POLICY, successor: str = "") -> HistoryEvent:
     """Return the close event of a run that timed out."""
     return HistoryEvent(
         workflow_execution_timed_out_event_attributes=WorkflowExecutionTimedOutEventAttributes(
-            new_execution_run_id=successor
+            retry_state=retry_state, new_execution_run_id=successor
         )
     )
 
@@ -56,10 +61,13 @@ def terminated(identity: str, reason: str = "") -> HistoryEvent:
     ("status", "event", "expected"),
     [
         ("failed", failed(), Classification("failed", "none", "CardDeclined")),
-        ("failed", failed(successor="next"), Classification("retried", "none", "CardDeclined")),
+        ("failed", failed(IN_PROGRESS, "next"), Classification("retried", "none", "CardDeclined")),
+        # A cron workflow: the next run is no retry.
+        ("failed", failed(successor="next"), Classification("failed", "none", "CardDeclined")),
+        ("timed_out", timed_out(successor="next"), Classification("timed_out", "none", "TimeoutError:StartToClose")),
         ("failed", None, Classification("failed", "none", "unknown")),
         ("timed_out", timed_out(), Classification("timed_out", "none", "TimeoutError:StartToClose")),
-        ("timed_out", timed_out("next"), Classification("retried", "none", "TimeoutError:StartToClose")),
+        ("timed_out", timed_out(IN_PROGRESS, "next"), Classification("retried", "none", "TimeoutError:StartToClose")),
         ("timed_out", None, Classification("timed_out", "none", "unknown")),
         ("terminated", terminated("ama@laptop"), Classification("terminated", "none", "terminated")),
         ("terminated", terminated("history-resetter", "why"), Classification("reset", "none", "reset")),

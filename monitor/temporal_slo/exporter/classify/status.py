@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from temporalio.api.enums.v1 import TimeoutType
+from temporalio.api.enums.v1 import RetryState, TimeoutType
 from temporalio.api.history.v1 import (
     HistoryEvent,
     WorkflowExecutionContinuedAsNewEventAttributes,
     WorkflowExecutionFailedEventAttributes,
     WorkflowExecutionTerminatedEventAttributes,
+    WorkflowExecutionTimedOutEventAttributes,
 )
 
 from temporal_slo.names.values import (
@@ -53,7 +54,7 @@ def classify(status: str, event: HistoryEvent | None, outcome: str = NONE) -> Cl
         outcome: The business outcome; used only if the run completed.
     """
     if status in {FAILED, TIMED_OUT}:
-        counted_status = RETRIED if event and _has_successor(event) else status
+        counted_status = RETRIED if event and _is_retried(event) else status
         return Classification(counted_status, NONE, _failure_type(status, event))
     if status == TERMINATED:
         cause = _termination_cause(event)
@@ -83,8 +84,13 @@ def _termination_cause(event: HistoryEvent | None) -> str:
     return PARENT_CLOSE if (attributes.identity, attributes.reason) == PARENT_CLOSE_TERMINATION else TERMINATED
 
 
-def _has_successor(event: HistoryEvent) -> bool:
-    return bool(getattr(_attributes(event), "new_execution_run_id", ""))
+def _is_retried(event: HistoryEvent) -> bool:
+    attributes = _attributes(event)
+    if isinstance(attributes, WorkflowExecutionFailedEventAttributes | WorkflowExecutionTimedOutEventAttributes):
+        # Not by its successor: a failed run of a cron workflow has one too, and has failed all the same.
+        return attributes.retry_state == RetryState.RETRY_STATE_IN_PROGRESS
+    # The synthetic event of servers without the feature has no retry state.
+    return isinstance(attributes, WorkflowExecutionContinuedAsNewEventAttributes)
 
 
 def _attributes(event: HistoryEvent) -> object:

@@ -172,7 +172,7 @@ def _started() -> Panel:
 def _closed() -> Panel:
     return timeseries(
         "Close rate by status",
-        "Runs closed per second by status. Retried: failed or timed out, with a successor run (retry or cron).",
+        "Runs closed per second by status. Retried: failed or timed out, and retried by its workflow retry policy.",
         Query(rate(names.WORKFLOWS_CLOSED, names.STATUS, matchers=TYPED), label_legend(names.STATUS)),
         unit=PER_SECOND,
         stacked=True,
