@@ -18,6 +18,7 @@ from temporal_slo.cli import (
     output,
     preview,
     schema,
+    services,
     validate,
     worker,
 )
@@ -26,7 +27,7 @@ from temporal_slo.errors import TemporalSloError, UsageError
 
 COMMANDS: Final = tuple(
     module.COMMAND
-    for module in (exporter, validate, generate, check, history_export, preview, schema, demo, worker, load)
+    for module in (exporter, validate, generate, check, history_export, preview, schema, demo, worker, services, load)
 )
 
 
