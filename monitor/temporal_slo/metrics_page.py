@@ -23,7 +23,8 @@ label `{names.NAMESPACE}`. It is not called `namespace`, because Kubernetes scra
 | label | values |
 |---|---|
 | `{names.STATUS}` | Status in Temporal, in lower case: {CLOSED}; \
-`{values.RETRIED}`: failed or timed-out run that its workflow retry policy retries; `{values.RESET}`: run replaced by a reset. |
+`{values.RETRIED}`: failed or timed-out run that its workflow retry policy retries; \
+`{values.RESET}`: run replaced by a reset. |
 | `{names.OUTCOME}` | Business outcome of a completed run, if the SLO spec defines outcomes for its workflow type: \
 {_code(values.GOOD, values.BAD, values.EXCLUDED, values.UNKNOWN)}; otherwise `{values.NONE}`. |
 

@@ -128,7 +128,7 @@ async def test_retried_timeout(temporal: Temporal) -> None:
 
 
 async def test_cron(temporal: Temporal) -> None:
-    """A cron run counts as it ended (completed with its outcome, failed or timed out), although a further run follows."""
+    """A cron run counts as it ended, completed, failed or timed out, although a further run follows."""
     async with monitored(temporal) as namespace:
         good = await namespace.start("Booking", "CONFIRMED", cron_schedule="@every 1s")
         bad = await namespace.start("Failing", cron_schedule="@every 1s")
