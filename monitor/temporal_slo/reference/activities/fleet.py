@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -96,8 +95,7 @@ class FleetActivities:
     async def open_manifest(self, bus: BusService) -> OpenedManifest:
         """Open the manifest of a bus service."""
         opened = await self._services.post("/api/v1/manifests/open", _body(bus))
-        departs_at, arrives_at = (datetime.fromisoformat(opened[time]) for time in ("departsAt", "arrivesAt"))
-        return OpenedManifest(departs_at, arrives_at, opened["sealed"])
+        return OpenedManifest(opened["departsAt"], opened["arrivesAt"], opened["sealed"])
 
     @activity.defn(name=ADD_TO_MANIFEST)
     async def add_to_manifest(self, booking: BookingOnBus) -> None:

@@ -62,10 +62,13 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Timetable:
-    """Departure and arrival of a bus service."""
+    """Departure and arrival of a bus service.
 
-    departs_at: datetime
-    arrives_at: datetime
+    As RFC 3339 strings: inside the workflow sandbox, the payload converter does not recognise `datetime`.
+    """
+
+    departs_at: str
+    arrives_at: str
 
 
 @dataclass
@@ -118,15 +121,15 @@ class Boarding:
     """Answer to `addBooking`: the same however often the booking is added."""
 
     booking_id: str
-    departs_at: datetime
+    departs_at: str
 
 
 @dataclass(frozen=True)
 class OpenedManifest:
     """Result of `openManifest`."""
 
-    departs_at: datetime
-    arrives_at: datetime
+    departs_at: str
+    arrives_at: str
     sealed: bool
 
 
@@ -255,8 +258,8 @@ class BusServiceWorkflow:
         self._manifest.sealed = opened.sealed
         return self._manifest.timetable
 
-    async def _take_bookings(self, departs_at: datetime) -> None:
-        left = departs_at - workflow.now()
+    async def _take_bookings(self, departs_at: str) -> None:
+        left = datetime.fromisoformat(departs_at) - workflow.now()
         if self._manifest.sealed or left <= timedelta():
             return
         try:
