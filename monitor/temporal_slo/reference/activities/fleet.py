@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
@@ -112,16 +113,21 @@ class FleetActivities:
 
     @activity.defn(name=TRACK_POSITION)
     async def track_position(self, request: TrackRequest) -> Position:
-        """Read the position until the bus arrives or the segment ends; the next attempt resumes the segment."""
+        """Read the position until the bus arrives or the segment ends.
+
+        A segment ends early if the worker stops. If the worker is killed, the next attempt resumes the segment.
+        """
         track = _heartbeat_details() or Track(time.time() + request.tracking.segment)
         while True:
             position = await self._position(request.bus)
             # Never back: a bus does not return to where it was.
             track = replace(track, readings=track.readings + 1, progress=max(track.progress, position.progress))
             activity.heartbeat(track)
-            if position.arrived or time.time() >= track.until:
+            if position.arrived or time.time() >= track.until or activity.is_worker_shutdown():
                 return Position(track.progress, position.arrived)
-            await asyncio.sleep(request.tracking.interval)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(request.tracking.interval):
+                    await activity.wait_for_worker_shutdown()
 
     @activity.defn(name=LIST_BUSES)
     async def list_buses(self) -> list[str]:

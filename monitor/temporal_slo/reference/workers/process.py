@@ -14,6 +14,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporal_slo.reference.activities.service_client import ServiceClient
 from temporal_slo.reference.connection import connect
 from temporal_slo.reference.workers.booking import booking_worker
+from temporal_slo.reference.workers.fleet import create_schedule, fleet_worker
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,10 @@ class Entry:
     prepare: Callable[[Client], Awaitable[None]] | None = None
 
 
-WORKERS: Final[Mapping[str, Entry]] = {"booking": Entry(booking_worker)}
+WORKERS: Final[Mapping[str, Entry]] = {
+    "booking": Entry(booking_worker),
+    "fleet": Entry(fleet_worker, prepare=create_schedule),
+}
 """The workers by name, in the order in which they start."""
 
 
