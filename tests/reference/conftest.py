@@ -5,7 +5,9 @@ from temporalio.client import Client
 
 from tests.conftest import Temporal
 
+from .services_process import running_services
 from .shop import NAMESPACE, Shop, open_shop
+from .till import Till
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +21,19 @@ async def shop(client: Client) -> AsyncIterator[Shop]:
     """A shop without simulated failures; test users cause theirs."""
     async with open_shop(client) as shop:
         yield shop
+
+
+@pytest.fixture(scope="session")
+async def open_till(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Till]:
+    """A till with its payment worker."""
+    async with running_services(tmp_path_factory.mktemp("till")) as services:
+        till = Till(client, services)
+        async with till.worker():
+            yield till
+
+
+@pytest.fixture
+async def till(open_till: Till) -> AsyncIterator[Till]:
+    """A till without faults, until a test injects some."""
+    yield open_till
+    await open_till.services.http.delete("/faults")

@@ -1,6 +1,5 @@
 """Activities of the wallet top-up: the payment provider, wallets, invoices, receipts and approvals."""
 
-from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -11,6 +10,7 @@ from temporal_slo.reference.workflows import wallet_messages as names
 from temporal_slo.reference.workflows.wallet_messages import (
     ApprovalClosure,
     ApprovalRequest,
+    ApprovalState,
     Credit,
     Document,
     PaymentIntent,
@@ -30,21 +30,6 @@ class PaymentActivities:
 
     def __init__(self, services: ServiceClient) -> None:
         self._services = services
-
-    @property
-    def all(self) -> Sequence[Callable[..., Any]]:
-        """The activities to register with a worker."""
-        return [
-            self.initiate_paystack_payment,
-            self.cancel_paystack_payment,
-            self.refund_paystack_payment,
-            self.credit_wallet,
-            self.generate_invoice,
-            self.send_receipt_email,
-            self.request_approval,
-            self.remind_approver,
-            self.close_approval,
-        ]
 
     @activity.defn(name=names.INITIATE_PAYSTACK_PAYMENT)
     async def initiate_paystack_payment(self, intent: PaymentIntent) -> PaystackTransaction:
@@ -85,8 +70,8 @@ class PaymentActivities:
         await self._services.post("/api/v1/receipts", _document(document))
 
     @activity.defn(name=names.REQUEST_APPROVAL)
-    async def request_approval(self, request: ApprovalRequest) -> None:
-        """Open an approval for the approvers to decide."""
+    async def request_approval(self, request: ApprovalRequest) -> ApprovalState:
+        """Open an approval for the approvers to decide, or return the decision if it has been closed before."""
         body = {
             "workflowId": request.workflow_id,
             "userId": request.user_id,
@@ -94,7 +79,8 @@ class PaymentActivities:
             "paid": request.paid,
             "reference": request.reference,
         }
-        await self._services.post("/api/v1/approvals", body)
+        state = await self._services.post("/api/v1/approvals", body)
+        return ApprovalState(state.get("decision"), state.get("approver") or "", state.get("reason") or "")
 
     @activity.defn(name=names.REMIND_APPROVER)
     async def remind_approver(self, workflow_id: str) -> None:

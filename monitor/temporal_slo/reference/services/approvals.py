@@ -39,6 +39,14 @@ class Closure(Request):
     reason: Text = ""
 
 
+class Requested(Wire):
+    """The state of an approval that was asked for; all fields are absent while it is open."""
+
+    decision: Decision | None = None
+    approver: str | None = None
+    reason: str | None = None
+
+
 class Approval(Wire):
     """An approval. The last three fields are absent while it is open."""
 
@@ -62,19 +70,19 @@ class Approvals(Wire):
     next_cursor: str | None = None
 
 
-def request_approval(db: Db, request: ApprovalRequest, at: str) -> Empty:
-    """Open an approval; one that is open stays so, one that was closed is not opened again."""
+def request_approval(db: Db, request: ApprovalRequest, at: str) -> Requested:
+    """Open an approval. One that exists stays as it is: a decision is returned, so that it is not asked for again."""
     known = _find(db, request.workflow_id)
     details = request.model_dump(exclude={"workflow_id"})
     if known:
-        refuse(known["decision"], "the approval was closed")
+        refuse(known["opened_at"] is None, "the approval was closed before it was requested")
         refuse_unless_same(known, **details)
-    else:
-        db.execute(
-            "INSERT INTO approvals (workflow_id, user_id, asked, paid, reference, opened_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (request.workflow_id, *details.values(), at),
-        )
-    return Empty()
+        return Requested(decision=known["decision"], approver=known["approver"], reason=known["reason"])
+    db.execute(
+        "INSERT INTO approvals (workflow_id, user_id, asked, paid, reference, opened_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (request.workflow_id, *details.values(), at),
+    )
+    return Requested()
 
 
 def remind(db: Db, request: Approver) -> Empty:

@@ -157,9 +157,9 @@ def _add_wallets(routes: APIRouter) -> None:
 
 
 def _add_approvals(routes: APIRouter, clock: Clock) -> None:
-    @routes.post("/approvals", response_model=Empty, **_STEP)
+    @routes.post("/approvals", response_model=approvals.Requested, **_STEP)
     async def request_approval(body: approvals.ApprovalRequest, step: KeyedStep) -> Response:
-        """Open an approval."""
+        """Open an approval, or return its decision."""
         return await step.take(lambda db: approvals.request_approval(db, body, rfc3339(clock())), body)
 
     @routes.post("/approvals/remind", response_model=Empty, **_FOUND)

@@ -15,6 +15,7 @@ from temporal_slo.reference.activities.service_client import ServiceClient
 from temporal_slo.reference.connection import connect
 from temporal_slo.reference.workers.booking import booking_worker
 from temporal_slo.reference.workers.fleet import create_schedule, fleet_worker
+from temporal_slo.reference.workers.payment import payment_worker
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Entry:
 
 WORKERS: Final[Mapping[str, Entry]] = {
     "booking": Entry(booking_worker),
+    "payment": Entry(payment_worker),
     "fleet": Entry(fleet_worker, prepare=create_schedule),
 }
 """The workers by name, in the order in which they start."""

@@ -15,6 +15,7 @@ from temporal_slo.reference.workflows.wallet_messages import (
     Approval,
     ApprovalClosure,
     ApprovalRequest,
+    ApprovalState,
     Credit,
     Decision,
     Document,
@@ -82,7 +83,7 @@ class WalletTopUpWorkflow:
         """Decide on a payment of another amount; returns once approvers no longer see the approval as open."""
         self._decision = decision
         await workflow.wait_condition(lambda: not self._approval_open)
-        return decision
+        return self._decision
 
     @decide_top_up.validator
     def _validate_decision(self, decision: Decision) -> None:
@@ -189,11 +190,15 @@ class WalletTopUpWorkflow:
         request, workflow_id = self._request, workflow.info().workflow_id
         approval = ApprovalRequest(workflow_id, request.user_id, request.amount, paid, request.reference)
         try:
-            await self._call(names.REQUEST_APPROVAL, approval, type(None))
+            state = await self._call(names.REQUEST_APPROVAL, approval, ApprovalState)
         except ActivityError as error:
             # It may have taken effect, and then a decision counts.
             if is_cancelled_exception(error) or self._decision is None:
                 raise
+        else:
+            if state.decision:
+                # Of an earlier run, which a late webhook repeats: what it decided must not be undone.
+                self._decision = Decision(state.decision == "approved", state.approver, state.reason)
 
     async def _wait_for_decision(self) -> Decision:
         deadline = workflow.now() + timedelta(seconds=self._request.approval_deadline)
@@ -211,7 +216,7 @@ class WalletTopUpWorkflow:
             return
         # Also stored if the top-up is cancelled: no decision is accepted any more.
         self._decision = decision = self._decision or _NO_DECISION
-        kind: Approval = "expired" if decision is _NO_DECISION else "approved" if decision.approved else "rejected"
+        kind: Approval = "expired" if decision == _NO_DECISION else "approved" if decision.approved else "rejected"
         workflow_id = workflow.info().workflow_id
         closure = ApprovalClosure(workflow_id, kind, decision.approver, decision.reason)
         await self._attempt(names.CLOSE_APPROVAL, closure)

@@ -184,6 +184,21 @@ class ApprovalRequest:
 
 
 @dataclass(frozen=True)
+class ApprovalState:
+    """Result of `requestApproval`.
+
+    Attributes:
+        decision: Decision of an earlier run of the top-up; None if the approval is open.
+        approver: Who decided; empty if nobody did.
+        reason: Reason of the decision.
+    """
+
+    decision: Approval | None = None
+    approver: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class ApprovalClosure:
     """Input of `closeApproval`."""
 
