@@ -5,6 +5,7 @@ from temporalio.client import Client
 
 from tests.conftest import Temporal
 
+from .depot import Depot, open_depot
 from .services_process import running_services
 from .shop import NAMESPACE, Shop, open_shop
 from .till import Till
@@ -37,3 +38,10 @@ async def till(open_till: Till) -> AsyncIterator[Till]:
     """A till without faults, until a test injects some."""
     yield open_till
     await open_till.services.http.delete("/faults")
+
+
+@pytest.fixture(scope="session")
+async def depot(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Depot]:
+    """A depot whose services fail only where a test makes them fail."""
+    async with open_depot(client, tmp_path_factory.mktemp("depot")) as depot:
+        yield depot

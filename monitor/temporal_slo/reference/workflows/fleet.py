@@ -50,12 +50,13 @@ class Tracking:
     """How a bus is tracked.
 
     Attributes:
-        segment: Seconds after which `trackPosition` returns, even if the bus has not arrived.
+        segment: Seconds after which `trackPosition` returns, even if the bus has not arrived. A short segment makes the
+            history longer, and with it continue-as-new more frequent, which starts the age of the run anew.
         interval: Seconds between two readings of the position.
         heartbeat_timeout: Seconds without a heartbeat after which another attempt continues.
     """
 
-    segment: float = 600.0
+    segment: float = 3600.0
     interval: float = 10.0
     heartbeat_timeout: float = 30.0
 
@@ -176,7 +177,8 @@ class BusServiceWorkflow:
     def __init__(self, request: BusServiceRequest) -> None:
         # Here and not in `run`, because an update may be validated before `run` starts.
         self._request = request
-        self._manifest = request.manifest
+        # A copy, because `run` looks at what the previous run has carried over.
+        self._manifest = replace(request.manifest, bookings=list(request.manifest.bookings))
         self._recording: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @workflow.run
