@@ -25,6 +25,9 @@ label `{names.NAMESPACE}`. It is not called `namespace`, because Kubernetes scra
 | `{names.STATUS}` | Status in Temporal, in lower case: {CLOSED}; \
 `{values.RETRIED}`: failed or timed-out run that its workflow retry policy retries; \
 `{values.RESET}`: run replaced by a reset. |
+| `{names.STATUS_GROUP}` | Status of a closed run as far as it is known before classification: \
+`{values.FAILED}` includes `{values.TIMED_OUT}` and `{values.RETRIED}`, `{values.TERMINATED}` includes \
+`{values.RESET}`. |
 | `{names.OUTCOME}` | Business outcome of a completed run, if the SLO spec defines outcomes for its workflow type: \
 {_code(values.GOOD, values.BAD, values.EXCLUDED, values.UNKNOWN)}; otherwise `{values.NONE}`. |
 

@@ -108,10 +108,11 @@ async def test_evaluated_minutes(ledger_url: str) -> None:
 async def test_same_run_id(ledger_url: str) -> None:
     """A run that is paused or removed in one namespace does not change in another namespace with the same run id."""
     ledger, run = Ledger(ledger_url), running(1)
+    waiting = closed(1, run_id=run.run_id)
     for namespace in ("shop", "other"):
-        await ledger.commit(namespace, Change(new_open=[run], pending=[closed(1, run_id=run.run_id)]), BEGAN)
+        await ledger.commit(namespace, Change(new_open=[run], pending=[waiting]), BEGAN)
     before = await ledger.load("other")
-    for change in (Change(paused={run.run_id: True}), Change(no_longer_open=[run.run_id], resolved=[run.run_id])):
+    for change in (Change(paused={run.run_id: True}), Change(no_longer_open=[run.run_id], resolved=[waiting])):
         await ledger.commit("shop", change, BEGAN)
         assert await ledger.load("other") == before
     assert await ledger.load("shop") == State()
@@ -252,7 +253,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer": (
         newer,
         (
-            "--ledger: has schema 99, newer than schema 3 of this program; "
+            "--ledger: has schema 99, newer than schema 4 of this program; "
             "use the newer temporal-slo, or a different ledger"
         ),
     ),

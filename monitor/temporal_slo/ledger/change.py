@@ -46,7 +46,7 @@ class Change:
         new_closed: Closed runs not seen before.
         counted: Closed runs to count.
         pending: Closed runs that wait for their close event.
-        resolved: Ids of runs that no longer wait.
+        resolved: Runs that no longer wait.
         new_open: Open runs not seen before.
         paused: Whether an open run is paused, by run id, where that changed.
         no_longer_open: Ids of runs that are no longer open.
@@ -61,7 +61,7 @@ class Change:
     new_closed: list[Run] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
     pending: list[Run] = field(default_factory=list)
-    resolved: list[str] = field(default_factory=list)
+    resolved: list[Run] = field(default_factory=list)
     new_open: list[Run] = field(default_factory=list)
     paused: dict[str, bool] = field(default_factory=dict)
     no_longer_open: list[str] = field(default_factory=list)

@@ -16,6 +16,10 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
         "DROP TABLE minutes",
         "CREATE INDEX pending_order ON pending (namespace, rank, inserted, run_id)",
     ),
+    3: (
+        "DROP INDEX pending_order",
+        "CREATE INDEX pending_close ON pending (namespace, rank, close_time, run_id)",
+    ),
 }
 """Statements by the version that they upgrade, besides the creation of new tables; in SQL of both databases."""
 

@@ -1,6 +1,7 @@
 """Queries of the ledger's tables."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -23,9 +24,10 @@ from temporal_slo.ledger.change import CLOSED, Gap, Position
 from temporal_slo.ledger.state import ClosedOverdueRun, Histogram, Minutes, OpenRun, State
 from temporal_slo.ledger.writes import RANKS
 from temporal_slo.names import STORED_COUNTERS
-from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey
+from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey, SeenKey
 from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.runs.run import Run
+from temporal_slo.runs.status_groups import status_group
 
 CHUNK: Final = 500
 """Values in one `IN (…)`: below the limit of every database."""
@@ -35,16 +37,15 @@ SortKey = tuple[int, str]
 
 
 class PendingRun(NamedTuple):
-    """A closed run that waits for its close event, with its rank and when it was inserted (microseconds, Unix time)."""
+    """A closed run that waits for its close event, and when it was inserted (microseconds of Unix time)."""
 
     run: Run
-    rank: int
     inserted: int
 
     @property
     def sort_key(self) -> SortKey:
         """Its position among the pending runs of its rank."""
-        return self.inserted, self.run.run_id
+        return self.run.close_time, self.run.run_id
 
 
 def load(connection: Connection, namespace: str, epoch: int) -> State:
@@ -77,7 +78,7 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
         state.failures[FailureKey(row["workflow_type"], row["status"], row["failure_type"])] = row["count"]
     counts = {row["name"]: row["count"] for row in rows(schema.other_totals)}
     state.counters.update({family: counts[name] for family, name in STORED_COUNTERS.items() if name in counts})
-    state.pending = count_pending(connection, schema.pending, namespace)
+    state.waiting = _waiting(connection, namespace)
     return state
 
 
@@ -132,25 +133,56 @@ def closed_counts(connection: Connection, namespace: str, since: int, until: int
     return counted + pending, total(func.count(), schema.seen.c.close_time, 1)
 
 
-def pending_runs(connection: Connection, namespace: str, limit: int, after: Mapping[int, SortKey]) -> list[PendingRun]:
-    """Return pending runs: failures first, then the longest waiting.
+def pending_runs(
+    connection: Connection,
+    namespace: str,
+    rank: int,
+    limit: int,
+    *,
+    above: SortKey,
+    below: SortKey | None = None,
+    newest_first: bool = True,
+) -> list[PendingRun]:
+    """Return pending runs in the order of their close times.
 
     Args:
         connection: An open transaction.
         namespace: Temporal namespace.
+        rank: Kind of runs.
         limit: Maximum number of runs.
-        after: The sort key of the last run already returned, by rank.
+        above: Sort key below all returned.
+        below: Sort key above all returned; None for no bound.
+        newest_first: Whether to return the newest runs of the range, and not the oldest.
     """
-    table, found = schema.pending, list[PendingRun]()
-    order, run = tuple_(table.c.inserted, table.c.run_id), [table.c[field.name] for field in fields(Run)]
-    for rank in RANKS:
-        query = select(*run, table.c.inserted).where(table.c.namespace == namespace, table.c.rank == rank)
-        query = query.where(order > tuple_(*map(literal, after[rank]))) if rank in after else query
-        rows = connection.execute(query.order_by(*order.clauses).limit(limit - len(found)))
-        found += [PendingRun(Run(*row[:-1]), rank, row[-1]) for row in rows]
-        if len(found) == limit:
-            break
-    return found
+    table = schema.pending
+    order, run = tuple_(table.c.close_time, table.c.run_id), [table.c[field.name] for field in fields(Run)]
+    query = select(*run, table.c.inserted).where(table.c.namespace == namespace, table.c.rank == rank)
+    query = query.where(order > tuple_(*map(literal, above)))
+    query = query if below is None else query.where(order < tuple_(*map(literal, below)))
+    by = [column.desc() if newest_first else column for column in order.clauses]
+    return [PendingRun(Run(*row[:-1]), row[-1]) for row in connection.execute(query.order_by(*by).limit(limit))]
+
+
+def oldest_pending(connection: Connection, namespace: str) -> int | None:
+    """Return the close time of the oldest pending run, in microseconds of Unix time; None without one."""
+    table = schema.pending
+    # By rank, as the index is.
+    oldest = (
+        connection.scalar(
+            select(func.min(table.c.close_time)).where(table.c.namespace == namespace, table.c.rank == rank)
+        )
+        for rank in RANKS
+    )
+    return min((time for time in oldest if time is not None), default=None)
+
+
+def _waiting(connection: Connection, namespace: str) -> Counter[SeenKey]:
+    table, waiting = schema.pending, Counter[SeenKey]()
+    labels = table.c.workflow_type, table.c.task_queue, table.c.status
+    query = select(*labels, func.count().label("runs")).where(table.c.namespace == namespace).group_by(*labels)
+    for row in connection.execute(query):
+        waiting[SeenKey(row.workflow_type, row.task_queue, status_group(row.status))] += row.runs
+    return waiting
 
 
 def count_pending(connection: Connection, table: Table, namespace: str) -> int:

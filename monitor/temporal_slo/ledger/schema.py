@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
 
-VERSION: Final = 3
+VERSION: Final = 4
 APPLICATION_ID: Final = 0x54534C4F
 """Identifies a SQLite file as a ledger: "TSLO"."""
 
@@ -54,8 +54,8 @@ pending: Final = _table(
     {**NAMESPACE, "run_id": Text},
     {**_RUN, "status": Text, "close_time": BigInteger, "duration": BigInteger, "rank": Integer, "inserted": BigInteger},
 )
-"""Closed runs that wait for their close event to be counted; the lowest rank is fetched first."""
-Index("pending_order", pending.c.namespace, pending.c.rank, pending.c.inserted, pending.c.run_id)
+"""Closed runs that wait for their close event to be counted. Requests are shared between the ranks."""
+Index("pending_close", pending.c.namespace, pending.c.rank, pending.c.close_time, pending.c.run_id)
 
 closed_minutes: Final = _table("closed_minutes", {**NAMESPACE, "minute": Integer, **_CLOSED}, {"count": BigInteger})
 """Closed runs by the minute of their close time. `bucket` is the upper bound in milliseconds, -1 for +Inf."""

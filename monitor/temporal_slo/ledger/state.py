@@ -8,7 +8,7 @@ from typing import NamedTuple
 from temporal_slo.ledger.change import MINUTES, Change, Gap, Position
 from temporal_slo.names import Family
 from temporal_slo.names.values import PAUSED
-from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey
+from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey, SeenKey, seen_key
 
 
 class OpenRun(NamedTuple):
@@ -60,7 +60,7 @@ class State:
         started: Started runs by series.
         failures: Failures by series.
         counters: The exporter's own counters.
-        pending: Number of closed runs that wait for their close event.
+        waiting: Closed runs that wait for their close event, by series.
         closed_overdue: Closed runs that were overdue in minutes not evaluated yet, by run id.
         minutes: Evaluated minutes by SLO.
         measured_since: Close time since which runs are counted with a bucket bound at a latency threshold, in
@@ -74,10 +74,15 @@ class State:
     started: Counter[RunningKey] = field(default_factory=Counter)
     failures: Counter[FailureKey] = field(default_factory=Counter)
     counters: Counter[Family] = field(default_factory=Counter)
-    pending: int = 0
+    waiting: Counter[SeenKey] = field(default_factory=Counter)
     closed_overdue: dict[str, ClosedOverdueRun] = field(default_factory=dict)
     minutes: dict[str, Minutes] = field(default_factory=dict)
     measured_since: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> int:
+        """Number of closed runs that wait for their close event."""
+        return self.waiting.total()
 
     def apply(self, change: Change) -> None:
         """Apply a change that the ledger has committed."""
@@ -89,7 +94,8 @@ class State:
                 self.failures[counted.failure] += 1
         self.started.update(change.started)
         self.counters.update(change.counters)
-        self.pending += len(change.pending) - len(change.resolved)
+        self.waiting.update(map(seen_key, change.pending))
+        self.waiting.subtract(map(seen_key, change.resolved))
         self.positions.update(change.positions)
         self.gaps = self.gaps if change.gaps is None else change.gaps
         self._apply_open(change)

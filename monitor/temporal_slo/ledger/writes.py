@@ -20,7 +20,7 @@ Rows = Iterator[dict[str, Any]]
 
 URGENT: Final = (FAILED, TIMED_OUT)
 RANKS: Final = (0, 1)
-"""Priorities of runs that wait for their close event. Failures are fetched first: they may page somebody."""
+"""Kinds of runs that wait for their close event: failures, whose types are urgent, and all others."""
 
 
 def write(connection: Connection, namespace: str, epoch: int, change: Change, now: int) -> None:
@@ -37,7 +37,7 @@ def write(connection: Connection, namespace: str, epoch: int, change: Change, no
         upserts.insert_missing(connection, table, _of(namespace, rows))
     _set_paused(connection, namespace, change.paused)
     delete_runs(connection, schema.open_runs, namespace, change.no_longer_open)
-    delete_runs(connection, schema.pending, namespace, change.resolved)
+    delete_runs(connection, schema.pending, namespace, [run.run_id for run in change.resolved])
     for table, rows in increments(change):
         counts = _of(namespace, rows)
         if "epoch" in table.c:

@@ -118,6 +118,13 @@ EXPORTER_PENDING_RUNS: Final = Family(
     "Closed workflow runs that were read but are not counted yet, because their close event is still to be read.",
     (NAMESPACE,),
 )
+EXPORTER_OLDEST_PENDING_AGE: Final = Family(
+    f"{PREFIX}_exporter_oldest_pending_age_seconds",
+    "gauge",
+    "Time since the oldest pending run closed: a run that was read but is not counted yet; 0 if none is pending.",
+    (NAMESPACE,),
+    "seconds",
+)
 EXPORTER_MISSING_CLOSE_EVENTS: Final = Family(
     f"{PREFIX}_exporter_missing_close_events",
     "counter",

@@ -9,6 +9,7 @@ from temporal_slo.names.labels import (
     PREFIX,
     SLO,
     STATUS,
+    STATUS_GROUP,
     TASK_QUEUE,
     WORKFLOW_TYPE,
     Family,
@@ -25,6 +26,19 @@ WORKFLOWS_CLOSED: Final = Family(
     "counter",
     "Workflow runs closed since the ledger was created, each counted once, as of the last poll.",
     (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, STATUS, OUTCOME),
+)
+WORKFLOWS_SEEN_CLOSED: Final = Family(
+    f"{PREFIX}_workflows_seen_closed",
+    "counter",
+    "Workflow runs seen closed in visibility since the ledger was created, each counted once: those that are "
+    "classified, and those that wait for their close event.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, STATUS_GROUP),
+)
+WORKFLOWS_PENDING: Final = Family(
+    f"{PREFIX}_workflows_pending",
+    "gauge",
+    "Closed workflow runs that wait for their close event to be classified, as of the last poll.",
+    (NAMESPACE, WORKFLOW_TYPE, TASK_QUEUE, STATUS_GROUP),
 )
 WORKFLOW_FAILURES: Final = Family(
     f"{PREFIX}_workflow_failures",

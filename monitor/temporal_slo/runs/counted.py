@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from temporal_slo.runs.run import Run
+from temporal_slo.runs.status_groups import status_group
 
 BUCKET_BOUNDS_SECONDS: Final = (
     *(0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
@@ -25,6 +26,14 @@ class ClosedKey(NamedTuple):
     task_queue: str
     status: str
     outcome: str
+
+
+class SeenKey(NamedTuple):
+    """Labels of a series of runs seen closed, classified or pending."""
+
+    workflow_type: str
+    task_queue: str
+    status_group: str
 
 
 class RunningKey(NamedTuple):
@@ -73,6 +82,11 @@ class Counted(NamedTuple):
     def failure(self) -> FailureKey:
         """The series of failures that counts it, if it has a failure type."""
         return FailureKey(self.run.workflow_type, self.classification.status, self.classification.failure_type)
+
+
+def seen_key(run: Run) -> SeenKey:
+    """Return the series of runs seen closed that counts *run*."""
+    return SeenKey(run.workflow_type, run.task_queue, status_group(str(run.status)))
 
 
 def bucket(duration: int, bounds: Iterable[int]) -> int:

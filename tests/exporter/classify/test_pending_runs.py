@@ -3,11 +3,13 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
+from temporalio.api.enums.v1 import RetryState
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
@@ -15,6 +17,7 @@ from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.classify import pending_runs as module
 from temporal_slo.exporter.classify.classifier import FAILURE_TYPES_MAX, Classifier
+from temporal_slo.exporter.classify.lap import Lap
 from temporal_slo.exporter.classify.pending_runs import BATCH, BATCH_MAX, DEADLINE, PendingRuns
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger import reads
@@ -29,9 +32,12 @@ from tests.run_factory import BEGAN, closed
 
 
 def failed(failure_type: str, successor: str = "") -> HistoryEvent:
-    """Return the close event of a run that failed with this failure type."""
+    """Return the close event of a run that failed with this failure type; with a successor it is retried."""
     failure = Failure(application_failure_info=ApplicationFailureInfo(type=failure_type))
-    attributes = WorkflowExecutionFailedEventAttributes(failure=failure, new_execution_run_id=successor)
+    retry_state = RetryState.RETRY_STATE_IN_PROGRESS if successor else RetryState.RETRY_STATE_UNSPECIFIED
+    attributes = WorkflowExecutionFailedEventAttributes(
+        failure=failure, retry_state=retry_state, new_execution_run_id=successor
+    )
     return HistoryEvent(workflow_execution_failed_event_attributes=attributes)
 
 
@@ -347,15 +353,18 @@ async def test_order_by_index(world: World, tmp_path: Path) -> None:
             statements.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", record)
+    world.visibility.put(*(closed(second, status) for second in range(90) for status in ("failed", "terminated")))
+    await world.poll()
+    lap, statements[:] = Lap("shop"), []
     try:
-        await world.ledger.transact(reads.pending_runs, "shop", BATCH, {})
-        await world.ledger.transact(reads.pending_runs, "shop", BATCH, {0: (BEGAN, "a"), 1: (BEGAN, "b")})
+        for oldest_only in (False, True, False):
+            await world.ledger.transact(partial(lap.next, size=8, oldest_only=oldest_only))
+        await world.ledger.transact(reads.oldest_pending, "shop")
     finally:
         event.remove(Engine, "before_cursor_execute", record)
-    assert len(statements) == 4
+    assert len(statements) == 10
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         for statement, parameters in statements:
             plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             (step,) = (row[-1] for row in plan)
-            assert "USING INDEX pending_order (namespace=? AND rank=?" in step
-            assert ("(inserted,run_id)>(?,?)" in step or "inserted>?" in step) == (len(parameters) > 4)
+            assert "INDEX pending_close (namespace=? AND rank=?" in step, step

@@ -19,7 +19,7 @@ from temporal_slo.ledger.change import AUDIT, CLOSED, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import Histogram, Minutes, OpenRun, State
 from temporal_slo.names.samples import Sample
-from temporal_slo.runs.counted import INF_BUCKET, ClosedKey, FailureKey, RunningKey
+from temporal_slo.runs.counted import INF_BUCKET, ClosedKey, FailureKey, RunningKey, SeenKey
 from temporal_slo.runs.microseconds import HOUR, SECOND
 from temporal_slo.spec.model import Outcome
 from temporal_slo.temporal.gateway import RequestCounts
@@ -49,7 +49,7 @@ STATE = State(
             names.EXPORTER_AUDIT_REPAIRED_RUNS: 89,
         }
     ),
-    pending=53,
+    waiting=Counter({SeenKey("Ride", "rides", "completed"): 53}),
     minutes={"not-stuck": Minutes(observed=79, overdue=73)},
     measured_since={90_000: NOW - SECOND},
 )
@@ -66,7 +66,7 @@ def snapshot(folder: Path) -> Snapshot:
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
     store = MirrorStore("shop", ledger, STATE, rules=RULES)
     ledger.close()
-    store.audit_drift = -97
+    store.audit_drift, store.oldest_pending = -97, NOW - 101 * SECOND
     requests = RequestCounts({("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59})
     limiter = RateLimiter(50.0, 1)
     limiter.waited_seconds = 61.5
@@ -85,6 +85,14 @@ EXPECTED = """\
 temporal_slo_workflows_started_total{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 29.0
 temporal_slo_workflows_closed_total{outcome="none",status="failed",task_queue="rides",\
 temporal_namespace="shop",workflow_type="Ride"} 7.0
+temporal_slo_workflows_seen_closed_total{status_group="completed",task_queue="rides",\
+temporal_namespace="shop",workflow_type="Ride"} 53.0
+temporal_slo_workflows_seen_closed_total{status_group="failed",task_queue="rides",\
+temporal_namespace="shop",workflow_type="Ride"} 7.0
+temporal_slo_workflows_pending{status_group="completed",task_queue="rides",\
+temporal_namespace="shop",workflow_type="Ride"} 53.0
+temporal_slo_workflows_pending{status_group="failed",task_queue="rides",\
+temporal_namespace="shop",workflow_type="Ride"} 0.0
 temporal_slo_workflow_failures_total{failure_type="Refused",status="failed",\
 temporal_namespace="shop",workflow_type="Ride"} 47.0
 temporal_slo_workflows_running{task_queue="rides",temporal_namespace="shop",workflow_type="Ride"} 11.0
@@ -110,6 +118,7 @@ temporal_slo_exporter_history_requests_total{code="UNAVAILABLE",temporal_namespa
 temporal_slo_exporter_rate_limit_requests_per_second{limiter="history",temporal_namespace="shop"} 50.0
 temporal_slo_exporter_rate_limit_wait_seconds_total{limiter="history",temporal_namespace="shop"} 61.5
 temporal_slo_exporter_pending_runs{temporal_namespace="shop"} 53.0
+temporal_slo_exporter_oldest_pending_age_seconds{temporal_namespace="shop"} 101.0
 temporal_slo_exporter_missing_close_events_total{temporal_namespace="shop"} 41.0
 temporal_slo_exporter_failure_types_over_limit_total{temporal_namespace="shop"} 43.0
 temporal_slo_exporter_outcomes_stopped{temporal_namespace="shop"} 0.0

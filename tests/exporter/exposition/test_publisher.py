@@ -8,7 +8,7 @@ from temporal_slo.errors import LedgerError
 from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.names.samples import Sample
-from temporal_slo.runs.counted import ClosedKey
+from temporal_slo.runs.counted import ClosedKey, SeenKey
 from temporal_slo.testing import FixedClock
 
 
@@ -67,6 +67,19 @@ async def test_restart() -> None:
     await restarted.join("shop")
     await restarted.put(snapshot_of(2))
     assert scrape(restarted) == 2
+
+
+async def test_upgrade() -> None:
+    """Runs seen closed do not start at 0 where an older version has exposed the closed runs among them."""
+    memory = FakeMemory()
+    memory.series = {json.dumps([names.WORKFLOWS_CLOSED.name, ["shop", "Ride", "rides", "retried", "none"]])}
+    publisher = Publisher(memory, clock=FixedClock())
+    await publisher.join("shop")
+    keys = SeenKey("Ride", "rides", "failed"), SeenKey("Ride", "rides", "completed")
+    await publisher.put(Snapshot("shop", tuple(Sample(names.WORKFLOWS_SEEN_CLOSED, key._asdict(), 7) for key in keys)))
+    families = parse_text(publisher.response("text/plain", "")[0].body.decode())
+    (seen,) = (family for family in families if family.name == names.WORKFLOWS_SEEN_CLOSED.name)
+    assert {sample.labels["status_group"]: sample.value for sample in seen.samples} == {"failed": 7, "completed": 0}
 
 
 async def test_release_not_stored() -> None:

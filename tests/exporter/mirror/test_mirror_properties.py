@@ -10,23 +10,35 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from temporalio.api.enums.v1 import RetryState
+from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
+from temporal_slo import names
 from temporal_slo.errors import TemporalRequestError
+from temporal_slo.exporter.classify.classifier import Classifier
+from temporal_slo.exporter.classify.pending_runs import PendingRuns
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import Run
-from temporal_slo.testing import FakeVisibility
+from temporal_slo.runs.status_groups import status_group
+from temporal_slo.testing import FakeCloseEvents, FakeVisibility
 from tests.conftest import Databases
-from tests.exposed import Exposed, exposed
-from tests.run_factory import BEGAN, close, from_visibility, running
+from tests.exposed import Exposed, Key, exposed
+from tests.run_factory import BEGAN, close, running
 
 STATUSES = ("completed", "failed", "timed_out", "canceled", "terminated", "continued_as_new", None)
 # In memory if possible: thousands of commits would wait for a disk.
 MEMORY = Path("/dev/shm")  # noqa: S108 tempfile creates the folders in it with safe names
 FAST = MEMORY if MEMORY.is_dir() else None
+RETRIED_EACH = 3
+RETRIED = HistoryEvent(
+    workflow_execution_failed_event_attributes=WorkflowExecutionFailedEventAttributes(
+        retry_state=RetryState.RETRY_STATE_IN_PROGRESS
+    )
+)
 UNAVAILABLE = TemporalRequestError("UNAVAILABLE", "connection refused")
 
 
@@ -64,12 +76,14 @@ class Step:
         fails_at: Number of the request that fails; None for none.
         killed: Whether the exporter is killed after it.
         pages: Pages of gaps that are ingested.
+        history: Whether close events can be read; None if they are not requested.
     """
 
     wait: int
     fails_at: int | None
     killed: bool
     pages: int
+    history: bool | None = None
 
 
 lives = st.builds(
@@ -89,7 +103,13 @@ steps = st.builds(
     fails_at=st.none() | st.integers(0, 8),
     killed=st.booleans(),
     pages=st.integers(0, 6),
+    history=st.none() | st.booleans(),
 )
+
+
+async def decode(*_: object) -> object:
+    """Fail: no outcomes are read."""
+    raise AssertionError
 
 
 class World:
@@ -100,11 +120,23 @@ class World:
         self.visibility = FakeVisibility(page_limit=page_limit)
         self.lives = [(life, running(life.start, workflow_type=type_of(life))) for life in lives]
         self.now = 0
-        self.mirror = self.start(State())
+        self.history = FakeCloseEvents()
+        self.seen: dict[Key, int] = {}
+        self.start(State())
 
-    def start(self, state: State) -> Mirror:
+    def start(self, state: State) -> None:
         """Start a new process of the exporter with the state of the ledger."""
-        return Mirror("shop", self.visibility, self.ledger, state, self.clock, classify=from_visibility)
+        classifier = Classifier(decode)
+        self.mirror = Mirror(
+            "shop", self.visibility, self.ledger, state, self.clock, classify=classifier.from_visibility
+        )
+        self.pending = PendingRuns(
+            self.mirror.store,
+            self.ledger,
+            self.history,
+            classifier=classifier,
+            clock=lambda: self.clock / SECOND,
+        )
 
     @property
     def clock(self) -> int:
@@ -140,19 +172,40 @@ class World:
                 await self.mirror.catch_up(self.clock)
         except TemporalRequestError:
             pass
+        await self.classify(step)
         if step.killed:
-            self.mirror = self.start(await self.ledger.load("shop"))
+            self.start(await self.ledger.load("shop"))
+        self.compare_seen()
+
+    async def classify(self, step: Step) -> None:
+        """Request close events; some runs are retried."""
+        if step.history is not None:
+            for number, (_, run) in enumerate(self.lives):
+                retried = RETRIED if number % RETRIED_EACH == 0 else None
+                self.history.events[run.run_id] = retried if step.history else UNAVAILABLE
+            await self.pending.count_lap()
+
+    def compare_seen(self) -> None:
+        """Compare the runs seen closed with those that are classified or pending; no series ever falls."""
+        found = exposed(self.mirror, self.clock)
+        seen, pending = found.series(names.WORKFLOWS_SEEN_CLOSED), found.series(names.WORKFLOWS_PENDING)
+        expected = Counter(pending)
+        for key, count in found.closed.items():
+            expected[key.workflow_type, key.task_queue, status_group(key.status)] += count
+        assert (seen, found.one(names.EXPORTER_PENDING_RUNS)) == (expected, sum(pending.values()))
+        assert all(seen[key] >= count for key, count in self.seen.items())
+        self.seen = seen
 
     async def settle(self) -> Exposed:
         """Poll without failures until all runs are visible and ingested."""
         for _ in range(16):
-            await self.step(Step(90, None, killed=False, pages=100))
+            await self.step(Step(90, None, killed=False, pages=100, history=True))
         return exposed(self.mirror, self.clock)
 
     def expected(self) -> tuple[Counter[str], int, int]:
-        """Return closed runs by status, started runs and open runs, according to their lives."""
+        """Return closed runs by status group, started runs and open runs, according to their lives."""
         known = [life for life, _ in self.lives if type_of(life) == "Ride"]
-        closed = Counter(str(life.status) for life in known if not life.stays_open)
+        closed = Counter(status_group(life.status) for life in known if life.status and not life.stays_open)
         return closed, len(known), sum(life.stays_open for life in known)
 
 
@@ -180,7 +233,7 @@ async def play(ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_l
         world.ledger.close()
     closed: Counter[str] = Counter()
     for key, count in found.closed.items():
-        closed[key.status] += count
+        closed[status_group(key.status)] += count
     ride = RunningKey("Ride", "rides")
     assert (closed, found.started.get(ride, 0), found.running.get(ride, 0)) == world.expected()
     assert (found.gap, sum(sum(d.observed.counts) for d in found.durations.values())) == (0, closed.total())

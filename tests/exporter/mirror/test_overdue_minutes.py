@@ -100,11 +100,10 @@ LONG = ((10, 200), (390, 61), (600, 45), (700, 39))
 class OverdueWorld(World):
     """A world with an SLO that counts overdue minutes."""
 
-    def start(self, state: State):  # type: ignore[no-untyped-def] # noqa: ANN201 as in World
+    def start(self, state: State) -> None:
         """Start a new process of the exporter with the SLO."""
-        mirror = super().start(state)
-        mirror.store.rules = SloRules(overdue=(RULE,))
-        return mirror
+        super().start(state)
+        self.mirror.store.rules = SloRules(overdue=(RULE,))
 
 
 def punctual(life: Life) -> Life:

@@ -3,17 +3,20 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
 
 from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.classify.classifier import Classifier
+from temporal_slo.exporter.classify.lap import Lap
 from temporal_slo.exporter.mirror.store import MirrorStore
 from temporal_slo.ledger import reads
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.reads import PendingRun, SortKey
+from temporal_slo.ledger.reads import PendingRun
 from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import Run
@@ -78,6 +81,8 @@ class PendingRuns:
         self._classifier = classifier
         self._clock = clock
         self._sleep = sleep
+        # Whether the last requests classified nothing, as while the codec endpoint is down.
+        self._blocked = False
 
     async def run(self) -> None:
         """Count pending runs until cancelled."""
@@ -100,13 +105,13 @@ class PendingRuns:
         Raises:
             LedgerError: Some runs could not be read or written; they are requested again.
         """
-        passed: dict[int, SortKey] = {}
+        lap = Lap(self._store.namespace)
         in_flight, earlier = list[asyncio.Task[Fetched]](), list[asyncio.Task[Fetched]]()
         requested, counted, size = 0, 0, BATCH
         try:
             while True:
                 # One batch is requested while the one before it is written, so the network is never idle.
-                fresh = await self._request(passed, size) if len(in_flight) <= size and requested < LAP else []
+                fresh = await self._request(lap, size) if len(in_flight) <= size and requested < LAP else []
                 in_flight, requested = in_flight + fresh, requested + len(fresh)
                 if not in_flight:
                     return counted
@@ -120,17 +125,24 @@ class PendingRuns:
             for task in in_flight:
                 task.cancel()
 
-    async def _request(self, passed: dict[int, SortKey], size: int) -> list[asyncio.Task[Fetched]]:
-        """Request the close events of the next runs after the sort keys *passed*, and advance those."""
-        rows = await self._ledger.transact(reads.pending_runs, self._store.namespace, size, passed)
-        passed.update({row.rank: row.sort_key for row in rows})
+    async def _request(self, lap: Lap, size: int) -> list[asyncio.Task[Fetched]]:
+        """Request the close events of the next runs of *lap*."""
+
+        def read(connection: Connection) -> tuple[list[PendingRun], int | None]:
+            oldest = reads.oldest_pending(connection, self._store.namespace)
+            # While nothing can be classified, the runs whose deadline passes are those to request.
+            return lap.next(connection, size, oldest_only=self._blocked), oldest
+
+        rows, self._store.oldest_pending = await self._ledger.transact(read)
         return [asyncio.create_task(self._fetch(row)) for row in rows]
 
-    async def _count(self, fetched: Iterable[Fetched]) -> int:
+    async def _count(self, fetched: Sequence[Fetched]) -> int:
         change = Change()
+        if fetched:
+            self._blocked = not any(one.classification and not one.event_missing for one in fetched)
         for run, classification, event_missing in fetched:
             if classification:
-                change.resolved.append(run.run_id)
+                change.resolved.append(run)
                 bounded = self._classifier.bound_failure_type(run, classification, change)
                 change.counted.append(self._store.counted(run, bounded))
                 if event_missing:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from temporal_slo import names
 from temporal_slo.errors import LedgerError, UsageError
@@ -13,8 +13,11 @@ from temporal_slo.exporter.exposition.renderer import Exposition, Renderer, Scra
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.exposition.start_at_zero import StartAtZero, zero_of
 from temporal_slo.names.samples import FamilySeries, Labels, Sample, Value
+from temporal_slo.runs.status_groups import status_group
 
 Series = tuple[str, Labels]
+CLOSED: Final = names.WORKFLOWS_CLOSED.name
+
 ProcessMetrics = Callable[[], Iterable[Sample]]
 
 
@@ -64,7 +67,8 @@ class Publisher:
         Raises:
             LedgerError: They could not be read.
         """
-        self._initial.add_released_before(map(_series, await self._memory.released(namespace)))
+        released = {_series(text) for text in await self._memory.released(namespace)}
+        self._initial.add_released_before(released | {_seen(labels) for name, labels in released if name == CLOSED})
 
     async def leave(self, namespace: str) -> None:
         """Stop exposing *namespace*."""
@@ -129,6 +133,16 @@ def _counters(families: Iterable[FamilySeries]) -> Mapping[Series, Value]:
         if family in names.DURABLE_FAMILIES
         for labels, value in rows
     }
+
+
+def _seen(closed: Labels) -> Series:
+    """Return the series of runs seen closed that includes a series of closed runs.
+
+    An older version exposed only the latter. Starting the former at 0 would make an increase of all counts so far.
+    """
+    labels = dict(zip(names.WORKFLOWS_CLOSED.labels, closed, strict=True))
+    labels[names.STATUS_GROUP] = status_group(labels[names.STATUS])
+    return names.WORKFLOWS_SEEN_CLOSED.name, tuple(labels[name] for name in names.WORKFLOWS_SEEN_CLOSED.labels)
 
 
 def _series(text: str) -> Series:

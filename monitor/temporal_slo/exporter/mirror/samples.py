@@ -1,7 +1,7 @@
 """The metrics of one namespace, computed from the facts of its ledger and the rules of its SLOs."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from temporal_slo import names
@@ -12,8 +12,9 @@ from temporal_slo.ledger.state import Histogram, Minutes, State
 from temporal_slo.names.samples import Histogram as HistogramValue
 from temporal_slo.names.samples import Observations, Sample, Value, ValueWithExemplar
 from temporal_slo.names.values import COMPLETED, FAILED, NONE, TIMED_OUT
-from temporal_slo.runs.counted import ClosedKey, RunningKey, bucket_counts
+from temporal_slo.runs.counted import ClosedKey, RunningKey, SeenKey, bucket_counts
 from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.runs.status_groups import status_group
 
 
 class DurationKey(NamedTuple):
@@ -36,6 +37,7 @@ def samples(store: MirrorStore, now: int) -> Iterator[Sample]:
     yield from _open_runs(store.state, now)
     yield from _overdue_runs(store, now)
     yield from _progress(store)
+    yield Sample(names.EXPORTER_OLDEST_PENDING_AGE, {}, _oldest_pending_age(store, now))
 
 
 def _closed_runs(store: MirrorStore) -> Iterator[Sample]:
@@ -48,12 +50,23 @@ def _closed_runs(store: MirrorStore) -> Iterator[Sample]:
         if exemplar := exemplars.get(key):
             value = ValueWithExemplar(histogram.count, exemplar)
         yield Sample(names.WORKFLOWS_CLOSED, key._asdict(), value)
+    yield from _seen_closed(state, closed)
     for failure, count in state.failures.items():
         exemplar = exemplars.get(failure)
         yield Sample(
             names.WORKFLOW_FAILURES, failure._asdict(), ValueWithExemplar(count, exemplar) if exemplar else count
         )
     yield from _durations(closed, rules.bucket_bounds)
+
+
+def _seen_closed(state: State, closed: Mapping[ClosedKey, Histogram]) -> Iterator[Sample]:
+    # A transaction moves a run from those that wait to those that are classified, so the sum never falls.
+    seen = Counter(state.waiting)
+    for key, histogram in closed.items():
+        seen[SeenKey(key.workflow_type, key.task_queue, status_group(key.status))] += histogram.count
+    for series, count in seen.items():
+        yield Sample(names.WORKFLOWS_SEEN_CLOSED, series._asdict(), count)
+        yield Sample(names.WORKFLOWS_PENDING, series._asdict(), state.waiting[series])
 
 
 def _expected(state: State, rules: SloRules) -> Iterator[ClosedKey]:
@@ -133,6 +146,12 @@ def _progress(store: MirrorStore) -> Iterator[Sample]:
     yield Sample(names.EXPORTER_PENDING_RUNS, {}, state.pending)
     for family in names.STORED_COUNTERS:
         yield Sample(family, {}, state.counters[family])
+
+
+def _oldest_pending_age(store: MirrorStore, now: int) -> float:
+    if not store.state.pending or store.oldest_pending is None:
+        return 0.0
+    return max(now - store.oldest_pending, 0) / SECOND
 
 
 def _measured_since(store: MirrorStore) -> Iterator[Sample]:

@@ -23,6 +23,7 @@ class MirrorStore:
         exemplars: Collects exemplars.
 
     Attributes:
+        oldest_pending: Close time of the oldest pending run when requests were last sent; None before.
         audit_drift: Closed runs that the server counted beyond the ledger in the last audited slice; None before.
     """
 
@@ -39,6 +40,7 @@ class MirrorStore:
         self.state = state
         self.rules = SloRules() if rules is None else rules
         self.exemplars = Exemplars() if exemplars is None else exemplars
+        self.oldest_pending: int | None = None
         self.audit_drift: int | None = None
         self._ledger = ledger
 
