@@ -12,7 +12,9 @@ from temporal_slo.reference.workflows.wallet_messages import (
     GENERATE_INVOICE,
     INITIATE_PAYSTACK_PAYMENT,
     SEND_RECEIPT_EMAIL,
+    TASK_QUEUE,
     TopUpResult,
+    WalletTopUpRequest,
 )
 
 from .till import (
@@ -279,3 +281,43 @@ async def test_canceled_during_compensation(till: Till) -> None:
         await handle.cancel()
     assert await canceled(handle)
     assert top_up.books() == REFUNDED
+
+
+async def test_worker_restart(till: Till) -> None:
+    """A webhook or a deadline that falls in a time without a worker takes effect when the next worker starts."""
+    elsewhere = replace(till, task_queue=f"{till.task_queue}-restarted")
+    paid, unpaid = elsewhere.top_up(), elsewhere.top_up(payment_timeout=0.5)
+    async with elsewhere.worker():
+        for top_up in (paid, unpaid):
+            await top_up.start()
+            await top_up.happened(INITIATE)
+    await paid.notify(await paid.pay())
+    async with elsewhere.worker():
+        assert [(await top_up.handle.result()).status for top_up in (paid, unpaid)] == ["CREDITED", "EXPIRED"]
+    assert (paid.books(), unpaid.books()) == (CREDITED, NOTHING)
+
+
+async def test_defaults(till: Till) -> None:
+    """Default timings are those of the guide: a wait of 10 minutes, 3 attempts of 2 minutes, intervals of 2 to 60 s."""
+    top_up = till.top_up()
+    request = {"user_id": top_up.request.user_id, "amount": ASKED, "request_id": top_up.request.request_id}
+    handle = await till.client.start_workflow(
+        "WalletTopUpWorkflow", request, id=top_up.request.reference, task_queue=till.task_queue
+    )
+    await top_up.paid()
+    assert (await handle.result())["status"] == "CREDITED"
+    events = (await handle.fetch_history()).events
+    activity, timer = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, EventType.EVENT_TYPE_TIMER_STARTED
+    for scheduled in [
+        event.activity_task_scheduled_event_attributes for event in events if event.event_type == activity
+    ]:
+        policy = scheduled.retry_policy
+        assert scheduled.start_to_close_timeout.ToTimedelta() == timedelta(minutes=2)
+        assert policy.initial_interval.ToTimedelta() == timedelta(seconds=2)
+        assert policy.maximum_interval.ToTimedelta() == timedelta(minutes=1)
+        assert (policy.backoff_coefficient, policy.maximum_attempts) == (2, 3)
+    (wait,) = [event.timer_started_event_attributes for event in events if event.event_type == timer]
+    assert wait.start_to_fire_timeout.ToTimedelta() == timedelta(minutes=10)
+    defaults = WalletTopUpRequest("", 0, "")
+    assert (defaults.approval_reminder, defaults.approval_deadline) == (60 * 60, 24 * 60 * 60)
+    assert TASK_QUEUE == "payment-tasks"
