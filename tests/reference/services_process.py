@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-from temporal_slo.reference.services.app import create_app
+from temporal_slo.reference.services.app import create_app, performer_of
 from temporal_slo.reference.services.books import Books
 from temporal_slo.reference.services.calls import Clock, utc_now
 from temporal_slo.reference.services.webhook import Webhook
@@ -70,7 +70,11 @@ class ServicesUnderTest:
 
     async def post(self, path: str, body: Mapping[str, object], key: str | None = None) -> dict[str, Any]:
         """Call a path below /api/v1 and return the response; it must succeed."""
-        return _content(await self.http.post(f"/api/v1/{path}", json=body, headers=_headers(key)))
+        return _content(await self.send(path, body, key))
+
+    async def send(self, path: str, body: Mapping[str, object], key: str | None = None) -> httpx.Response:
+        """Call a path below /api/v1 and return the response, also an error."""
+        return await self.http.post(f"/api/v1/{path}", json=body, headers=_headers(key))
 
     async def pay(self, reference: str, amount: int, *, success: bool = True) -> dict[str, Any]:
         """Pay as the customer and return the event."""
@@ -97,12 +101,12 @@ async def running_services(
         async with Books(path) as books:
             webhook = Webhook(books, webhook_url, SECRET) if webhook_url else None
             url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-            async with (
-                serving(create_app(books, webhook, clock=clock), listener),
-                _delivering(webhook),
-                httpx.AsyncClient(base_url=url) as http,
-            ):
-                yield ServicesUnderTest(url, path, http)
+            app = create_app(books, webhook, clock=clock)
+            async with serving(app, listener), _delivering(webhook), httpx.AsyncClient(base_url=url) as http:
+                try:
+                    yield ServicesUnderTest(url, path, http)
+                finally:
+                    performer_of(app).close()
 
 
 class ServicesProcess:
@@ -167,14 +171,16 @@ async def services_process(
 @asynccontextmanager
 async def _delivering(webhook: Webhook | None) -> AsyncIterator[None]:
     task = asyncio.create_task(webhook.run()) if webhook else None
-    yield
-    if task:
-        task.cancel()
-        await asyncio.wait([task])
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+            await asyncio.wait([task])
 
 
-def _headers(key: str | None) -> dict[str, str]:
-    return {"X-Activity-ID": key} if key else {}
+def _headers(key: str | None) -> dict[bytes, bytes]:
+    return {} if key is None else {b"X-Activity-ID": key.encode("latin-1")}
 
 
 def _content(response: httpx.Response) -> dict[str, Any]:

@@ -37,6 +37,12 @@ def create_app(books: Books, webhook: Webhook | None = None, *, clock: Clock = u
     return app
 
 
+def performer_of(app: FastAPI) -> Performer:
+    """Return what performs the calls of an application."""
+    performer: Performer = app.state.performer
+    return performer
+
+
 async def _on_database_error(_: Request, error: Exception) -> Response:
     # For example a full disk: nothing took effect, and the caller may try again.
     _log.error("books: %s", error)

@@ -110,23 +110,27 @@ class Performer:
         self._books = books
         self._clock = clock
         self._released: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._closing = False
 
     async def perform(self, call: Call, effect: Effect) -> Answer:
         """Perform a call: at most one effect per idempotency key, and the same response each time.
 
         Record, effect and response are one transaction, unless a fault delays the effect.
         """
-        answer = await self._books.run(lambda db: self._begin(db, call, effect))
-        if isinstance(answer, Answer):
-            return answer
-        faults = answer
-        delay = faults.of(Kind.LATENCY)
+        begun = await self._books.run(lambda db: self._begin(db, call, effect))
+        if isinstance(begun, Answer):
+            return begun
+        delay = begun.of(Kind.LATENCY)
         if delay:
             await self.wait(delay)
-        return await self._books.run(lambda db: _settle(db, call, effect, faults, self._at()))
+        if self._closing:
+            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "the services are shutting down")
+        return await self._books.run(lambda db: _settle(db, call, effect, begun, self._at()))
 
     async def wait(self, fault: ActiveFault) -> None:
         """Wait as long as a fault says, or until its rule is released."""
+        if self._closing:
+            return
         try:
             async with asyncio.timeout(fault.rule.seconds):
                 await self._released[fault.name].wait()
@@ -137,6 +141,11 @@ class Performer:
         """Let the calls go on that wait for these fault rules."""
         for name in names:
             self._released.pop(name, asyncio.Event()).set()
+
+    def close(self) -> None:
+        """End all waits: delayed calls have no effect. A shutdown would otherwise wait for them."""
+        self._closing = True
+        self.release(list(self._released))
 
     def _begin(self, db: Db, call: Call, effect: Effect) -> Answer | Injected:
         at = self._at()

@@ -5,7 +5,7 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
-from temporal_slo.reference.services.app import create_app
+from temporal_slo.reference.services.app import create_app, performer_of
 from temporal_slo.reference.services.books import Books
 from temporal_slo.reference.services.webhook import Webhook
 from temporal_slo.reference.web.serving import listen, serving
@@ -28,10 +28,14 @@ async def serve(address: tuple[str, int], path: Path, webhook_url: str | None = 
     with listen(*address) as listener:
         async with Books(path) as books:
             webhook = Webhook(books, webhook_url, secret) if webhook_url else None
-            async with serving(create_app(books, webhook), listener) as server:
+            app = create_app(books, webhook)
+            async with serving(app, listener) as server:
                 host, port = listener.getsockname()[:2]
                 _log.info("services on %s:%d, books in %s", host, port, path)
-                await _run(server, webhook)
+                try:
+                    await _run(server, webhook)
+                finally:
+                    performer_of(app).close()
 
 
 async def _run(server: "asyncio.Task[None]", webhook: Webhook | None) -> None:

@@ -4,17 +4,47 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from temporal_slo.reference.services.books import Db
-from temporal_slo.reference.web.wire import Request, Wire
+from temporal_slo.reference.web.wire import Count, Request, Wire
 
 EVERY_ENDPOINT: Final = "*"
 CHARGE: Final = "payments/charge"
 RULES_MAX: Final = 100
 SECONDS_MAX: Final = 3600.0
+
+
+Endpoint = Literal[
+    "*",
+    "approvals",
+    "approvals/close",
+    "approvals/remind",
+    "bookings/confirm",
+    "books",
+    "buses",
+    "buses/position",
+    "invoices",
+    "manifests/add-booking",
+    "manifests/open",
+    "manifests/seal",
+    "notifications/send",
+    "payments/charge",
+    "payments/refund",
+    "paystack/transactions",
+    "paystack/transactions/cancel",
+    "paystack/transactions/pay",
+    "paystack/transactions/refund",
+    "receipts",
+    "seats/release",
+    "seats/reserve",
+    "timetables",
+    "wallets",
+    "wallets/credit",
+]
+"""What can fail: the paths below /api/v1 without their parameters; `*` for every one."""
 
 
 class Kind(StrEnum):
@@ -35,7 +65,7 @@ class FaultRule(Request):
     """A rule that makes calls fail until it is deleted.
 
     Attributes:
-        endpoint: Path below /api/v1 without its parameters, for example `payments/charge`; `*` for every endpoint.
+        endpoint: What fails: a path below /api/v1 without its parameters, or `*`.
         user_prefix: Only calls that concern a user whose id starts so.
         kind: outage: 503; error: 500; reject: 409, final; decline: 402, only payments/charge; latency: waits before the
             effect, until the rule is deleted at the latest; no_response: takes effect, but answers only after a wait.
@@ -46,14 +76,14 @@ class FaultRule(Request):
         count: Maximum number of calls that fail; without it, no limit.
     """
 
-    endpoint: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^(\*|[a-z][a-z/-]*)$")]
+    endpoint: Endpoint
     user_prefix: Annotated[str, Field(max_length=300)] = ""
     kind: Annotated[Kind, Field(strict=False)]
     rate: Annotated[float, Field(ge=0, le=1)] = 1.0
     seconds: Annotated[float, Field(ge=0, le=SECONDS_MAX)] = 0.0
-    seed: Annotated[int, Field(ge=0, le=2**32)] = 0
-    after: Annotated[int, Field(ge=0, le=10**9)] = 0
-    count: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    seed: Count = 0
+    after: Count = 0
+    count: Count | None = None
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:

@@ -13,9 +13,9 @@ from temporal_slo.reference.web.wire import Empty, Id, ServiceDate, rfc3339
 PathId = Annotated[Id, Path()]
 PathDate = Annotated[ServiceDate, Path()]
 
-# 400 is a missing key; 409 a refusal; 500 and 503 are injected faults, and 503 also a database that cannot be written.
-_STEP: dict[str, Any] = {"responses": problems.documented(400, 409, 500, 503)}
-_FOUND: dict[str, Any] = {"responses": problems.documented(400, 404, 409, 500, 503)}
+# 409 is a refusal; 500 and 503 are injected faults, and 503 also a database that cannot be written.
+_STEP: dict[str, Any] = {"responses": problems.documented(409, 500, 503)}
+_FOUND: dict[str, Any] = {"responses": problems.documented(404, 409, 500, 503)}
 
 
 def router(clock: Clock, *, deliver: bool) -> APIRouter:
@@ -45,9 +45,7 @@ def _add_bookings(routes: APIRouter, clock: Clock) -> None:
         """Release a seat, its booking and its place on the manifest."""
         return await step.take(lambda db: bookings.release(db, body), body)
 
-    @routes.post(
-        "/payments/charge", response_model=cards.Charge, responses=problems.documented(400, 402, 409, 500, 503)
-    )
+    @routes.post("/payments/charge", response_model=cards.Charge, responses=problems.documented(402, 409, 500, 503))
     async def charge(body: cards.ChargeRequest, step: KeyedStep) -> Response:
         """Charge the fare of a reservation; 402 if the issuer of the card declines."""
         return await step.take(lambda db: cards.charge(db, body), body)

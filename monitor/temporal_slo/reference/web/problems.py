@@ -12,6 +12,7 @@ from temporal_slo.reference.web.wire import Wire
 
 MEDIA_TYPE: Final = "application/problem+json"
 _SHOWN: Final = 5
+_ALWAYS: Final = (400, 413, 422)
 
 
 class Problem(Wire):
@@ -47,11 +48,11 @@ def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the error responses of an operation for its OpenAPI document; 413 and 422 are always among them."""
+    """Return the error responses of an operation for OpenAPI; those of malformed requests are always among them."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         int(status): {"description": HTTPStatus(status).phrase, "content": content}
-        for status in sorted({*statuses, 413, 422})
+        for status in sorted({*statuses, *_ALWAYS})
     }
 
 
@@ -60,6 +61,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -79,6 +81,12 @@ async def _on_problem(_: Request, error: Exception) -> Response:
 async def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 narrows the type
     return respond(Problem.of(error.status_code, str(error.detail)), dict(error.headers or {}))
+
+
+async def _on_bug(_: Request, error: Exception) -> Response:
+    # The server logs the error; its text may quote what the caller must not see.
+    del error
+    return respond(Problem.of(500, "internal error"))
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic.alias_generators import to_camel
 
 AMOUNT_MAX = 10**12
+COUNT_MAX = 10**9
 ID_MAX = 300
 
 
@@ -49,6 +50,12 @@ def _in_text(value: Any) -> Any:  # noqa: ANN401 whatever the JSON holds
     return value
 
 
+def whole(value: Any) -> Any:  # noqa: ANN401 whatever the JSON holds
+    """Return an integral float as an int, and anything else as it is."""
+    # In JSON 5.0 is an integer, too.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def rfc3339(moment: datetime) -> str:
     """Return a time as RFC 3339 in UTC, in seconds."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -57,7 +64,9 @@ def rfc3339(moment: datetime) -> str:
 # Ids are parts of URLs, so none of them holds a slash or starts with a dot.
 Id = Annotated[str, Field(min_length=1, max_length=ID_MAX, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX, description="in minor units (kobo)")]
+# The bounds come first, or else they are missing in the OpenAPI document.
+Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX, description="in minor units (kobo)"), BeforeValidator(whole)]
+Count = Annotated[int, Field(ge=0, le=COUNT_MAX), BeforeValidator(whole)]
 ServiceDate = Annotated[
     str,
     Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"}),
