@@ -1,5 +1,7 @@
 """A fleet worker over the services, and the bus services of tests."""
 
+import os
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +30,8 @@ from temporal_slo.reference.workflows.fleet import (
     bus_service_id,
 )
 from temporal_slo.reference.workflows.timings import ActivityTimings
-from temporal_slo.servers.process import until
+from temporal_slo.servers.process import Child, until
+from tests.conftest import Temporal
 
 from .services_process import ServicesUnderTest, running_services
 
@@ -59,15 +62,11 @@ class Depot:
         max_events: int = 400,
     ) -> "Bus":
         """Return a bus with a timetable, not started; times in seconds."""
-        bus = BusService(f"bus-{uuid.uuid4().hex[:8]}", "2031-05-06")
         departs = datetime.now(UTC) + timedelta(seconds=departs_in)
-        timetable = {
-            "departsAt": departs.isoformat(),
-            "arrivesAt": (departs + timedelta(seconds=travels)).isoformat(),
-        }
-        path = f"/api/v1/timetables/{bus.bus_id}/{bus.service_date}"
-        (await self.services.http.put(path, json=timetable)).raise_for_status()
-        return Bus(self, BusServiceRequest(bus, QUICK, tracking, max_events), departs)
+        service = BusService(f"bus-{uuid.uuid4().hex[:8]}", "2031-05-06")
+        bus = Bus(self, BusServiceRequest(service, QUICK, tracking, max_events), departs)
+        await bus.set_timetable(departs + timedelta(seconds=travels))
+        return bus
 
     @asynccontextmanager
     async def failing(self, endpoint: str, kind: str, **rule: float) -> AsyncIterator[None]:
@@ -92,6 +91,18 @@ class Bus:
     def handle(self) -> Handle:
         """The handle of its current run."""
         return self.depot.client.get_workflow_handle_for(BusServiceWorkflow.run, bus_service_id(self.request.bus))
+
+    async def set_timetable(self, arrives: datetime) -> None:
+        """Set when it arrives."""
+        service = self.request.bus
+        path = f"/api/v1/timetables/{service.bus_id}/{service.service_date}"
+        timetable = {"departsAt": self.departs.isoformat(), "arrivesAt": arrives.isoformat()}
+        (await self.depot.services.http.put(path, json=timetable)).raise_for_status()
+
+    async def arrive(self) -> None:
+        """Let it arrive now."""
+        await self.set_timetable(datetime.now(UTC))
+        await self.handle.result()
 
     async def start(self) -> Handle:
         """Start it."""
@@ -177,10 +188,10 @@ class Bus:
 
 
 @asynccontextmanager
-async def open_depot(client: Client, directory: Path) -> AsyncIterator[Depot]:
+async def open_depot(client: Client, directory: Path, task_queue: str | None = None) -> AsyncIterator[Depot]:
     """Run a depot inside the context; its books are in *directory*."""
     async with running_services(directory) as services:
-        depot = Depot(client, services)
+        depot = Depot(client, services, task_queue) if task_queue else Depot(client, services)
         async with serving(depot):
             yield depot
 
@@ -193,6 +204,13 @@ async def serving(depot: Depot) -> AsyncIterator[None]:
         fleet_worker(depot.client, services, task_queue=depot.task_queue),
     ):
         yield
+
+
+def worker_process(temporal: Temporal, depot: Depot, directory: Path) -> Child:
+    """Run `temporal-slo worker fleet` as a child process."""
+    connection = ["--temporal-address", temporal.address, "--temporal-namespace", depot.client.namespace]
+    command = [sys.executable, "-m", "temporal_slo", "worker", "fleet", *connection, "--services", depot.services.url]
+    return Child("worker", command, directory / "worker.log", dict(os.environ))
 
 
 def failure(error: WorkflowUpdateFailedError) -> ApplicationError:
