@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import math
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -31,6 +33,8 @@ SMALL, FEW, FULL = 200, 8, 2000
 # Writes of a killed process survive in the operating system: no need to sync to disk.
 NO_SYNC = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
 IN_FLIGHT = 20
+STALLED = 300.0
+"""Seconds without a closed run after which the test gives up."""
 LIFETIME = (0.5, 4.0)
 """Range of an exporter's lifetime in seconds: it is killed at its start, during a request, or idle."""
 
@@ -137,12 +141,17 @@ async def kill_and_restart(server: TemporalServer, client: Client, after: int) -
 
 
 async def closed_runs(client: Client, count: int) -> None:
-    """Wait until *count* runs have closed."""
+    """Wait until *count* runs have closed; give up only when none has closed for a while, however slow the machine."""
+    closed, newest = -1, 0.0
 
     async def reached() -> bool:
-        return (await count_closed(client)).total() >= count
+        nonlocal closed, newest
+        before, closed = closed, (await count_closed(client)).total()
+        newest = time.monotonic() if closed > before else newest
+        assert time.monotonic() - newest < STALLED, f"{closed} of {count} runs have closed, none for {STALLED:g} s"
+        return closed >= count
 
-    await until(reached, deadline=900, what=f"{count} closed runs")
+    await until(reached, deadline=math.inf, what=f"{count} closed runs")
 
 
 @asynccontextmanager
