@@ -112,8 +112,9 @@ def restore_copy(url: str) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that `make soak` uses."""
+    """Add the options that `make soak` and `python -m tests.reference.record` use."""
     parser.addoption("--full-size", action="store_true", help="run sized tests at full size")
+    parser.addoption("--record-histories", action="store_true", help="record the histories of the reference workflows")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -26,7 +26,8 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         (
             "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', 'validate', "
-            "'generate', 'check', 'history-export', 'preview', 'schema', 'demo', 'worker', 'load'); "
+            "'generate', 'check', 'history-export', 'preview', 'schema', 'demo', 'worker', 'services', "
+            "'load'); "
             "see 'temporal-slo --help'"
         ),
     ),
@@ -169,7 +170,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
     "unknown worker": (
         ["worker", "--services", "http://127.0.0.1:8081", "bookings"],
         {},
-        "worker: unknown worker 'bookings'; use booking",
+        "worker: unknown worker 'bookings'; use booking, payment, fleet",
     ),
     "worker without services": (
         ["worker", "booking"],

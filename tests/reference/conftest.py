@@ -6,6 +6,7 @@ from temporalio.client import Client
 from tests.conftest import Temporal
 
 from .depot import Depot, open_depot
+from .recorded import Recorder
 from .services_process import running_services
 from .shop import NAMESPACE, Shop, open_shop
 from .till import Till
@@ -18,9 +19,9 @@ async def client(temporal: Temporal) -> Client:
 
 
 @pytest.fixture(scope="session")
-async def shop(client: Client) -> AsyncIterator[Shop]:
-    """A shop without simulated failures; test users cause theirs."""
-    async with open_shop(client) as shop:
+async def shop(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """A shop whose services fail only for riders that a test makes them fail for."""
+    async with open_shop(client, tmp_path_factory.mktemp("shop")) as shop:
         yield shop
 
 
@@ -45,3 +46,15 @@ async def depot(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Asy
     """A depot whose services fail only where a test makes them fail."""
     async with open_depot(client, tmp_path_factory.mktemp("depot")) as depot:
         yield depot
+
+
+@pytest.fixture(scope="session")
+def recorded(pytestconfig: pytest.Config) -> Recorder:
+    """Records the history of a branch, or checks that it is recorded."""
+    return Recorder(recording=bool(pytestconfig.getoption("--record-histories")))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """When recording, run only the tests that record."""
+    if config.getoption("--record-histories"):
+        items[:] = [item for item in items if "recorded" in getattr(item, "fixturenames", ())]

@@ -1,218 +1,299 @@
+from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from temporalio import exceptions
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
-from temporalio.worker import Replayer
 
-from temporal_slo.reference.services.simulated import Behaviour
-from temporal_slo.reference.workers.simulated import simulated_worker
 from temporal_slo.reference.workflows.booking import (
     CANCEL_BOOKING,
     EXECUTION_TIMEOUT,
     TASK_QUEUE,
     TEMPORAL_NAMESPACE,
     BookingResult,
-    BookRideWorkflow,
-)
-from temporal_slo.reference.workflows.booking_steps import (
-    ASSIGN_TO_MANIFEST,
-    CONFIRM_BOOKING,
-    PROCESS_PAYMENT,
-    REFUND_PAYMENT,
-    RELEASE_SEAT,
-    RESERVE_SEAT,
-    SEND_BOOKING_CONFIRMATION,
 )
 from temporal_slo.reference.workflows.failures import COMPENSATION_FAILED
+from temporal_slo.reference.workflows.fleet import BusService, BusServiceWorkflow, bus_service_id
 
-from .shop import FARE, QUICK, Shop, ending, gated_shop, open_shop
+from .recorded import Recorder
+from .services_process import running_services
+from .shop import (
+    ADD,
+    CHARGE,
+    CONFIRM,
+    FARE,
+    NOTIFY,
+    PATIENT,
+    QUICK,
+    REFUND,
+    RELEASE,
+    RESERVE,
+    Record,
+    Shop,
+    ending,
+    serving_bookings,
+    serving_fleet,
+)
 
-STEPS = [RESERVE_SEAT, PROCESS_PAYMENT, CONFIRM_BOOKING, ASSIGN_TO_MANIFEST, SEND_BOOKING_CONFIRMATION]
+STEPS = {
+    RESERVE: "reserve-seat",
+    CHARGE: "process-payment",
+    CONFIRM: "confirm-booking",
+    ADD: "assign-to-manifest",
+    NOTIFY: "send-confirmation",
+}
+"""The steps in their order: endpoint, and name of the branch."""
+ENDPOINTS = list(STEPS)
+CONFIRMED = Record(held=1, charged=FARE, confirmed=1, on_manifest=1, notifications=1)
 CANCELLED = BookingResult("", "CANCELLED", "Booking cancelled by user: changed plans")
 
 
-async def test_confirmed(shop: Shop) -> None:
+def failed(reason: str) -> BookingResult:
+    """The result of a booking that failed."""
+    return BookingResult("", "FAILED", reason)
+
+
+async def test_confirmed(shop: Shop, recorded: Recorder) -> None:
     """A booking without failures is charged, confirmed, added to the manifest and notified, each exactly once."""
-    result = await shop.book("ok-plain")
-    record = shop.record("ok-plain")
+    rider = shop.rider()
+    handle = await rider.start()
+    result = await handle.result()
     assert (result.status, result.error) == ("CONFIRMED", None)
-    assert result.booking_id.startswith("ok-plain-")
-    assert (record.held, record.confirmed, record.on_manifest, record.notifications) == (True, True, True, 1)
-    assert record.balance == FARE
-    assert record.calls == dict.fromkeys(STEPS, 1)
+    assert result.booking_id.startswith(f"{rider.user_id}-")
+    assert rider.record() == CONFIRMED
+    assert await rider.calls() == Counter(ENDPOINTS)
+    await recorded("booking/confirmed", handle)
 
 
-async def test_declined(shop: Shop) -> None:
+@pytest.mark.parametrize("service_date", ["", "2035-03-01"])
+async def test_service_date(shop: Shop, service_date: str) -> None:
+    """A booking is on the manifest of its bus service; without a date, of the one of the next day."""
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    bus = BusService(shop.bus, service_date or tomorrow.isoformat())
+    result = await (await shop.rider().start(service_date=service_date)).result()
+    service = shop.client.get_workflow_handle(bus_service_id(bus))
+    assert result.booking_id in (await service.query(BusServiceWorkflow.manifest)).bookings
+    on_manifest = "SELECT service_date FROM manifest_bookings WHERE booking_id = ?"
+    assert shop.services.rows(on_manifest, result.booking_id) == [{"service_date": bus.service_date}]
+
+
+async def test_declined(shop: Shop, recorded: Recorder) -> None:
     """A declined payment is a result: it is not retried, the seat is released, and no refund is requested."""
-    assert await shop.book("declined-card") == BookingResult("", "FAILED", "card declined")
-    assert shop.nothing_left("declined-card")
-    assert shop.record("declined-card").calls == {RESERVE_SEAT: 1, PROCESS_PAYMENT: 1, RELEASE_SEAT: 1}
+    rider = shop.rider()
+    async with rider.failing(CHARGE, "decline"):
+        handle = await rider.start()
+        assert await handle.result() == failed("card declined")
+    assert rider.record() == Record(released=1)
+    assert await rider.calls() == Counter([RESERVE, CHARGE, RELEASE])
+    await recorded("booking/declined", handle)
 
 
-async def test_sold_out(shop: Shop) -> None:
+async def test_sold_out(shop: Shop, recorded: Recorder) -> None:
     """A refused reservation fails the booking before any payment."""
-    assert await shop.book("soldout-bus") == BookingResult("", "FAILED", "reserveSeat refused")
-    assert shop.record("soldout-bus").calls == {RESERVE_SEAT: 1, RELEASE_SEAT: 1}
+    rider = shop.rider()
+    async with rider.failing(RESERVE, "reject"):
+        handle = await rider.start()
+        assert await handle.result() == failed("seats/reserve refused the call")
+    assert await rider.calls() == Counter([RESERVE, RELEASE])
+    await recorded("booking/sold-out", handle)
 
 
-async def test_unreachable_payment(shop: Shop) -> None:
-    """Payment is retried while its service is unreachable; after the last attempt a refund is requested."""
-    assert await shop.book("unreachable-bank") == BookingResult("", "FAILED", "processPayment is unreachable")
-    assert shop.nothing_left("unreachable-bank")
-    calls = shop.record("unreachable-bank").calls
-    assert (calls[PROCESS_PAYMENT], calls[REFUND_PAYMENT]) == (QUICK.max_attempts, 1)
+async def test_payment_unavailable(shop: Shop, recorded: Recorder) -> None:
+    """Payment is retried while its service is down; after the last attempt a refund is requested."""
+    rider = shop.rider()
+    async with rider.failing(CHARGE, "outage"):
+        handle = await rider.start()
+        assert await handle.result() == failed("payments/charge is down")
+    assert rider.record().nothing_left
+    calls = await rider.calls()
+    assert (calls[CHARGE], calls[REFUND]) == (QUICK.max_attempts, 1)
+    await recorded("booking/payment-unavailable", handle)
 
 
-async def test_transport_error_is_retried(client: Client) -> None:
+async def test_payment_retried(shop: Shop, recorded: Recorder) -> None:
     """A payment call that fails once and succeeds when retried charges once."""
-    # With this seed only the second number is below 0.3: the first payment call fails, the next one does not.
-    async with open_shop(client, {PROCESS_PAYMENT: Behaviour(failure_rate=0.3)}, seed=37) as shop:
-        assert (await shop.book("ok-flaky")).status == "CONFIRMED"
-        assert shop.record("ok-flaky").calls[PROCESS_PAYMENT] == 2
-        assert shop.record("ok-flaky").balance == FARE
+    rider = shop.rider()
+    async with rider.failing(CHARGE, "error", count=1):
+        handle = await rider.start()
+        assert (await handle.result()).status == "CONFIRMED"
+    assert (await rider.calls())[CHARGE] == 2
+    assert rider.record() == CONFIRMED
+    await recorded("booking/payment-retried", handle)
 
 
-async def test_payment_timed_out(shop: Shop) -> None:
+async def test_response_lost(shop: Shop) -> None:
+    """A charge whose response was lost is retried, gets the stored response, and is charged once."""
+    rider = shop.rider()
+    async with rider.failing(CHARGE, "no_response", seconds=600, count=1):
+        handle = await rider.start(replace(QUICK, start_to_close=1))
+        assert (await handle.result()).status == "CONFIRMED"
+    assert [call["attempt"] for call in await shop.services.calls(CHARGE, rider.user_id)] == [1, 2]
+    assert rider.record() == CONFIRMED
+
+
+async def test_payment_timed_out(shop: Shop, recorded: Recorder) -> None:
     """A payment attempt that timed out may have charged: the charge is refunded."""
-    result = await shop.book("silent-bank", replace(QUICK, start_to_close=1, max_attempts=1))
-    record = shop.record("silent-bank")
-    assert result == BookingResult("", "FAILED", "activity StartToClose timeout")
-    assert (record.charged, record.refunded) == (FARE, FARE)
-    assert shop.nothing_left("silent-bank")
+    rider = shop.rider()
+    async with rider.failing(CHARGE, "no_response", seconds=600):
+        handle = await rider.start(replace(QUICK, start_to_close=1, max_attempts=1))
+        assert await handle.result() == failed("activity StartToClose timeout")
+    assert rider.record() == Record(released=1, charged=FARE, refunded=FARE)
+    await recorded("booking/payment-timed-out", handle)
 
 
-async def test_unconfirmed(shop: Shop) -> None:
+async def test_unconfirmed(shop: Shop, recorded: Recorder) -> None:
     """If the confirmation fails, the charge is refunded and the seat released."""
-    assert await shop.book("unconfirmed-seat") == BookingResult("", "FAILED", "confirmBooking refused")
-    record = shop.record("unconfirmed-seat")
-    assert record.charged == FARE
-    steps = ["reserveSeat", "processPayment", "confirmBooking", "refundPayment", "releaseSeat"]
-    assert record.calls == dict.fromkeys(steps, 1)
-    assert shop.nothing_left("unconfirmed-seat")
+    rider = shop.rider()
+    async with rider.failing(CONFIRM, "reject"):
+        handle = await rider.start()
+        assert await handle.result() == failed("bookings/confirm refused the call")
+    assert rider.record() == Record(released=1, charged=FARE, refunded=FARE)
+    assert await rider.calls() == Counter([RESERVE, CHARGE, CONFIRM, REFUND, RELEASE])
+    await recorded("booking/unconfirmed", handle)
 
 
-async def test_manifest_fails(shop: Shop) -> None:
+async def test_manifest_refused(shop: Shop, recorded: Recorder) -> None:
     """A booking that the manifest refuses is compensated, and no notification was sent."""
-    assert await shop.book("unlisted-seat") == BookingResult("", "FAILED", "assignToManifest refused")
-    assert shop.record("unlisted-seat").charged == FARE
-    assert shop.record("unlisted-seat").calls[SEND_BOOKING_CONFIRMATION] == 0
-    assert shop.nothing_left("unlisted-seat")
+    rider = shop.rider()
+    async with rider.failing(ADD, "reject"):
+        handle = await rider.start()
+        assert await handle.result() == failed("manifests/add-booking refused the call")
+    assert rider.record() == Record(released=1, charged=FARE, refunded=FARE)
+    assert (await rider.calls())[ADD] == 1
+    await recorded("booking/manifest-refused", handle)
 
 
-async def test_notification_fails(shop: Shop) -> None:
+@pytest.mark.parametrize(("arrives_in", "reason"), [(-1, "has arrived"), (24, "is sealed")])
+async def test_departed(shop: Shop, arrives_in: int, reason: str) -> None:
+    """A booking for a bus that has departed, or has arrived, is refused and compensated."""
+    bus = BusService(shop.bus, f"2020-01-{arrives_in + 2:02}")
+    await shop.set_timetable(bus, departs_in=timedelta(hours=-2), arrives_in=timedelta(hours=arrives_in))
+    # The first booking starts the bus service.
+    first, second = shop.rider(), shop.rider()
+    assert (await (await first.start(service_date=bus.service_date)).result()).status == "FAILED"
+    if reason == "has arrived":
+        await shop.client.get_workflow_handle(bus_service_id(bus)).result()
+    result = await (await second.start(service_date=bus.service_date)).result()
+    assert result.status == "FAILED"
+    assert reason in (result.error or "")
+    for rider in (first, second):
+        assert rider.record() == Record(released=1, charged=FARE, refunded=FARE)
+
+
+async def test_notification_failed(shop: Shop, recorded: Recorder) -> None:
     """A booking whose notification fails stays confirmed, and completes only after every attempt to send it."""
-    assert (await shop.book("unnotified-user")).status == "CONFIRMED"
-    record = shop.record("unnotified-user")
-    assert (record.calls[SEND_BOOKING_CONFIRMATION], record.notifications) == (QUICK.max_attempts, 0)
-    assert (record.balance, record.confirmed) == (FARE, True)
+    rider = shop.rider()
+    async with rider.failing(NOTIFY, "outage"):
+        handle = await rider.start()
+        assert (await handle.result()).status == "CONFIRMED"
+    assert rider.record() == replace(CONFIRMED, notifications=0)
+    assert (await rider.calls())[NOTIFY] == QUICK.max_attempts
+    await recorded("booking/notification-failed", handle)
 
 
-async def test_refund_refused(shop: Shop) -> None:
+async def test_refund_refused(shop: Shop, recorded: Recorder) -> None:
     """A booking whose refund fails ends as Failed with CompensationFailed; its seat is still released."""
-    status, failure = await ending(await shop.start("refundless-user"))
+    rider = shop.rider()
+    async with rider.failing(CONFIRM, "reject"), rider.failing(REFUND, "reject"):
+        handle = await rider.start()
+        status, failure = await ending(handle)
     assert status == "failed"
     assert isinstance(failure, exceptions.ApplicationError)
     assert (failure.type, failure.non_retryable) == (COMPENSATION_FAILED, True)
-    assert failure.message.endswith("was compensated only in part: refundPayment: refundPayment refused")
-    record = shop.record("refundless-user")
-    assert (record.charged, record.refunded, record.released, record.held) == (FARE, 0, True, False)
+    assert failure.message.endswith("was compensated only in part: refundPayment: payments/refund refused the call")
+    assert rider.record() == Record(released=1, charged=FARE)
+    await recorded("booking/refund-refused", handle)
 
 
-async def test_cancelled_with_start(shop: Shop) -> None:
+async def test_cancelled_with_start(shop: Shop, recorded: Recorder) -> None:
     """A cancellation before the first step leaves nothing to compensate."""
-    handle = await shop.start("ok-undecided", signal=CANCEL_BOOKING)
+    rider = shop.rider()
+    handle = await rider.start(signal=CANCEL_BOOKING)
     assert await handle.result() == CANCELLED
-    assert list(shop.services.of_user("ok-undecided")) == []
+    assert await rider.calls() == Counter()
+    await recorded("booking/cancelled-with-start", handle)
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_cancelled_by_user(client: Client, step: str) -> None:
+async def test_cancelled_by_user(shop: Shop, recorded: Recorder, step: str) -> None:
     """A cancellation by the user during any step takes effect after it: all is compensated, the run is Completed."""
-    async with gated_shop(client, step) as (shop, gate):
-        handle = await shop.start("ok-user")
-        await shop.called("ok-user", step)
+    rider = shop.rider()
+    async with rider.held_up(step):
+        handle = await rider.start(PATIENT)
+        await rider.called(step)
         await handle.signal(CANCEL_BOOKING, "changed plans")
-        gate.set()
-        assert await handle.result() == CANCELLED
-        assert shop.nothing_left("ok-user")
-        assert shop.record("ok-user").charged == (0 if step == RESERVE_SEAT else FARE)
-        later = STEPS[STEPS.index(step) + 1 :]
-        assert not any(shop.record("ok-user").calls[activity] for activity in later)
+    assert await handle.result() == CANCELLED
+    paid = 0 if step == RESERVE else FARE
+    notified = int(step == NOTIFY)
+    assert rider.record() == Record(released=1, charged=paid, refunded=paid, notifications=notified)
+    assert not {*ENDPOINTS[ENDPOINTS.index(step) + 1 :]} & set(await rider.calls())
+    await recorded(f"booking/cancelled-by-user-during-{STEPS[step]}", handle)
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_canceled_by_temporal(client: Client, step: str) -> None:
-    """A cancellation by Temporal during any step compensates all steps, and the run is Canceled."""
-    async with gated_shop(client, step) as (shop, _gate):
-        handle = await shop.start("ok-user")
-        await shop.called("ok-user", step)
+async def test_canceled_by_temporal(shop: Shop, recorded: Recorder, step: str) -> None:
+    """A cancellation by Temporal during any step compensates all steps, even the one that takes effect afterwards."""
+    rider = shop.rider()
+    async with rider.held_up(step):
+        handle = await rider.start(PATIENT)
+        await rider.called(step)
         await handle.cancel()
         status, failure = await ending(handle)
-        assert (status, type(failure)) == ("canceled", exceptions.CancelledError)
-        assert shop.nothing_left("ok-user")
-        assert shop.record("ok-user").released
-        assert shop.record("ok-user").calls[REFUND_PAYMENT] == (0 if step == RESERVE_SEAT else 1)
+    await rider.settled(step)
+    assert (status, type(failure)) == ("canceled", exceptions.CancelledError)
+    assert rider.record().nothing_left
+    assert rider.record().released
+    assert (await rider.calls())[REFUND] == (0 if step == RESERVE else 1)
+    await recorded(f"booking/canceled-by-temporal-during-{STEPS[step]}", handle)
 
 
-async def test_canceled_during_compensation(client: Client) -> None:
+async def test_canceled_during_compensation(shop: Shop, recorded: Recorder) -> None:
     """A cancellation by Temporal does not interrupt the compensation of a failed booking."""
-    async with gated_shop(client, REFUND_PAYMENT) as (shop, gate):
-        handle = await shop.start("unconfirmed-user")
-        await shop.called("unconfirmed-user", REFUND_PAYMENT)
-        await handle.cancel()
-        gate.set()
+    rider = shop.rider()
+    async with rider.failing(CONFIRM, "reject"):
+        async with rider.held_up(REFUND):
+            handle = await rider.start(PATIENT)
+            await rider.called(REFUND)
+            await handle.cancel()
         assert (await ending(handle))[0] == "canceled"
-        assert shop.record("unconfirmed-user").charged == FARE
-        assert shop.nothing_left("unconfirmed-user")
+    assert rider.record() == Record(released=1, charged=FARE, refunded=FARE)
+    await recorded("booking/canceled-during-compensation", handle)
 
 
-async def test_execution_timeout(client: Client) -> None:
+async def test_execution_timeout(shop: Shop, recorded: Recorder) -> None:
     """A booking that exceeds its execution timeout is TimedOut, and is not compensated."""
-    async with gated_shop(client, PROCESS_PAYMENT) as (shop, _gate):
-        handle = await shop.start("ok-night", execution_timeout=timedelta(seconds=1))
+    rider = shop.rider()
+    async with rider.held_up(CHARGE):
+        handle = await rider.start(execution_timeout=timedelta(seconds=2))
         status, failure = await ending(handle)
-        assert (status, type(failure)) == ("timed_out", exceptions.TimeoutError)
-        assert shop.record("ok-night").calls[RELEASE_SEAT] == 0
+    assert (status, type(failure)) == ("timed_out", exceptions.TimeoutError)
+    assert (await rider.calls())[RELEASE] == 0
+    await recorded("booking/execution-timeout", handle)
 
 
-async def test_worker_restart(client: Client) -> None:
-    """A booking whose worker stops during a payment is completed by the next worker: charged once, not compensated."""
-    async with gated_shop(client, PROCESS_PAYMENT) as (shop, gate):
-        handle = await shop.start("ok-patient", replace(QUICK, max_attempts=0))
-        await shop.called("ok-patient", PROCESS_PAYMENT)
-    gate.set()
-    async with simulated_worker(client, shop.services, task_queue=shop.task_queue):
-        assert (await handle.result()).status == "CONFIRMED"
-    record = shop.record("ok-patient")
-    assert (record.balance, record.calls[REFUND_PAYMENT], record.calls[RELEASE_SEAT]) == (FARE, 0, 0)
-
-
-async def test_replay(client: Client) -> None:
-    """The history of every outcome replays without non-determinism."""
-    users = ["ok", "soldout", "declined", "unreachable", "unconfirmed", "unlisted", "unnotified", "refundless"]
-    async with gated_shop(client, ASSIGN_TO_MANIFEST) as (shop, gate):
-        handles = [await shop.start(f"{user}-replayed") for user in users]
-        signalled, canceled = [await shop.start(f"ok-{end}") for end in ("signalled", "canceled")]
-        for user in ("ok-signalled", "ok-canceled"):
-            await shop.called(user, ASSIGN_TO_MANIFEST)
-        await signalled.signal(CANCEL_BOOKING, "changed plans")
-        await canceled.cancel()
-        gate.set()
-        handles += [signalled, canceled]
-        endings = [(await ending(handle))[0] for handle in handles]
-        assert endings == ["completed"] * 7 + ["failed", "completed", "canceled"]
-        replayer = Replayer(workflows=[BookRideWorkflow], namespace=client.namespace)
-        for handle in handles:
-            await replayer.replay_workflow(await handle.fetch_history())
+async def test_worker_restart(client: Client, tmp_path: Path, recorded: Recorder) -> None:
+    """A booking whose worker dies during a payment is completed by the next worker: charged once, not compensated."""
+    async with running_services(tmp_path) as services:
+        shop = Shop(client, services)
+        rider = shop.rider()
+        async with serving_fleet(shop):
+            async with rider.held_up(CHARGE), serving_bookings(shop):
+                handle = await rider.start(replace(PATIENT, max_attempts=0))
+                await rider.called(CHARGE)
+            async with serving_bookings(shop):
+                assert (await handle.result()).status == "CONFIRMED"
+        assert rider.record() == CONFIRMED
+        assert not {REFUND, RELEASE} & set(await rider.calls())
+        await recorded("booking/worker-restart", handle)
 
 
 async def test_defaults(shop: Shop) -> None:
     """Default timings are those of the guide: 1 minute per attempt, 5 attempts, retry intervals of 1 s to 30 s."""
     # The four fields of the guide's application.
-    request = {"user_id": "ok-default", "bus_id": "bus-7", "segment": "segment-3", "fare": FARE}
+    request = {"user_id": "user-default", "bus_id": shop.bus, "segment": "segment-3", "fare": FARE}
     handle = await shop.client.start_workflow(
         "BookRideWorkflow", request, id=f"booking-{shop.task_queue}", task_queue=shop.task_queue
     )

@@ -10,7 +10,7 @@ from temporal_slo.reference.services.simulated import OUTAGES
 from temporal_slo.reference.workflows.booking import BookingResult
 from temporal_slo.reference.workflows.booking_steps import PROCESS_PAYMENT, REFUND_PAYMENT, RELEASE_SEAT, RESERVE_SEAT
 
-from .shop import ending, open_shop
+from .simulated_shop import ending, open_shop
 
 
 async def test_payments_down(client: Client, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from temporal_slo.reference.services.simulated import TEST_USER_FAULTS
 from temporal_slo.reference.workflows.booking import BookingResult
 from temporal_slo.servers.temporal import TemporalServer
 
-from .shop import QUICK, Shop, ending, open_shop
+from .simulated_shop import QUICK, Shop, ending, open_shop
 
 KNOWN = "confirmed, declined, cancelled_by_user, canceled, terminated, timed_out, failed"
 EVEN = Mix(dict.fromkeys(Outcome, 1))

@@ -13,8 +13,11 @@ _RENAMED: Final = {"CancelledError": "CanceledError"}
 
 def error_type(error: BaseException) -> str:
     """Return the `failure_type` of the failure that the SDK makes of *error*."""
-    while cause := _cause(error):
+    seen = {id(error)}
+    # `raise error.cause from error` makes a circle, which would never end.
+    while (cause := _cause(error)) and id(cause) not in seen:
         error = cause
+        seen.add(id(cause))
     if isinstance(error, ApplicationError):
         return error.type or "ApplicationError"
     if isinstance(error, TemporalTimeoutError):

@@ -1,12 +1,15 @@
 """The activities of the booking workflow: one call of a service each."""
 
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from temporalio import activity
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
+from temporal_slo.reference.activities.fleet import start_operation
 from temporal_slo.reference.activities.service_client import RefusedError, ServiceClient
 from temporal_slo.reference.workflows import fleet
 from temporal_slo.reference.workflows.booking_steps import (
@@ -100,13 +103,7 @@ class BookingActivities:
     async def assign_to_manifest(self, entry: ManifestEntry) -> None:
         """Add the booking to the manifest, which belongs to the workflow of the bus; start it if it does not run."""
         bus = fleet.BusService(entry.bus_id, entry.service_date)
-        start = WithStartWorkflowOperation(
-            fleet.BusServiceWorkflow.run,
-            fleet.BusServiceRequest(bus),
-            id=fleet.bus_service_id(bus),
-            task_queue=self._fleet_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        )
+        start = start_operation(fleet.BusServiceRequest(bus), self._fleet_queue)
         try:
             # The update ID makes another attempt wait for the same update. (The SDK's types do not see the await.)
             _ = await self._temporal.execute_update_with_start_workflow(
@@ -116,8 +113,14 @@ class BookingActivities:
                 id=entry.booking_id,
             )
         except WorkflowUpdateFailedError as error:
-            # The failure of the update states whether a retry can help.
-            raise error.cause from error
+            raise _same(error.cause) from error
+        except WorkflowAlreadyStartedError as error:
+            await _retrieve_failure(start)
+            reason = f"bus {entry.bus_id} of {entry.service_date} has arrived"
+            raise ApplicationError(reason, type=fleet.MANIFEST_SEALED, non_retryable=True) from error
+        except RPCError:
+            await _retrieve_failure(start)
+            raise
 
     @activity.defn(name=SEND_BOOKING_CONFIRMATION)
     async def send_booking_confirmation(self, notification: Notification) -> None:
@@ -130,3 +133,17 @@ class BookingActivities:
                 "data": {"bookingId": notification.booking_id},
             },
         )
+
+
+def _same(failure: BaseException) -> ApplicationError:
+    """Return a failure as a new exception: another attempt helps if it could help before."""
+    # Not raised itself: it is the cause of the error that it would be raised from.
+    if isinstance(failure, ApplicationError):
+        return ApplicationError(failure.message, type=failure.type, non_retryable=failure.non_retryable)
+    return ApplicationError(str(failure), type=type(failure).__name__)
+
+
+async def _retrieve_failure(start: WithStartWorkflowOperation[Any, Any]) -> None:
+    """Retrieve the failure of a start, which asyncio would otherwise log as never retrieved."""
+    with suppress(RPCError, WorkflowAlreadyStartedError):
+        await start.workflow_handle()

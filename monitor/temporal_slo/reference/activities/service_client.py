@@ -84,7 +84,8 @@ class ServiceClient:
 def idempotency_key() -> str:
     """Return the key of the running activity: the same in each attempt, and in no other activity or run."""
     info = activity.info()
-    return f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_id}"
+    # Without the workflow ID, which may be longer than a header, or hold characters that a header may not.
+    return f"{info.workflow_run_id}/{info.activity_id}"
 
 
 _RETRYABLE: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})

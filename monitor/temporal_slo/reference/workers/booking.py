@@ -16,7 +16,7 @@ from temporal_slo.reference.workflows.booking import TASK_QUEUE, BookRideWorkflo
 MAX_CONCURRENT_ACTIVITIES: Final = 10
 MAX_CONCURRENT_WORKFLOW_TASKS: Final = 10
 DRAIN: Final = timedelta(seconds=30)
-"""Time that running activities have to finish when the worker stops; then they are cancelled, and retried elsewhere."""
+"""Time that running activities have to finish when a worker stops; then they are cancelled, and retried elsewhere."""
 
 
 def booking_worker(
@@ -27,6 +27,7 @@ def booking_worker(
     fleet_queue: str = fleet.TASK_QUEUE,
     max_concurrent_activities: int = MAX_CONCURRENT_ACTIVITIES,
     max_concurrent_workflow_tasks: int = MAX_CONCURRENT_WORKFLOW_TASKS,
+    drain: timedelta = DRAIN,
     spec: Sequence[str] | None = None,
     deployment: WorkerDeploymentConfig | None = None,
 ) -> Worker:
@@ -39,6 +40,7 @@ def booking_worker(
         fleet_queue: Task queue of the bus workflows, which take the bookings.
         max_concurrent_activities: Maximum of concurrent activities.
         max_concurrent_workflow_tasks: Maximum of concurrent workflow tasks.
+        drain: Time that running activities have to finish when the worker stops.
         spec: SLO spec files or directories, for latency objectives and outcomes; None for none.
         deployment: Version of the code that this worker runs; None for none.
     """
@@ -58,7 +60,7 @@ def booking_worker(
         ],
         max_concurrent_activities=max_concurrent_activities,
         max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
-        graceful_shutdown_timeout=DRAIN,
+        graceful_shutdown_timeout=drain,
         deployment_config=deployment,
         plugins=[SLOPlugin(spec=spec)],
     )
