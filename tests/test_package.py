@@ -41,9 +41,7 @@ def test_base_install_is_temporalio_alone() -> None:
         "settings",
         "interceptor",
         "reference.workflows.booking",
-        "reference.workflows.wallet",
-        "reference.workflows.fleet",
-        "reference.connection",
+        "reference.command",
         "cli.main",
     ],
 )

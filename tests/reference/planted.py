@@ -1,5 +1,8 @@
 """Changes of workflows that break the replay of their histories, for the test that replay sees them."""
 
+from contextlib import suppress
+from datetime import timedelta
+
 from temporalio import workflow
 
 from temporal_slo.reference.workflows.booking import BookingRequest, BookingResult, BookRideWorkflow
@@ -9,6 +12,8 @@ from temporal_slo.reference.workflows.booking_steps import (
     Notification,
     Payment,
 )
+from temporal_slo.reference.workflows.wallet import WalletTopUpWorkflow
+from temporal_slo.reference.workflows.wallet_messages import TopUpResult, WalletTopUpRequest
 
 
 @workflow.defn(name="BookRideWorkflow")
@@ -49,3 +54,43 @@ class Unforgiving(BookRideWorkflow):
     async def _process_payment(self, request: BookingRequest) -> Payment:
         self._compensations.append("refundPayment")
         return await super()._process_payment(request)
+
+
+@workflow.defn(name="WalletTopUpWorkflow")
+class Twice(WalletTopUpWorkflow):
+    """Cancels an expired payment once more at the end, as the guide does: a step was added."""
+
+    @workflow.init
+    def __init__(self, request: WalletTopUpRequest) -> None:
+        """See base class."""
+        super().__init__(request)
+
+    @workflow.run
+    async def run(self, request: WalletTopUpRequest) -> TopUpResult:
+        """See base class."""
+        return await super().run(request)
+
+    async def _settle(self) -> None:
+        if not self._paid:
+            self._payment_state = "pending"
+        await super()._settle()
+
+
+@workflow.defn(name="WalletTopUpWorkflow")
+class Deaf(WalletTopUpWorkflow):
+    """Waits for a variable that no webhook sets, as the guide does: a wait got another condition."""
+
+    @workflow.init
+    def __init__(self, request: WalletTopUpRequest) -> None:
+        """See base class."""
+        super().__init__(request)
+
+    @workflow.run
+    async def run(self, request: WalletTopUpRequest) -> TopUpResult:
+        """See base class."""
+        return await super().run(request)
+
+    async def _wait_for_payment(self) -> tuple[str, int]:
+        with suppress(TimeoutError):
+            await workflow.wait_condition(lambda: False, timeout=timedelta(minutes=10))
+        return next(iter(self._paid.items()))

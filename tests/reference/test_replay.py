@@ -1,7 +1,7 @@
 import pytest
 from temporalio import workflow
 
-from .planted import Hasty, Unannounced, Unforgiving
+from .planted import Deaf, Hasty, Twice, Unannounced, Unforgiving
 from .recorded import recorded, replay
 
 BRANCHES = list(recorded())
@@ -15,7 +15,13 @@ async def test_recorded_history(branch: str) -> None:
 
 @pytest.mark.parametrize(
     ("branch", "changed"),
-    [("booking/confirmed", Unannounced), ("booking/confirmed", Hasty), ("booking/declined", Unforgiving)],
+    [
+        ("booking/confirmed", Unannounced),
+        ("booking/confirmed", Hasty),
+        ("booking/declined", Unforgiving),
+        ("wallet/expired", Twice),
+        ("wallet/credited", Deaf),
+    ],
 )
 async def test_breaking_change(branch: str, changed: type) -> None:
     """A change of a workflow that would break open runs fails the replay of their histories."""

@@ -17,6 +17,7 @@ from temporal_slo.reference.workflows.wallet_messages import (
     WalletTopUpRequest,
 )
 
+from .recorded import Recorder
 from .till import (
     ASKED,
     CANCEL,
@@ -29,6 +30,7 @@ from .till import (
     Books,
     Handle,
     Till,
+    cancel,
     ending,
 )
 
@@ -44,7 +46,7 @@ async def canceled(handle: Handle) -> bool:
     return status == "canceled" and type(failure) is exceptions.CancelledError
 
 
-async def test_credited(till: Till) -> None:
+async def test_credited(till: Till, recorded: Recorder) -> None:
     """A payment whose webhook arrives is credited once, with an invoice and a receipt, in the steps of the guide."""
     top_up = till.top_up()
     handle = await top_up.start()
@@ -53,14 +55,16 @@ async def test_credited(till: Till) -> None:
     assert top_up.books() == CREDITED
     assert await top_up.activities() == STEPS
     assert STEPS == ["initiatePaystackPayment", "creditWallet", "generateInvoice", "sendReceiptEmail"]
+    await recorded("wallet/credited", top_up.handle)
 
 
-async def test_expired(till: Till) -> None:
+async def test_expired(till: Till, recorded: Recorder) -> None:
     """A payment that does not arrive in time is cancelled at the provider, exactly once."""
     top_up = till.top_up(payment_timeout=0.2)
     assert await (await top_up.start()).result() == TopUpResult("EXPIRED", error="Payment confirmation timeout")
     assert await top_up.activities() == [INITIATE_PAYSTACK_PAYMENT, CANCEL_PAYSTACK_PAYMENT]
     assert (await top_up.calls(CANCEL), top_up.books()) == (1, NOTHING)
+    await recorded("wallet/expired", top_up.handle)
 
 
 async def test_webhook_ends_the_wait(till: Till) -> None:
@@ -77,7 +81,7 @@ async def test_webhook_ends_the_wait(till: Till) -> None:
     assert timeout.ToTimedelta() == timedelta(minutes=10)
 
 
-async def test_paid_when_asked_to_cancel(till: Till) -> None:
+async def test_paid_when_asked_to_cancel(till: Till, recorded: Recorder) -> None:
     """If the provider responds to the cancellation that the customer has paid, that payment is credited."""
     top_up = till.top_up(payment_timeout=0.2)
     async with top_up.held(CANCEL):
@@ -87,9 +91,10 @@ async def test_paid_when_asked_to_cancel(till: Till) -> None:
     assert await handle.result() == TopUpResult("CREDITED", event.transaction_id)
     assert top_up.books() == CREDITED
     assert await top_up.activities() == [STEPS[0], CANCEL_PAYSTACK_PAYMENT, *STEPS[1:]]
+    await recorded("wallet/paid-when-cancelled", top_up.handle)
 
 
-async def test_declined(till: Till) -> None:
+async def test_declined(till: Till, recorded: Recorder) -> None:
     """A payment that failed ends the top-up at once as DECLINED, and is cancelled at the provider exactly once."""
     top_up = till.top_up()
     handle = await top_up.start()
@@ -97,6 +102,7 @@ async def test_declined(till: Till) -> None:
     assert await handle.result() == TopUpResult("DECLINED", error="Payment failed")
     assert await top_up.activities() == [INITIATE_PAYSTACK_PAYMENT, CANCEL_PAYSTACK_PAYMENT]
     assert top_up.books() == NOTHING
+    await recorded("wallet/declined", top_up.handle)
 
 
 async def test_declined_then_paid(till: Till) -> None:
@@ -111,7 +117,7 @@ async def test_declined_then_paid(till: Till) -> None:
     assert top_up.books() == CREDITED
 
 
-async def test_initiation_refused(till: Till) -> None:
+async def test_initiation_refused(till: Till, recorded: Recorder) -> None:
     """If the payment cannot be initiated, it is cancelled, so that nobody can pay for a failed top-up."""
     top_up = till.top_up()
     await top_up.fail(INITIATE, "reject")
@@ -119,20 +125,22 @@ async def test_initiation_refused(till: Till) -> None:
         "FAILED", error="paystack/transactions refused the call"
     )
     assert await top_up.activities() == [INITIATE_PAYSTACK_PAYMENT, CANCEL_PAYSTACK_PAYMENT]
+    await recorded("wallet/initiation-refused", top_up.handle)
 
 
 async def test_initiation_without_response(till: Till) -> None:
     """A payment that was initiated without a response, and paid, is refunded when the top-up fails."""
-    top_up = till.top_up(timings=replace(QUICK, start_to_close=1, max_attempts=1))
-    await top_up.fail(INITIATE, "no_response", seconds=10)
-    handle = await top_up.start()
-    await top_up.happened(INITIATE)
-    await top_up.pay()
+    top_up = till.top_up(timings=replace(QUICK, max_attempts=1))
+    await top_up.fail(INITIATE, "no_response", seconds=30)
+    async with top_up.held(CANCEL):
+        handle = await top_up.start()
+        await top_up.happened(INITIATE)
+        await top_up.pay()
     assert (await handle.result()).status == "FAILED"
     assert top_up.books() == REFUNDED
 
 
-async def test_credit_refused(till: Till) -> None:
+async def test_credit_refused(till: Till, recorded: Recorder) -> None:
     """A payment that cannot be credited is refunded."""
     top_up = till.top_up()
     await top_up.fail(CREDIT, "reject")
@@ -140,6 +148,7 @@ async def test_credit_refused(till: Till) -> None:
     event = await top_up.paid()
     assert await handle.result() == TopUpResult("FAILED", event.transaction_id, "wallets/credit refused the call")
     assert top_up.books() == REFUNDED
+    await recorded("wallet/credit-refused", top_up.handle)
 
 
 async def test_credit_retried(till: Till) -> None:
@@ -154,15 +163,15 @@ async def test_credit_retried(till: Till) -> None:
 
 async def test_credit_without_response(till: Till) -> None:
     """A credit that took effect without a response is taken back by the refund: never both."""
-    top_up = till.top_up(timings=replace(QUICK, start_to_close=1, max_attempts=1))
-    await top_up.fail(CREDIT, "no_response", seconds=10)
+    top_up = till.top_up(timings=replace(QUICK, max_attempts=1))
+    await top_up.fail(CREDIT, "no_response", seconds=30)
     handle = await top_up.start()
     await top_up.paid()
     assert (await handle.result()).status == "FAILED"
     assert top_up.books() == REFUNDED
 
 
-async def test_refund_refused(till: Till) -> None:
+async def test_refund_refused(till: Till, recorded: Recorder) -> None:
     """A top-up whose refund fails ends as Failed with CompensationFailed."""
     top_up = till.top_up()
     await top_up.fail(CREDIT, "reject")
@@ -178,15 +187,17 @@ async def test_refund_refused(till: Till) -> None:
         "paystack/transactions/refund refused the call"
     )
     assert top_up.books().unsettled == [event.transaction_id]
+    await recorded("wallet/refund-refused", top_up.handle)
 
 
-async def test_cancellation_refused(till: Till) -> None:
+async def test_cancellation_refused(till: Till, recorded: Recorder) -> None:
     """A payment that cannot be cancelled, so that it may still be paid, fails the run with CompensationFailed."""
     top_up = till.top_up(payment_timeout=0.2)
     await top_up.fail(CANCEL, "reject")
     status, failure = await ending(await top_up.start())
     assert (status, getattr(failure, "type", None)) == ("failed", COMPENSATION_FAILED)
     assert await top_up.activities() == [INITIATE_PAYSTACK_PAYMENT, CANCEL_PAYSTACK_PAYMENT]
+    await recorded("wallet/cancellation-refused", top_up.handle)
 
 
 async def test_paid_while_cancellation_fails(till: Till) -> None:
@@ -225,7 +236,7 @@ async def test_canceled_by_temporal(till: Till, endpoint: str) -> None:
         if endpoint in {CREDIT, INVOICE, RECEIPT}:
             await top_up.paid()
         await top_up.happened(endpoint)
-        await handle.cancel()
+        await cancel(handle)
     assert await canceled(handle)
     assert top_up.books() == (CREDITED if endpoint in {CREDIT, INVOICE, RECEIPT} else NOTHING)
     assert await top_up.calls(CANCEL) == (1 if endpoint in {INITIATE, CANCEL} else 0)
@@ -239,13 +250,13 @@ async def test_canceled_while_waiting(till: Till) -> None:
         await top_up.happened(INITIATE)
         if top_up is paid:
             await top_up.pay()
-        await handle.cancel()
+        await cancel(handle)
         assert await canceled(handle)
         assert await top_up.calls(CANCEL) == 1
     assert (unpaid.books(), paid.books()) == (NOTHING, REFUNDED)
 
 
-async def test_canceled_before_the_first_task(till: Till) -> None:
+async def test_canceled_before_the_first_task(till: Till, recorded: Recorder) -> None:
     """A run that is cancelled before its first task refunds the payment that its start reports."""
     elsewhere = replace(till, task_queue="no-worker-yet")
     top_up = elsewhere.top_up()
@@ -255,9 +266,10 @@ async def test_canceled_before_the_first_task(till: Till) -> None:
     async with elsewhere.worker():
         assert await canceled(handle)
     assert top_up.books() == REFUNDED
+    await recorded("wallet/canceled-before-first-task", top_up.handle)
 
 
-async def test_canceled_and_not_credited(till: Till) -> None:
+async def test_canceled_and_not_credited(till: Till, recorded: Recorder) -> None:
     """A credit that fails after the cancellation by Temporal is refunded, and the run is still Canceled."""
     top_up = till.top_up()
     await top_up.fail(CREDIT, "reject")
@@ -265,12 +277,13 @@ async def test_canceled_and_not_credited(till: Till) -> None:
         handle = await top_up.start()
         await top_up.paid()
         await top_up.happened(CREDIT)
-        await handle.cancel()
+        await cancel(handle)
     assert await canceled(handle)
     assert top_up.books() == REFUNDED
+    await recorded("wallet/canceled-not-credited", top_up.handle)
 
 
-async def test_canceled_during_compensation(till: Till) -> None:
+async def test_canceled_during_compensation(till: Till, recorded: Recorder) -> None:
     """A cancellation by Temporal does not interrupt a refund."""
     top_up = till.top_up()
     await top_up.fail(CREDIT, "reject")
@@ -278,9 +291,10 @@ async def test_canceled_during_compensation(till: Till) -> None:
         handle = await top_up.start()
         await top_up.paid()
         await top_up.happened(REFUND)
-        await handle.cancel()
+        await cancel(handle)
     assert await canceled(handle)
     assert top_up.books() == REFUNDED
+    await recorded("wallet/canceled-during-compensation", top_up.handle)
 
 
 async def test_worker_restart(till: Till) -> None:

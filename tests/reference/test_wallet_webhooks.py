@@ -7,21 +7,23 @@ from temporal_slo.reference.workflows.wallet import WalletTopUpWorkflow
 from temporal_slo.reference.workflows.wallet_messages import DECIDE_TOP_UP, Decision, PaymentWebhookEvent
 from temporal_slo.servers.process import until
 
+from .recorded import Recorder
 from .till import ASK, ASKED, CANCEL, CREDIT, INITIATE, INVOICE, QUICK, RECEIPT, REFUND, Books, Till, TopUp
 
 LATE = PaymentWebhookEvent(success=True, amount=ASKED, transaction_id="late-1")
 CREDITED = Books(paid=ASKED, credited=ASKED, refunded=0, unsettled=[], documents=(1, 1))
 
 
-async def test_before_the_first_task(till: Till) -> None:
+async def test_before_the_first_task(till: Till, recorded: Recorder) -> None:
     """A payment that the start of a run reports is credited once, though the provider reports it too."""
     top_up = till.top_up()
     await till.services.post("paystack/transactions", top_up.transaction, key=top_up.request.reference)
     await top_up.start(await top_up.pay())
     assert await top_up.settled() == CREDITED
+    await recorded("wallet/webhook-before-first-task", top_up.handle)
 
 
-async def test_late_for_a_cancelled_payment(till: Till) -> None:
+async def test_late_for_a_cancelled_payment(till: Till, recorded: Recorder) -> None:
     """A webhook after the top-up has expired starts a run again, which refunds the payment."""
     top_up = till.top_up(payment_timeout=0.1)
     assert (await (await top_up.start()).result()).status == "EXPIRED"
@@ -31,9 +33,10 @@ async def test_late_for_a_cancelled_payment(till: Till) -> None:
     assert await till.services.get(f"wallets/{top_up.request.user_id}") == {
         "balance": 0, "userId": top_up.request.user_id,
     }  # fmt: skip
+    await recorded("wallet/late-refunded", top_up.handle)
 
 
-async def test_during_the_cancellation(till: Till) -> None:
+async def test_during_the_cancellation(till: Till, recorded: Recorder) -> None:
     """A webhook that arrives while the provider cancels the payment is refunded in the same run."""
     top_up = till.top_up(payment_timeout=0.1)
     async with top_up.held(CANCEL):
@@ -42,6 +45,7 @@ async def test_during_the_cancellation(till: Till) -> None:
         await top_up.notify(LATE)
     assert (await handle.result()).status == "REFUNDED"
     assert await top_up.calls(REFUND) == 1
+    await recorded("wallet/webhook-during-cancellation", top_up.handle)
 
 
 async def test_late_and_twice(till: Till) -> None:
@@ -54,7 +58,7 @@ async def test_late_and_twice(till: Till) -> None:
     assert top_up.books() == CREDITED
 
 
-async def test_second_payment_late(till: Till) -> None:
+async def test_second_payment_late(till: Till, recorded: Recorder) -> None:
     """A second payment after the run has closed is refunded; the first one stays credited."""
     top_up = till.top_up()
     await top_up.start()
@@ -62,6 +66,7 @@ async def test_second_payment_late(till: Till) -> None:
     await top_up.settled()
     assert (await (await top_up.start(await top_up.pay(ASKED + 1))).result()).status == "CREDITED"
     assert top_up.books() == replace(CREDITED, paid=2 * ASKED + 1, refunded=ASKED + 1)
+    await recorded("wallet/second-payment-late", top_up.handle)
 
 
 @pytest.mark.parametrize(("approved", "status"), [(True, "CREDITED"), (False, "REJECTED")])

@@ -20,6 +20,7 @@ from temporal_slo.reference.workflows.wallet_messages import (
     TopUpResult,
     WalletTopUpRequest,
 )
+from temporal_slo.servers.process import until
 
 from .services_process import ServicesUnderTest
 
@@ -35,6 +36,11 @@ RECEIPT = "receipts"
 ASK = "approvals"
 REMIND = "approvals/remind"
 CLOSE = "approvals/close"
+
+EVENTS = (
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+)
 
 Handle = WorkflowHandle[WalletTopUpWorkflow, TopUpResult]
 
@@ -217,3 +223,16 @@ async def ending(handle: Handle) -> tuple[str, BaseException | None]:
         failure = error.cause
     status = (await handle.describe()).status or WorkflowExecutionStatus.RUNNING
     return status.name.lower(), failure
+
+
+async def cancel(handle: Handle) -> None:
+    """Request the cancellation of a run in Temporal, and wait until a workflow task has handled it."""
+    await handle.cancel()
+
+    async def handled() -> bool:
+        types = [event.event_type for event in (await handle.fetch_history()).events]
+        requested, completed = EVENTS
+        # The server adds the request to the history only after the workflow task that is running.
+        return requested in types and completed in types[types.index(requested) :]
+
+    await until(handled, deadline=30, what="a workflow task after the request")

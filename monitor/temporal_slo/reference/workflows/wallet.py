@@ -181,7 +181,7 @@ class WalletTopUpWorkflow:
         # Open from here on: an approver may decide before the response to the request arrives.
         self._approval_open = True
         await self._request_approval(paid)
-        self._decision = decision = await self._wait_for_decision()
+        decision = await self._wait_for_decision()
         await self._close_approval()
         if not decision.approved:
             raise _NotCreditedError("REJECTED", f"Paid {paid} instead of {self._request.amount}: {decision.reason}")
@@ -197,8 +197,9 @@ class WalletTopUpWorkflow:
                 raise
         else:
             if state.decision:
-                # Of an earlier run, which a late webhook repeats: what it decided must not be undone.
+                # Of an earlier run, which a late webhook repeats: what was decided must not be undone.
                 self._decision = Decision(state.decision == "approved", state.approver, state.reason)
+                self._approval_open = False
 
     async def _wait_for_decision(self) -> Decision:
         deadline = workflow.now() + timedelta(seconds=self._request.approval_deadline)
@@ -214,9 +215,9 @@ class WalletTopUpWorkflow:
     async def _close_approval(self) -> None:
         if not self._approval_open:
             return
-        # Also stored if the top-up is cancelled: no decision is accepted any more.
+        # Stored, so that from here on no other decision is accepted.
         self._decision = decision = self._decision or _NO_DECISION
-        kind: Approval = "expired" if decision == _NO_DECISION else "approved" if decision.approved else "rejected"
+        kind: Approval = "expired" if decision is _NO_DECISION else "approved" if decision.approved else "rejected"
         workflow_id = workflow.info().workflow_id
         closure = ApprovalClosure(workflow_id, kind, decision.approver, decision.reason)
         await self._attempt(names.CLOSE_APPROVAL, closure)
