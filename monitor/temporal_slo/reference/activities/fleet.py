@@ -62,7 +62,7 @@ class Track:
     Attributes:
         until: When the segment ends, in seconds since the epoch; the attempts share it.
         readings: Positions that were read in this segment, by all attempts.
-        progress: Furthest progress that was read, from 0 to 1.
+        progress: Progress that was read last, from 0 to 1.
     """
 
     until: float
@@ -120,11 +120,10 @@ class FleetActivities:
         track = _heartbeat_details() or Track(time.time() + request.tracking.segment)
         while True:
             position = await self._position(request.bus)
-            # Never back: a bus does not return to where it was.
-            track = replace(track, readings=track.readings + 1, progress=max(track.progress, position.progress))
+            track = replace(track, readings=track.readings + 1, progress=position.progress)
             activity.heartbeat(track)
             if position.arrived or time.time() >= track.until or activity.is_worker_shutdown():
-                return Position(track.progress, position.arrived)
+                return position
             with suppress(TimeoutError):
                 async with asyncio.timeout(request.tracking.interval):
                     await activity.wait_for_worker_shutdown()
