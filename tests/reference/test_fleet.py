@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
@@ -20,6 +21,7 @@ from temporal_slo.servers.process import until
 
 from .depot import ADD, DEADLINE, OPEN, POSITION, QUICK, SEAL, Bus, Depot, scheduled
 
+ACCEPTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
 SOON = 4.0
 """Seconds until departure: enough to book on a busy machine."""
 
@@ -64,6 +66,9 @@ async def test_sealed(depot: Depot) -> None:
     assert refusal.message == f"the manifest of bus {bus.request.bus.bus_id} of 2031-05-06 is sealed: late is refused"
     assert await bus.add("early", "again") == boarding
     assert bus.recorded() == ["early"]
+    # Refused by the validator: it leaves nothing in the history, however often it is retried.
+    (history,) = await bus.histories()
+    assert [event.event_type for event in history.events].count(ACCEPTED) == 2
 
 
 async def test_booking_while_sealing(depot: Depot) -> None:

@@ -115,6 +115,7 @@ async def test_overdue(temporal: Temporal, tmp_path: Path) -> None:
         arriving, stuck = await depot.bus(-2, 1), await depot.bus(-2, 3600)
         await stuck.start()
         await (await arriving.start()).result()
+        await tracked(stuck, segments=3)
         await all_visible(client, 1, 1)
 
         async def minutes(later: int) -> int:
@@ -131,3 +132,13 @@ async def test_overdue(temporal: Temporal, tmp_path: Path) -> None:
         await stuck.arrive()
         await all_visible(client, 0, 2)
         assert await minutes(30) == overdue + 10
+
+
+async def tracked(bus: Bus, *, segments: int) -> None:
+    """Wait until the bus is tracked in this segment of its way."""
+
+    async def reached() -> bool:
+        (history,) = await bus.histories()
+        return scheduled(history).count(TRACK_POSITION) >= segments
+
+    await until(reached, deadline=DEADLINE, what=f"segment {segments}")
