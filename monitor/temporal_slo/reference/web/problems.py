@@ -1,6 +1,7 @@
 """Errors of the HTTP applications as problem details (RFC 9457)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,6 +14,19 @@ from temporal_slo.reference.web.wire import Wire
 MEDIA_TYPE: Final = "application/problem+json"
 _SHOWN: Final = 5
 _ALWAYS: Final = (400, 413, 422)
+_EXAMPLES: Final[Mapping[int, str]] = {
+    400: "JSON decode error",
+    401: "the signature is missing or does not match the body",
+    402: "card declined",
+    404: "nothing has this identifier",
+    409: "on record with another amount",
+    413: "the body is larger than 65536 bytes",
+    422: "body.amount: Input should be greater than or equal to 1",
+    500: "internal error",
+    502: "the services gave an unexpected answer",
+    503: "temporarily unavailable",
+}
+"""Example of the detail of each status, for the OpenAPI documents."""
 
 
 class Problem(Wire):
@@ -35,31 +49,43 @@ class ProblemError(Exception):
     Args:
         status: HTTP status.
         detail: What happened, for the caller.
+        headers: Headers of the response.
     """
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.problem = Problem.of(status, detail)
+        self.headers = headers
 
 
-def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem as a response."""
     return Response(problem.json_text(), problem.status, headers, media_type=MEDIA_TYPE)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the error responses of an operation for OpenAPI; those of malformed requests are always among them."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    """Return the error responses of an operation for its OpenAPI document, always with those of malformed requests."""
+    return {int(status): _documented(status) for status in sorted({*statuses, *_ALWAYS})}
+
+
+def _documented(status: int) -> dict[str, Any]:
+    example = Problem.of(status, _EXAMPLES[status]).model_dump()
+    schema = {"$ref": "#/components/schemas/Problem"}
     return {
-        int(status): {"description": HTTPStatus(status).phrase, "content": content}
-        for status in sorted({*statuses, *_ALWAYS})
+        "description": HTTPStatus(status).phrase,
+        "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make *app* answer every error with a problem, and describe it in its OpenAPI document."""
+def install(app: FastAPI, *, invalid_path: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> None:
+    """Make *app* answer every error with a problem, and describe it in its OpenAPI document.
+
+    Args:
+        app: The application.
+        invalid_path: Status of a request with an invalid identifier in its path.
+    """
     app.add_exception_handler(ProblemError, _on_problem)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(RequestValidationError, partial(_on_invalid, invalid_path))
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
     generate = app.openapi
@@ -75,7 +101,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101 narrows the type
-    return respond(error.problem)
+    return respond(error.problem, error.headers)
 
 
 async def _on_http(_: Request, error: Exception) -> Response:
@@ -89,12 +115,20 @@ async def _on_bug(_: Request, error: Exception) -> Response:
     return respond(Problem.of(500, "internal error"))
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
+async def _on_invalid(invalid_path: HTTPStatus, _: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 narrows the type
     problems = error.errors()
-    # A missing or malformed header concerns the protocol, not the content.
-    in_header = any(problem["loc"][0] == "header" for problem in problems)
-    return respond(Problem.of(400 if in_header else 422, _detail(problems)))
+    return respond(Problem.of(_status(problems, invalid_path), _detail(problems)))
+
+
+def _status(problems: Sequence[Any], invalid_path: HTTPStatus) -> HTTPStatus:
+    places = {problem["loc"][0] for problem in problems}
+    if "path" in places:
+        return invalid_path
+    # A missing or malformed header, or a text that is no JSON, concerns the protocol, not the content.
+    if "header" in places or any(problem["type"] == "json_invalid" for problem in problems):
+        return HTTPStatus.BAD_REQUEST
+    return HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 def _detail(problems: Sequence[Any]) -> str:
