@@ -38,9 +38,14 @@ class Transaction(Wire):
 
 
 class UserTransaction(Transaction):
-    """A payment that was asked for, with its user; empty if it was cancelled before it was initiated."""
+    """A payment that was asked for, with its user; empty if it was cancelled before it was initiated.
+
+    Attributes:
+        settled: Ids of the payments that were credited or refunded; there is nothing left to do about them.
+    """
 
     user_id: str
+    settled: list[str]
 
 
 class Pay(Request):
@@ -96,7 +101,16 @@ def find(db: Db, reference: str) -> UserTransaction:
     Raises:
         ProblemError: There is none of this reference.
     """
-    return UserTransaction(**_described(db, reference), user_id=_known(db, reference)["user_id"])
+    settled = db.execute(
+        "SELECT transaction_id FROM credits WHERE reference = ?1"
+        " UNION SELECT transaction_id FROM refunds WHERE reference = ?1 ORDER BY transaction_id",
+        (reference,),
+    )
+    return UserTransaction(
+        **_described(db, reference),
+        user_id=_known(db, reference)["user_id"],
+        settled=[row["transaction_id"] for row in settled],
+    )
 
 
 def pay(db: Db, reference: str, request: Pay, *, deliver: bool) -> Event:
