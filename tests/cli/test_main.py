@@ -26,8 +26,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {},
         (
             "command line: argument COMMAND: invalid choice: 'exprter' (choose from 'exporter', 'validate', "
-            "'generate', 'check', 'history-export', 'preview', 'schema', 'demo', 'worker', 'services', "
-            "'load'); "
+            "'generate', 'check', 'history-export', 'preview', 'schema', 'demo', 'worker', 'services', 'api', 'load'); "
             "see 'temporal-slo --help'"
         ),
     ),
@@ -171,6 +170,26 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         ["worker", "--services", "http://127.0.0.1:8081", "bookings"],
         {},
         "worker: unknown worker 'bookings'; use booking, payment, fleet",
+    ),
+    "API without the secret of Paystack": (
+        ["api"],
+        {},
+        "PAYSTACK_SECRET_KEY: is not set; set it to the secret key with which Paystack signs webhooks",
+    ),
+    "API with an empty secret": (
+        ["api"],
+        {"PAYSTACK_SECRET_KEY": ""},
+        "PAYSTACK_SECRET_KEY: is not set; set it to the secret key with which Paystack signs webhooks",
+    ),
+    "API of malformed services": (
+        ["api", "--services", "127.0.0.1"],
+        {"PAYSTACK_SECRET_KEY": "sk_test"},
+        "--services: is not a base URL; write for example http://127.0.0.1:8081",
+    ),
+    "API on a malformed address": (
+        ["api", "--listen", "8000"],
+        {"PAYSTACK_SECRET_KEY": "sk_test"},
+        "--listen: '8000' is not an address; write host:port, for example 127.0.0.1:7233",
     ),
     "worker without services": (
         ["worker", "booking"],

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Final, NoReturn, TextIO
 
 from temporal_slo.cli import (
+    api,
     check,
     demo,
     exporter,
@@ -27,7 +28,10 @@ from temporal_slo.errors import TemporalSloError, UsageError
 
 COMMANDS: Final = tuple(
     module.COMMAND
-    for module in (exporter, validate, generate, check, history_export, preview, schema, demo, worker, services, load)
+    for module in (
+        *(exporter, validate, generate, check, history_export, preview, schema),
+        *(demo, worker, services, api, load),
+    )
 )
 
 
