@@ -2,17 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from temporal_slo import names
-from temporal_slo.demo.alerting import outage
+from temporal_slo.demo.alerting import Chaos, outage
 from temporal_slo.demo.outage_report import OutageReport
-from temporal_slo.reference.services.faults import Fault
+from temporal_slo.errors import PartError
 from temporal_slo.servers.alertmanager import Notice, Webhook
 from temporal_slo.servers.process import until
+
+from .reference.services_process import ServicesUnderTest, running_services
 
 SPECS = Path(__file__).parents[1] / "deploy" / "slos"
 
@@ -30,10 +32,22 @@ def webhook() -> Iterator[Webhook]:
         yield webhook
 
 
-async def test_outage_report(tmp_path: Path, webhook: Webhook) -> None:
+@pytest.fixture
+async def services(tmp_path: Path) -> AsyncIterator[ServicesUnderTest]:
+    """Services that only the demo's outage calls."""
+    async with running_services(tmp_path) as services:
+        yield services
+
+
+async def faults(services: ServicesUnderTest) -> list[str]:
+    """Return the names of the active faults."""
+    return [fault["name"] for fault in (await services.http.get("/faults")).json()["faults"]]
+
+
+async def test_outage_report(services: ServicesUnderTest, webhook: Webhook) -> None:
     """The fault lasts until the quickest tier pages; the report, until all pages of that tier are resolved."""
     lines: list[str] = []
-    planned = outage(Fault.PAYMENTS_DOWN, SPECS, tmp_path, webhook)
+    planned = outage(Chaos.PAYMENTS_DOWN, SPECS, services.url, webhook)
     running = asyncio.ensure_future(OutageReport(planned, time.monotonic(), lines.append, healthy_for=0).run())
 
     async def prints(count: int, *notices: Notice) -> list[str]:
@@ -49,13 +63,21 @@ async def test_outage_report(tmp_path: Path, webhook: Webhook) -> None:
 
     assert (await prints(1))[0].startswith("FAULT    payments-down")
     assert await prints(1, notice("a", "page-slow")) == ["PAGE     a burns (page-slow)"]
-    assert planned.file.read_text() == "payments-down"
+    assert await faults(services) == ["payments-down"]
     page, over = await prints(2, notice("a", "page-quick"))
     assert (page, over[:8]) == ("PAGE     a burns (page-quick)", "FIXED   ")
-    assert not planned.file.exists()
+    assert await faults(services) == []
     assert await prints(1, notice("b", "page-quick")) == ["PAGE     b burns (page-quick)"]
     assert await prints(1, notice("a", "page-quick", resolved=True)) == ["RESOLVED a burns (page-quick)"]
     assert not running.done()
     _, note = await prints(2, notice("b", "page-quick", resolved=True))
     assert note.startswith("NOTE     slower tiers")
     await running
+
+
+async def test_services_down(tmp_path: Path, webhook: Webhook) -> None:
+    """If the services do not accept the fault, the demo names them."""
+    async with running_services(tmp_path) as services:
+        planned = outage(Chaos.PAYMENTS_DOWN, SPECS, services.url, webhook)
+    with pytest.raises(PartError, match="services: fault payments-down: PUT failed"):
+        await planned.begin()

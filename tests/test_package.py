@@ -41,7 +41,9 @@ def test_base_install_is_temporalio_alone() -> None:
         "settings",
         "interceptor",
         "reference.workflows.booking",
-        "reference.command",
+        "reference.workflows.wallet",
+        "reference.workflows.fleet",
+        "reference.connection",
         "cli.main",
     ],
 )

@@ -191,11 +191,6 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         {"PAYSTACK_SECRET_KEY": "sk_test"},
         "--listen: '8000' is not an address; write host:port, for example 127.0.0.1:7233",
     ),
-    "worker without services": (
-        ["worker", "booking"],
-        {},
-        "--services: is not set; set it to the base URL of the services",
-    ),
     "services without scheme": (
         ["worker", "--services", "127.0.0.1:8081"],
         {},
@@ -218,6 +213,16 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
         ["worker", "--services", "http://127.0.0.1:8081"],
         {"TEMPORAL_WORKER_BUILD_ID": "7", "TEMPORAL_DEPLOYMENT_NAME": "booking.workers"},
         "TEMPORAL_DEPLOYMENT_NAME: 'booking.workers' contains '.' or ':'; write for example booking-workers",
+    ),
+    "mix without a workflow": (
+        ["load", "--mix", "confirmed"],
+        {},
+        "--mix: 'confirmed' is not workflow.outcome=weight; use e.g. booking.confirmed=80,topup.credited=20",
+    ),
+    "API without scheme": (
+        ["load", "--api", "127.0.0.1:8000"],
+        {},
+        "--api: is not a base URL; write for example http://127.0.0.1:8081",
     ),
     "count in words": (["load", "--count", "ten"], {}, "--count: 'ten' is not a whole number; write for example 100"),
 }

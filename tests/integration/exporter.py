@@ -69,12 +69,13 @@ class Exporter:
 
         await until(reached, deadline=60, what=f"{family.name} {wanted}")
 
-    async def closed(self) -> dict[str, int]:
-        """Scrape and return the counted closed runs by status."""
+    async def closed(self, workflow_type: str | None = None) -> dict[str, int]:
+        """Scrape and return the counted closed runs by status; of one type, if given."""
         counts: dict[str, int] = {}
         for labels, value in (await self.series(names.WORKFLOWS_CLOSED)).items():
-            status = dict(labels)[names.STATUS]
-            counts[status] = counts.get(status, 0) + int(value)
+            if workflow_type in {None, dict(labels)[names.WORKFLOW_TYPE]}:
+                status = dict(labels)[names.STATUS]
+                counts[status] = counts.get(status, 0) + int(value)
         return counts
 
     async def stop(self) -> None:

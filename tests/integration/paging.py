@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
 from temporal_slo.cli.main import main
 from temporal_slo.durations import format_duration, parse_duration
-from temporal_slo.reference.services.faults import Fault
 from temporal_slo.reference.workflows.booking import BookingResult, BookRideWorkflow
 from temporal_slo.servers.alertmanager import Alertmanager, Notice, Webhook
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
@@ -38,7 +38,7 @@ class Pager:
     Attributes:
         client: Client of the monitored Temporal namespace.
         address: Address of the Temporal server.
-        chaos: Chaos file of the worker.
+        services: Base URL of the services.
         exporter: Exporter process.
         load: Process that starts bookings.
         webhook: Receiver of Alertmanager's notifications.
@@ -47,7 +47,7 @@ class Pager:
 
     client: Client
     address: str
-    chaos: Path
+    services: str
     exporter: Child
     load: Child
     webhook: Webhook
@@ -55,7 +55,10 @@ class Pager:
 
     def payments(self, *, down: bool) -> None:
         """Make all payments fail, or none."""
-        self.chaos.write_text(Fault.PAYMENTS_DOWN if down else "")
+        url = f"{self.services}/faults/payments-down"
+        # Rejected, not unavailable: bookings fail at once, so that the windows can be short.
+        rule = {"endpoint": "payments/charge", "kind": "reject"}
+        (httpx.put(url, json=rule) if down else httpx.delete(url)).raise_for_status()
 
     async def alert(self, matches: Callable[[Notice], bool], deadline: float, what: str) -> Notice:
         """Wait for an alert that matches, and return it."""
@@ -70,8 +73,8 @@ class Pager:
             raise
 
     async def closed(self, since: float, before: float) -> list[WorkflowExecution]:
-        """Return the runs that completed in a range of Unix time."""
-        query = "ExecutionStatus = 'Completed'"
+        """Return the bookings that completed in a range of Unix time."""
+        query = "ExecutionStatus = 'Completed' AND WorkflowType = 'BookRideWorkflow'"
         runs = [run async for run in self.client.list_workflows(query)]
         return [run for run in runs if run.close_time and since < run.close_time.timestamp() <= before]
 
@@ -123,7 +126,7 @@ async def paging(
     folder: Path, programs: dict[str, Path], client: Client, spec: Path, *, address: str, factor: int
 ) -> AsyncIterator[Pager]:
     """Start all processes, with waiting times divided by *factor*, and wait for good bookings in Prometheus."""
-    chaos = folder / "chaos"
+    services = f"{LOOPBACK}:{free_port()}"
     temporal = ("--temporal-address", address, "--temporal-namespace", client.namespace)
     target = f"{LOOPBACK}:{free_port()}"
     with Webhook() as webhook, ProcessGroup(folder) as processes:
@@ -140,11 +143,14 @@ async def paging(
         try:
             await alertmanager.ready()
             await prometheus.ready()
-            processes.start_command("worker", "worker", *temporal, "--chaos-file", str(chaos))
-            load = processes.start_command(
-                "load", "load", *temporal, "--rate", "6", "--mix", "confirmed=9,cancelled_by_user=1"
-            )
-            pager = Pager(client, address, chaos, exporter, load, webhook, prometheus)
+            books = ("--books", str(folder / "services.db"))
+            processes.start_command("services", "services", "--listen", services, *books)
+            await processes.wait_until(lambda: _healthy(services), deadline=60, part="services", what="healthy")
+            url = ("--services", f"http://{services}")
+            processes.start_command("worker", "worker", *temporal, *url)
+            mix = "booking.confirmed=9,booking.cancelled_by_user=1"
+            load = processes.start_command("load", "load", *temporal, *url, "--rate", "6", "--mix", mix)
+            pager = Pager(client, address, f"http://{services}", exporter, load, webhook, prometheus)
             await processes.wait_until(
                 lambda: _counted(pager), deadline=60, part="load", what="good bookings in Prometheus"
             )
@@ -155,6 +161,14 @@ async def paging(
             raise
         finally:
             await prometheus.close()
+
+
+async def _healthy(services: str) -> bool:
+    async with httpx.AsyncClient() as http:
+        try:
+            return (await http.get(f"http://{services}/healthz")).is_success
+        except httpx.TransportError:
+            return False
 
 
 async def _counted(pager: Pager) -> bool:

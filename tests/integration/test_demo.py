@@ -19,7 +19,9 @@ from tests.conftest import Temporal
 # The inner deadlines, whose errors say what is missing, are shorter.
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
-KINDS = ("server", "exporter", "prometheus", "alertmanager", "worker", "load")
+KINDS = ("server", "exporter", "prometheus", "alertmanager", "services", "api", "booking", "payment", "fleet", "load")
+APPLICATION = {"services", "api", "booking", "payment", "fleet", "load"}
+"""Processes of the reference application; workers are known by their names."""
 PORT = re.compile(rf"{LOOPBACK}:(\d+)")
 
 
@@ -101,21 +103,23 @@ def assert_nothing_left(children: dict[str, int], ports: set[int]) -> None:
 async def test_duration(tmp_path: Path) -> None:
     """With --duration the demo exits with code 0 after Temporal and Prometheus report the same counts."""
     with demo(tmp_path, "--duration", "8s", "--rate", "12") as running:
-        await running.printed("Bookings start")
+        await running.printed("Workflows start")
         children = running.children()
-        assert set(children) == {"server", "exporter", "prometheus", "worker", "load"}
+        assert set(children) == APPLICATION | {"server", "exporter", "prometheus"}
         assert running.process.wait(timeout=90) == 0, running.output
-        assert re.search(r"Temporal and Prometheus count the same closed runs: .* completed", running.output)
-        assert len(running.ports()) == 5
+        assert "Temporal and Prometheus count the same closed runs:" in running.output
+        for workflow_type in ("BookRideWorkflow", "WalletTopUpWorkflow"):
+            assert re.search(rf"^  {workflow_type} +\d+ completed", running.output, re.MULTILINE), running.output
+        assert len(running.ports()) == 9
         assert_nothing_left(children, running.ports())
 
 
 async def test_interrupt(tmp_path: Path, temporal: Temporal) -> None:
     """Ctrl-C stops every child and frees every port; a server that was already running is used and keeps running."""
     with demo(tmp_path, "--temporal-address", temporal.address) as running:
-        await running.printed("Bookings start")
+        await running.printed("Workflows start")
         children = running.children()
-        assert set(children) == {"exporter", "prometheus", "worker", "load"}
+        assert set(children) == APPLICATION | {"exporter", "prometheus"}
         assert rules(running)
         os.kill(running.process.pid, signal.SIGINT)
         assert running.process.wait(timeout=60) == 0, running.output
@@ -137,9 +141,9 @@ async def test_chaos(tmp_path: Path, temporal: Temporal, *, full_size: bool) -> 
     """With --chaos it prints when the fault starts and what it waits for, then the page and its resolution."""
     limit = () if full_size else ("--duration", "28s")
     with demo(tmp_path, "--temporal-address", temporal.address, "--chaos", "payments-down", *limit) as running:
-        await running.printed("Bookings start")
+        await running.printed("Workflows start")
         children = running.children()
-        assert {"exporter", "prometheus", "alertmanager", "worker", "load"} == set(children)
+        assert set(children) == APPLICATION | {"exporter", "prometheus", "alertmanager"}
         await running.printed("FAULT    payments-down")
         assert running.process.wait(timeout=1000 if full_size else 90) == 0, running.output
         assert_nothing_left(children, running.ports() - {temporal.server.port})
@@ -171,7 +175,7 @@ async def test_ports_taken(tmp_path: Path, temporal: Temporal) -> None:
 async def test_part_crashes(tmp_path: Path, temporal: Temporal, part: str, name: str) -> None:
     """When a part crashes, the demo prints its name, stops the other parts and exits with code 1."""
     with demo(tmp_path, "--temporal-address", temporal.address) as running:
-        await running.printed("Bookings start")
+        await running.printed("Workflows start")
         children = running.children()
         os.kill(children[part], signal.SIGKILL)
         assert running.process.wait(timeout=60) == 1

@@ -11,13 +11,12 @@ import pytest
 from temporalio.client import Client
 
 from temporal_slo.reference import load
-from temporal_slo.reference.services.simulated import Services
-from temporal_slo.reference.workers.simulated import simulated_worker
 from temporal_slo.servers.process import until
 from tests.conftest import Temporal
+from tests.reference.application import application
 
 from .exporter import Exporter
-from .test_exporter import MIX, QUICK, exporting, scraping
+from .test_exporter import BOOKING, MIX, QUICK, exporting, scraping
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "volteryde-dev"
@@ -69,7 +68,7 @@ async def all_closed(client: Client) -> None:
     """Wait until no booking is open: an SDK worker that is stopped in the middle of work may hang."""
 
     async def idle() -> bool:
-        return (await client.count_workflows("ExecutionStatus = 'Running'")).count == 0
+        return (await client.count_workflows(f"ExecutionStatus = 'Running' AND WorkflowType = '{BOOKING}'")).count == 0
 
     await until(idle, deadline=DEADLINE, what="the end of all bookings")
 
@@ -85,14 +84,14 @@ async def test_nothing_grows(temporal: Temporal, programs: dict[str, Path], tmp_
     """While bookings close, Prometheus scrapes and every source is read, resource usage stays within its limits."""
     client = await temporal.namespace(NAMESPACE)
     seconds = FULL if full_size else SMALL
-    plan = load.Load(rate=RATE, count=round(RATE * seconds), mix=MIX, seed=11, timings=QUICK, task_queue="endurance")
     options = ("--spec", str(ROOT / "deploy" / "slos"), "--sources", SOURCES)
     usages: list[Usage] = []
     async with (
         exporting(tmp_path, temporal.address, NAMESPACE, *options) as exporter,
         scraping(programs["prometheus"], tmp_path, exporter),
-        simulated_worker(client, Services(), task_queue="endurance", max_concurrent_activities=50),
+        application(client, tmp_path) as services,
     ):
+        plan = load.Load(RATE, services.url, count=round(RATE * seconds), mix=MIX, seed=11, timings=QUICK)
         loading, end = asyncio.create_task(load.run(client, plan)), time.monotonic() + seconds
         while time.monotonic() < end:
             usages.append(await usage_of(exporter, tmp_path))

@@ -14,8 +14,6 @@ from temporalio.client import Client
 from temporal_slo import names
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.reference import load
-from temporal_slo.reference.services.simulated import Services
-from temporal_slo.reference.workers.simulated import simulated_worker
 from temporal_slo.reference.workflows.timings import ActivityTimings
 from temporal_slo.servers.process import until
 from temporal_slo.servers.prometheus import Prometheus
@@ -24,12 +22,18 @@ from temporal_slo.temporal.rpc import LIST_WORKFLOWS
 from temporal_slo.temporal.visibility import count_closed
 from tests.conftest import Temporal
 from tests.exposed import Exposed, published
+from tests.reference.application import application
 
 from .exporter import Exporter
 from .polling import polling
 
-MIX = load.Mix.parse("confirmed=12,declined=3,cancelled_by_user=2,canceled=3,terminated=2,timed_out=2,failed=1")
-SMALL, FULL = 250, 4000
+MIX = load.Mix.parse(
+    "booking.confirmed=5,booking.declined=4,booking.cancelled_by_user=5,booking.canceled=4,booking.terminated=3,"
+    "booking.timed_out=3,booking.failed=1"
+)
+BOOKING = "BookRideWorkflow"
+"""The workflow type that is compared: bookings also start runs of their buses, which stay open."""
+SMALL, FULL = 125, 4000
 QUICK = ActivityTimings(retry_initial=0.1, retry_maximum=0.2, max_attempts=2)
 
 
@@ -72,40 +76,42 @@ async def test_counts_equal_the_servers(
     """For a known mix of bookings the load, Temporal, the exporter and Prometheus report the same closed counts."""
     client = await temporal.namespace("counted")
     count = FULL if full_size else SMALL
-    plan = load.Load(rate=50, count=count, mix=MIX, seed=7, timings=QUICK, task_queue="counted")
     expected = Counter(load.ENDINGS[outcome].status for outcome in load.plan(count, MIX, seed=7))
     async with (
         exporting(tmp_path, temporal.address, "counted") as exporter,
         scraping(programs["prometheus"], tmp_path, exporter) as prometheus,
-        simulated_worker(client, Services(), task_queue="counted", max_concurrent_activities=50),
+        application(client, tmp_path) as services,
     ):
+        plan = load.Load(50, services.url, count=count, mix=MIX, seed=7, timings=QUICK)
         assert (await load.run(client, plan)).started.total() == count
 
         async def all_closed() -> bool:
-            return (await count_closed(client)).total() == count
+            return (await count_closed(client, BOOKING)).total() == count
 
         await until(all_closed, deadline=600, what=f"{count} closed bookings")
         await has_counted(exporter, expected)
-        assert await count_closed(client) == expected == await exporter.closed()
+        assert await count_closed(client, BOOKING) == expected == await exporter.closed(BOOKING)
         assert await scraped(prometheus, count) == expected
     print(f"{count} bookings, counted equally by Temporal, exporter and Prometheus: {dict(expected)}")
 
 
 async def has_counted(exporter: Exporter, expected: Counter[str]) -> None:
-    """Wait until the exporter has counted as many runs as expected, of whatever status."""
+    """Wait until the exporter has counted as many bookings as expected, of whatever status."""
 
     async def counted() -> bool:
-        return sum((await exporter.closed()).values()) >= expected.total()
+        return sum((await exporter.closed(BOOKING)).values()) >= expected.total()
 
     await until(counted, deadline=60, what="the exporter's counts")
 
 
 async def scraped(prometheus: Prometheus, count: int) -> dict[str, int]:
-    """Wait until Prometheus has *count* closed runs and return them by status."""
+    """Wait until Prometheus has *count* closed bookings and return them by status."""
     found: dict[str, int] = {}
 
     async def all_scraped() -> bool:
-        series = await prometheus.query(f"sum by (status) ({names.WORKFLOWS_CLOSED.sample})")
+        series = await prometheus.query(
+            f'sum by (status) ({names.WORKFLOWS_CLOSED.sample}{{workflow_type="{BOOKING}"}})'
+        )
         found.update({dict(labels)["status"]: int(value) for labels, value in series.items()})
         return sum(found.values()) >= count
 

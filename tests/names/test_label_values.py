@@ -29,9 +29,11 @@ NOT_LABELS = {
     "testing": "the name of a method",
     "check.command": "a text about retention",
     "check.scraping": "a text about retention",
-    "reference.load": "the reference application, which knows Temporal's statuses itself",
 }
 """Modules with texts that are equal to a label value, and what they are there."""
+
+APPLICATION = "reference."
+"""The reference application is monitored, and knows nothing of metrics: its states are its own."""
 
 
 def literals(text: str) -> Iterator[str]:
@@ -43,7 +45,8 @@ def literals(text: str) -> Iterator[str]:
 
 def test_declared_once() -> None:
     """No module but the one that declares label values spells one out."""
-    found = {module for module, path in modules().items() if any(literals(path.read_text()))}
+    ours = {module: path for module, path in modules().items() if not module.startswith(APPLICATION)}
+    found = {module for module, path in ours.items() if any(literals(path.read_text()))}
     assert "names.values" in found, "no literal was found: this test is blind"
     assert sorted(found - NOT_LABELS.keys()) == []
     assert sorted(NOT_LABELS.keys() - found) == [], "an exception that is no longer needed"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory, WorkflowUpdateFailedError
@@ -171,16 +172,19 @@ class Bus:
         query = "SELECT booking_id FROM manifest_bookings WHERE bus_id = ? ORDER BY seq"
         return [row["booking_id"] for row in self.depot.services.rows(query, self.request.bus.bus_id)]
 
-    async def histories(self) -> list[WorkflowHistory]:
-        """Return the histories of all runs so far, from the last to the first."""
-        found: list[WorkflowHistory] = []
-        run_id: str | None = None
-        while not found or run_id:
-            handle = self.depot.client.get_workflow_handle(self.handle.id, run_id=run_id)
-            found.append(await handle.fetch_history())
-            started = found[-1].events[0].workflow_execution_started_event_attributes
+    async def runs(self) -> list[WorkflowHandle[Any, Any]]:
+        """Return the handles of all runs so far, from the last to the first."""
+        found: list[WorkflowHandle[Any, Any]] = []
+        run_id = (await self.handle.describe()).run_id
+        while run_id:
+            found.append(self.depot.client.get_workflow_handle(self.handle.id, run_id=run_id))
+            started = (await found[-1].fetch_history()).events[0].workflow_execution_started_event_attributes
             run_id = started.continued_execution_run_id
         return found
+
+    async def histories(self) -> list[WorkflowHistory]:
+        """Return the histories of all runs so far, from the last to the first."""
+        return [await run.fetch_history() for run in await self.runs()]
 
     async def recordings(self) -> int:
         """Return how many times a booking was recorded, over all runs."""

@@ -1,6 +1,7 @@
 """Changes of workflows that break the replay of their histories, for the test that replay sees them."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -12,6 +13,7 @@ from temporal_slo.reference.workflows.booking_steps import (
     Notification,
     Payment,
 )
+from temporal_slo.reference.workflows.fleet import BusServiceRequest, BusServiceResult, BusServiceWorkflow, Manifest
 from temporal_slo.reference.workflows.wallet import WalletTopUpWorkflow
 from temporal_slo.reference.workflows.wallet_messages import TopUpResult, WalletTopUpRequest
 
@@ -94,3 +96,34 @@ class Deaf(WalletTopUpWorkflow):
         with suppress(TimeoutError):
             await workflow.wait_condition(lambda: False, timeout=timedelta(minutes=10))
         return next(iter(self._paid.items()))
+
+
+@workflow.defn(name="BusServiceWorkflow")
+class Untracked(BusServiceWorkflow):
+    """Arrives as soon as the manifest is sealed: a step was removed."""
+
+    @workflow.init
+    def __init__(self, request: BusServiceRequest) -> None:
+        super().__init__(request)
+
+    @workflow.run
+    async def run(self, request: BusServiceRequest) -> BusServiceResult:
+        """See base class."""
+        return await super().run(request)
+
+    async def _track(self) -> None:
+        """Do nothing."""
+
+
+@workflow.defn(name="BusServiceWorkflow")
+class Forgetful(BusServiceWorkflow):
+    """Opens the manifest again in each run: the carried manifest is ignored."""
+
+    @workflow.init
+    def __init__(self, request: BusServiceRequest) -> None:
+        super().__init__(request)
+
+    @workflow.run
+    async def run(self, request: BusServiceRequest) -> BusServiceResult:
+        """See base class."""
+        return await super().run(replace(request, manifest=Manifest()))

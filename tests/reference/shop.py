@@ -50,6 +50,8 @@ class Record:
         return self.charged == self.refunded and not (self.held or self.confirmed or self.on_manifest)
 
 
+CONFIRMED = Record(held=1, charged=FARE, confirmed=1, on_manifest=1, notifications=1)
+"""Of a booking without failures."""
 _RECORD = """
     SELECT TOTAL(NOT r.released) AS held, TOTAL(r.released) AS released, TOTAL(c.amount) AS charged,
         TOTAL(c.refunded) AS refunded, TOTAL(b.confirmed) AS confirmed, COUNT(m.booking_id) AS on_manifest,
@@ -111,12 +113,13 @@ class Rider:
         signal: str | None = None,
         execution_timeout: timedelta | None = None,
         service_date: str = "",
+        workflow_id: str = "",
     ) -> Handle:
         """Start the booking."""
         return await self.shop.client.start_workflow(
             BookRideWorkflow.run,
             BookingRequest(self.user_id, self.shop.bus, "segment-3", FARE, timings, service_date),
-            id=f"booking-{self.user_id}",
+            id=workflow_id or f"booking-{self.user_id}",
             task_queue=self.shop.task_queue,
             execution_timeout=execution_timeout,
             start_signal=signal,

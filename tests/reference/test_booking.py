@@ -24,6 +24,7 @@ from .shop import (
     ADD,
     CHARGE,
     CONFIRM,
+    CONFIRMED,
     FARE,
     NOTIFY,
     PATIENT,
@@ -47,7 +48,6 @@ STEPS = {
 }
 """The steps in their order: endpoint, and name of the branch."""
 ENDPOINTS = list(STEPS)
-CONFIRMED = Record(held=1, charged=FARE, confirmed=1, on_manifest=1, notifications=1)
 CANCELLED = BookingResult("", "CANCELLED", "Booking cancelled by user: changed plans")
 
 
@@ -66,6 +66,14 @@ async def test_confirmed(shop: Shop, recorded: Recorder) -> None:
     assert rider.record() == CONFIRMED
     assert await rider.calls() == Counter(ENDPOINTS)
     await recorded("booking/confirmed", handle)
+
+
+async def test_any_workflow_id(shop: Shop) -> None:
+    """A workflow ID that no HTTP header could hold is no obstacle."""
+    rider = shop.rider()
+    handle = await rider.start(workflow_id=f"réservation n° 7\n{'x' * 600} {rider.user_id}")
+    assert (await handle.result()).status == "CONFIRMED"
+    assert rider.record() == CONFIRMED
 
 
 @pytest.mark.parametrize("service_date", ["", "2035-03-01"])

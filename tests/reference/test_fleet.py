@@ -20,13 +20,14 @@ from temporal_slo.reference.workflows.fleet import (
 from temporal_slo.servers.process import until
 
 from .depot import ADD, DEADLINE, OPEN, POSITION, QUICK, SEAL, Bus, Depot, scheduled
+from .recorded import Recorder
 
 ACCEPTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
 SOON = 4.0
 """Seconds until departure: enough to book on a busy machine."""
 
 
-async def test_bus_service(depot: Depot) -> None:
+async def test_bus_service(depot: Depot, recorded: Recorder) -> None:
     """The first booking starts the bus service; at departure the manifest is sealed; the bus is tracked to arrival."""
     bus = await depot.bus(departs_in=SOON, travels=1)
     boarding = [await bus.add(booking) for booking in ("first", "second")]
@@ -40,9 +41,10 @@ async def test_bus_service(depot: Depot) -> None:
     (history,) = await bus.histories()
     assert scheduled(history)[0] == OPEN_MANIFEST
     assert scheduled(history)[3:5] == [SEAL_MANIFEST, TRACK_POSITION]
+    await recorded("fleet/arrived", bus.handle)
 
 
-async def test_booking_added_twice(depot: Depot) -> None:
+async def test_booking_added_twice(depot: Depot, recorded: Recorder) -> None:
     """A booking that is added again, at the same time or later, gets the same answer and is recorded once."""
     bus = await depot.bus()
     async with depot.failing(ADD, "latency", seconds=600):
@@ -54,6 +56,8 @@ async def test_booking_added_twice(depot: Depot) -> None:
     assert others == [first] * 4
     assert await bus.recordings() == 1
     assert bus.recorded() == (await bus.manifest()).bookings == ["twice"]
+    await bus.handle.terminate()
+    await recorded("fleet/booking-added-twice", bus.handle)
 
 
 async def test_sealed(depot: Depot) -> None:
@@ -71,7 +75,7 @@ async def test_sealed(depot: Depot) -> None:
     assert [event.event_type for event in history.events].count(ACCEPTED) == 2
 
 
-async def test_booking_while_sealing(depot: Depot) -> None:
+async def test_booking_while_sealing(depot: Depot, recorded: Recorder) -> None:
     """A booking that is being recorded at departure is on the sealed manifest; one that comes then is refused."""
     bus = await depot.bus(departs_in=SOON, travels=1)
     async with depot.failing(ADD, "latency", seconds=600):
@@ -82,6 +86,7 @@ async def test_booking_while_sealing(depot: Depot) -> None:
     assert (await accepted).booking_id == "accepted"
     assert await bus.handle.result() == BusServiceResult("ARRIVED", 1)
     assert bus.recorded() == (await bus.manifest()).bookings == ["accepted"]
+    await recorded("fleet/booking-while-sealing", bus.handle)
 
 
 async def bus_sealing(bus: Bus) -> None:
@@ -94,15 +99,16 @@ async def bus_sealing(bus: Bus) -> None:
     await until(sealing, deadline=DEADLINE, what="the bus seals its manifest")
 
 
-async def test_departed(depot: Depot) -> None:
+async def test_departed(depot: Depot, recorded: Recorder) -> None:
     """A bus that has departed before its manifest was opened takes no booking."""
     bus = await depot.bus(departs_in=-1, travels=2)
     assert (await bus.refusal("missed")).type == MANIFEST_SEALED
     assert await bus.handle.result() == BusServiceResult("ARRIVED", 0)
     assert bus.recorded() == []
+    await recorded("fleet/departed-before-opened", bus.handle)
 
 
-async def test_refused_booking(depot: Depot) -> None:
+async def test_refused_booking(depot: Depot, recorded: Recorder) -> None:
     """A booking that the fleet service refuses fails its update for good; under another update ID it is tried again."""
     bus = await depot.bus()
     async with depot.failing(ADD, "reject"):
@@ -112,9 +118,11 @@ async def test_refused_booking(depot: Depot) -> None:
     assert await bus.recordings() == 2
     assert (await bus.add("odd", "third")).booking_id == "odd"
     assert (await bus.manifest()).bookings == ["odd"]
+    await bus.handle.terminate()
+    await recorded("fleet/booking-refused", bus.handle)
 
 
-async def test_outage(depot: Depot) -> None:
+async def test_outage(depot: Depot, recorded: Recorder) -> None:
     """An outage fails a booking after the last attempt, but never the bus, which goes on when the outage is over."""
     bus = await depot.bus()
     async with depot.failing(OPEN, "outage"):
@@ -123,9 +131,11 @@ async def test_outage(depot: Depot) -> None:
     async with depot.failing(ADD, "outage"):
         assert (await bus.refusal("unlucky")).type == UNAVAILABLE
     assert (await bus.add("lucky")).booking_id == "lucky"
+    await bus.handle.terminate()
+    await recorded("fleet/outage", bus.handle)
 
 
-async def test_outage_at_departure(depot: Depot) -> None:
+async def test_outage_at_departure(depot: Depot, recorded: Recorder) -> None:
     """A bus that cannot be sealed or located is retried until it can."""
     bus = await depot.bus(departs_in=0.1, travels=1)
     async with depot.failing(POSITION, "outage"):
@@ -134,6 +144,7 @@ async def test_outage_at_departure(depot: Depot) -> None:
             await called_often(depot, SEAL)
         await called_often(depot, POSITION)
     assert await bus.handle.result() == BusServiceResult("ARRIVED", 0)
+    await recorded("fleet/outage-at-departure", bus.handle)
 
 
 async def called_often(depot: Depot, endpoint: str) -> None:
@@ -142,7 +153,7 @@ async def called_often(depot: Depot, endpoint: str) -> None:
     await depot.services.called(endpoint, times=before + QUICK.max_attempts + 2)
 
 
-async def test_refused_bus(depot: Depot) -> None:
+async def test_refused_bus(depot: Depot, recorded: Recorder) -> None:
     """A bus whose manifest the fleet service refuses to open ends as Failed, and so do its bookings."""
     bus = await depot.bus()
     async with depot.failing(OPEN, "reject"):
@@ -152,6 +163,7 @@ async def test_refused_bus(depot: Depot) -> None:
     cause = raised.value.cause.__cause__
     assert isinstance(cause, ApplicationError)
     assert cause.type == REFUSED
+    await recorded("fleet/manifest-refused", bus.handle)
 
 
 async def test_bounded_history(depot: Depot) -> None:
@@ -168,7 +180,7 @@ async def test_bounded_history(depot: Depot) -> None:
     assert await bus.recordings() == len(bookings)
 
 
-async def test_same_update_in_another_run(depot: Depot) -> None:
+async def test_same_update_in_another_run(depot: Depot, recorded: Recorder) -> None:
     """An update that is retried under the same ID gets the same answer, also from a run that continues as new."""
     bus = await depot.bus(max_events=60)
     first = await bus.add("retried")
@@ -179,6 +191,10 @@ async def test_same_update_in_another_run(depot: Depot) -> None:
     again.append(await bus.add("retried"))
     assert again == [first, first]
     assert await bus.recordings() == 9
+    await bus.handle.terminate()
+    *_, second, first_run = await bus.runs()
+    await recorded("fleet/continued-as-new", first_run)
+    await recorded("fleet/with-carried-manifest", second)
 
 
 async def test_busy(depot: Depot) -> None:
@@ -222,7 +238,7 @@ async def held_up(bus: Bus, *bookings: str) -> None:
     await until(recording, deadline=DEADLINE, what="a booking is being recorded")
 
 
-async def test_started_again(depot: Depot) -> None:
+async def test_started_again(depot: Depot, recorded: Recorder) -> None:
     """A bus service that is terminated after departure and restarted takes its bookings from the fleet service."""
     bus = await depot.bus(departs_in=SOON, travels=3)
     await bus.add("kept")
@@ -231,6 +247,7 @@ async def test_started_again(depot: Depot) -> None:
     assert (await bus.refusal("late")).type == MANIFEST_SEALED
     assert await bus.handle.result() == BusServiceResult("ARRIVED", 1)
     assert (await bus.manifest()).bookings == ["kept"]
+    await recorded("fleet/restarted-after-sealing", bus.handle)
 
 
 async def test_arrived(depot: Depot) -> None:

@@ -36,6 +36,7 @@ from temporal_slo.servers.process import until
 from tests.conftest import Temporal
 
 from .depot import DEADLINE, OPEN, QUICK, Depot, open_depot, worker_process
+from .recorded import Recorder
 from .services_process import running_services
 
 
@@ -85,7 +86,7 @@ async def test_schedule_refused(temporal: Temporal) -> None:
         await create_schedule(missing)
 
 
-async def test_manifests_opened(daily: Depot) -> None:
+async def test_manifests_opened(daily: Depot, recorded: Recorder) -> None:
     """The schedule starts the bus service of every bus for the next day; triggered again, it starts none twice."""
     await create_schedule(daily.client)
     schedule = daily.client.get_schedule_handle(SCHEDULE)
@@ -98,6 +99,7 @@ async def test_manifests_opened(daily: Depot) -> None:
     rows = daily.services.rows("SELECT bus_id FROM manifests WHERE service_date = ?", opened.service_date)
     assert sorted(row["bus_id"] for row in rows) == sorted(BUSES)
     assert len(await daily.services.calls(OPEN)) == len(BUSES)
+    await recorded("schedules/manifests-opened", handle)
 
 
 async def triggered(depot: Depot, number: int) -> WorkflowHandle[OpenManifestsWorkflow, OpenedManifests]:
@@ -119,7 +121,7 @@ def day_after(time: datetime) -> str:
     return (time + timedelta(days=1)).date().isoformat()
 
 
-async def test_some_buses_not_started(depot: Depot) -> None:
+async def test_some_buses_not_started(depot: Depot, recorded: Recorder) -> None:
     """A bus service that cannot be started fails the daily workflow, which names the bus and has started all others."""
     attempts: list[str] = []
 
@@ -150,6 +152,7 @@ async def test_some_buses_not_started(depot: Depot) -> None:
     assert cause.message.startswith("1 of 12 bus services of ")
     assert cause.message.endswith(" were not started: bus-3: flat tyre")
     assert sorted(attempts) == sorted([*BUSES, "bus-3"])
+    await recorded("schedules/bus-not-started", depot.client.get_workflow_handle(queue))
 
 
 async def test_worker_command(temporal: Temporal, tmp_path: Path) -> None:

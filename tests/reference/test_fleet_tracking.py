@@ -18,6 +18,7 @@ from tests.integration.polling import polling
 from tests.integration.test_overdue_minutes import all_visible
 
 from .depot import DEADLINE, Bus, Depot, open_depot, scheduled, serving, worker_process
+from .recorded import Recorder
 from .services_process import running_services
 
 LONG = Tracking(segment=600, interval=0.05, heartbeat_timeout=1)
@@ -35,7 +36,7 @@ slos:
 """
 
 
-async def test_segments(depot: Depot) -> None:
+async def test_segments(depot: Depot, recorded: Recorder) -> None:
     """A bus that travels long is tracked in segments, in runs of bounded history that carry the manifest along."""
     # The first run takes the booking; each segment needs about six events.
     bus = await depot.bus(departs_in=3, travels=4, tracking=Tracking(0.1, 0.02, 5), max_events=60)
@@ -47,9 +48,12 @@ async def test_segments(depot: Depot) -> None:
     assert (await bus.manifest()).bookings == bus.recorded() == ["traveller"]
     later = [activity for history in histories[:-1] for activity in scheduled(history)]
     assert set(later) == {TRACK_POSITION}
+    last, *_, first = await bus.runs()
+    await recorded("fleet/continued-while-travelling", first)
+    await recorded("fleet/arrived-in-a-later-run", last)
 
 
-async def test_worker_killed(temporal: Temporal, tmp_path: Path) -> None:
+async def test_worker_killed(temporal: Temporal, tmp_path: Path, recorded: Recorder) -> None:
     """When the worker is killed while it tracks a bus, the next attempt resumes the segment from heartbeat details."""
     client = await temporal.namespace("fleet-killed")
     async with running_services(tmp_path) as services:
@@ -64,7 +68,8 @@ async def test_worker_killed(temporal: Temporal, tmp_path: Path) -> None:
         last = await heartbeat(bus, attempt=1, readings=5)
         async with serving(depot):
             after = await heartbeat(bus, attempt=2, readings=last["readings"] + 1)
-            await bus.handle.terminate()
+            await bus.arrive()
+    await recorded("fleet/worker-killed", bus.handle)
     assert after["until"] == last["until"] == before["until"]
     assert after["progress"] > last["progress"] > 0
 
@@ -84,7 +89,7 @@ async def heartbeat(bus: Bus, *, attempt: int, readings: int) -> dict[str, Any]:
     return await until(reported, deadline=2 * DEADLINE, what=f"attempt {attempt} with {readings} readings")
 
 
-async def test_worker_stopped(depot: Depot) -> None:
+async def test_worker_stopped(depot: Depot, recorded: Recorder) -> None:
     """A worker that stops ends the segment at once instead of using up the time to drain; another worker goes on."""
     alone = Depot(depot.client, depot.services)
     bus = await alone.bus(departs_in=-1, travels=4, tracking=LONG)
@@ -101,6 +106,7 @@ async def test_worker_stopped(depot: Depot) -> None:
         assert await bus.handle.result() == BusServiceResult("ARRIVED", 0)
     (history,) = await bus.histories()
     assert scheduled(history).count(TRACK_POSITION) == 2
+    await recorded("fleet/worker-stopped", bus.handle)
 
 
 async def test_overdue(temporal: Temporal, tmp_path: Path) -> None:

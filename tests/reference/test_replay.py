@@ -1,7 +1,7 @@
 import pytest
 from temporalio import workflow
 
-from .planted import Deaf, Hasty, Twice, Unannounced, Unforgiving
+from .planted import Deaf, Forgetful, Hasty, Twice, Unannounced, Unforgiving, Untracked
 from .recorded import recorded, replay
 
 BRANCHES = list(recorded())
@@ -21,6 +21,8 @@ async def test_recorded_history(branch: str) -> None:
         ("booking/declined", Unforgiving),
         ("wallet/expired", Twice),
         ("wallet/credited", Deaf),
+        ("fleet/arrived", Untracked),
+        ("fleet/with-carried-manifest", Forgetful),
     ],
 )
 async def test_breaking_change(branch: str, changed: type) -> None:

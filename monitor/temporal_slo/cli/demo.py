@@ -11,7 +11,7 @@ from temporal_slo.cli.common import OK, Command, Context, Option
 
 def _run(args: argparse.Namespace, context: Context) -> int:
     from temporal_slo import demo  # noqa: PLC0415 needs the demo extra, which workers lack
-    from temporal_slo.reference.services import faults  # noqa: PLC0415 other commands do not need it
+    from temporal_slo.demo.alerting import Chaos  # noqa: PLC0415 as above
 
     if args.temporal_address is not None:
         settings.host_and_port(args.temporal_address, "--temporal-address")
@@ -21,7 +21,7 @@ def _run(args: argparse.Namespace, context: Context) -> int:
         rate=settings.rate(args.rate, "--rate"),
         tools=Path(".tools"),
         specs=Path("deploy/slos"),
-        chaos=faults.parse(args.chaos) if args.chaos is not None else None,
+        chaos=Chaos.parse(args.chaos) if args.chaos is not None else None,
     )
     asyncio.run(demo.run(chosen, lambda line: print(line, file=context.stdout, flush=True)))
     return OK
@@ -29,12 +29,12 @@ def _run(args: argparse.Namespace, context: Context) -> int:
 
 COMMAND: Final = Command(
     "demo",
-    "run Temporal, a worker, load, the exporter, Prometheus and Alertmanager on this machine",
+    "run Temporal, the reference application, load, the exporter, Prometheus and Alertmanager on this machine",
     _run,
     (
         Option("--duration", "DURATION", "stop after this time", if_unset="run until interrupted"),
         Option("--temporal-address", "HOST:PORT", "use this Temporal server", if_unset="start one"),
-        Option("--rate", "NUMBER", "bookings started per second", "4"),
+        Option("--rate", "NUMBER", "workflows started per second", "4"),
         Option("--chaos", "KIND", "inject this fault until it has paged, then recover: payments-down", if_unset="none"),
     ),
 )

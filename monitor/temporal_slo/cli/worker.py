@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Final
 
 from temporalio.runtime import Runtime
@@ -23,10 +22,6 @@ from temporal_slo.errors import UsageError
 
 
 def _run(args: argparse.Namespace, context: Context) -> int:
-    if args.services is None:
-        if args.names:
-            raise UsageError("--services", "is not set", "set it to the base URL of the services")
-        return _run_simulated(args, context)
     from temporal_slo.reference.workers.deployment import deployment_of  # noqa: PLC0415 other commands do not need it
     from temporal_slo.reference.workers.process import WORKERS, run_workers  # noqa: PLC0415 as above
 
@@ -61,21 +56,6 @@ def _runtime(listen: str | None, spec: list[str] | None) -> Runtime | None:
     return prometheus_runtime(bind_address=listen, spec=spec)
 
 
-def _run_simulated(args: argparse.Namespace, context: Context) -> int:
-    """Run the booking worker over services in memory, for programs that do not start the services yet."""
-    from temporal_slo.interceptor import SLOPlugin  # noqa: PLC0415 other commands do not need it
-    from temporal_slo.reference import command  # noqa: PLC0415 as above
-    from temporal_slo.reference.services import faults  # noqa: PLC0415 as above
-
-    connection = connection_of(args, context)
-    active_faults = faults.FaultFile(Path(args.chaos_file)) if args.chaos_file is not None else faults.no_faults
-    spec = args.spec.split(os.pathsep) if args.spec else None
-    runtime = _runtime(args.metrics_listen, spec)
-    plugins = [SLOPlugin(spec=spec)] if runtime else []
-    run_until_signal(command.worker(connection, plugins=plugins, runtime=runtime, faults=active_faults))
-    return OK
-
-
 COMMAND: Final = Command(
     "worker",
     "run workers of the reference application",
@@ -83,9 +63,8 @@ COMMAND: Final = Command(
     (
         Option("names", "NAME", "booking, payment or fleet", if_unset="all of them, in one process"),
         *connection_options(),
-        Option("--services", "URL", "base URL of the services", if_unset="booking services in memory"),
+        Option("--services", "URL", "base URL of the services", "http://127.0.0.1:8010"),
         Option("--metrics-listen", "HOST:PORT", "address that serves /metrics", if_unset="no metrics"),
-        Option("--chaos-file", "FILE", "reject every payment while this file says payments-down", if_unset="none"),
         Option("--spec", "PATH", f"SLO spec files or directories, separated by {os.pathsep!r}", if_unset="none"),
     ),
     f"{CONNECTION_EPILOG}\n\n"

@@ -1,4 +1,4 @@
-"""The demo: Temporal, a worker, load, the exporter, Prometheus and Alertmanager on this machine."""
+"""The demo: Temporal, the reference application, load, the exporter, Prometheus and Alertmanager on this machine."""
 
 import asyncio
 import signal

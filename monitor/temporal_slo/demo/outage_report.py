@@ -51,11 +51,11 @@ class OutageReport:
         """
         window = duration_text(self._outage.tier.short)
         await asyncio.sleep(self._healthy_for)
-        self._outage.begin()
+        await self._outage.begin()
         self.waiting_for = f"the page: the error ratio over {window} must exceed its threshold; rules take 30 s"
         self._line("FAULT", f"{self._outage.kind} for all users until the page arrives. Waiting for {self.waiting_for}")
         await self._until(self._paged, PAGE_DEADLINE)
-        self._outage.end()
+        await self._outage.end()
         self.waiting_for = f"the page to resolve: the failures must leave the window of {window}"
         self._line("FIXED", f"{self._outage.kind} is over. Waiting for {self.waiting_for}")
         deadline = self._outage.tier.short.total_seconds() + RESOLVE_DEADLINE

@@ -1,7 +1,7 @@
 """The parts of the demo, started one after the other."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +12,10 @@ import httpx
 from temporalio.client import Client
 
 from temporal_slo import names
-from temporal_slo.demo.alerting import Outage, generated, outage
+from temporal_slo.demo.alerting import Chaos, Outage, generated, outage
+from temporal_slo.demo.application import Application, start_application
 from temporal_slo.errors import UsageError
 from temporal_slo.generate.files import ALERTMANAGER, SUFFIX
-from temporal_slo.reference.services.faults import Fault
 from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers.alertmanager import Alertmanager, Webhook
 from temporal_slo.servers.process import LOOPBACK, Child, free_port
@@ -28,21 +28,27 @@ Print = Callable[[str], None]
 
 TEMPORAL_PORT: Final = 7233
 EXPORTER_PORT: Final = 9464
-WORKER_PORT: Final = 9465
 PROMETHEUS_PORT: Final = 9090
 SERVER_INTERVAL: Final = "5s"
 """Scrape interval of the Temporal server, which has many metrics."""
 ALERTMANAGER_PORT: Final = 9093
 START_DEADLINE: Final = 60.0
 POLL_INTERVAL: Final = "2s"
-# Short, so that a stuck booking times out within a demo.
+# Short, so that a stuck bus times out within a demo.
 EXECUTION_TIMEOUT: Final = "20s"
 # More failures than in production, so that every status appears within a minute.
-MIX: Final = "confirmed=70,declined=8,cancelled_by_user=5,canceled=4,terminated=3,timed_out=5,failed=5"
-HEALTHY_MIX: Final = "confirmed=95,cancelled_by_user=5"
+MIX: Final = (
+    "booking.confirmed=50,booking.declined=6,booking.cancelled_by_user=4,booking.canceled=3,booking.terminated=3,"
+    "booking.timed_out=4,booking.failed=3,topup.credited=10,topup.paid_twice=1,topup.approved=2,topup.rejected=1,"
+    "topup.declined=2,topup.expired=1,topup.failed=2,bus.arrived=6,bus.stuck=2"
+)
+HEALTHY_MIX: Final = "booking.confirmed=82,booking.cancelled_by_user=4,topup.credited=11,bus.arrived=3"
 """Mix during an outage: nothing else consumes an error budget."""
 
-BY_STATUS: Final = f"sum by ({names.STATUS}) ({names.WORKFLOWS_CLOSED.sample})"
+WORKFLOWS: Final = ("BookRideWorkflow", "WalletTopUpWorkflow", "BusServiceWorkflow", "OpenManifestsWorkflow")
+"""The workflow types of the reference application."""
+
+BY_STATUS: Final = f"sum by ({names.WORKFLOW_TYPE}, {names.STATUS}) ({names.WORKFLOWS_CLOSED.sample})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class DemoSettings:
     Attributes:
         duration: How long it runs once everything is up; None until interrupted.
         temporal_address: A running server; None to start one.
-        rate: Bookings started per second.
+        rate: Workflows started per second.
         tools: Folder of downloaded programs.
         specs: Folder of SLO specs, used if it exists.
         chaos: Fault that causes a page after a while; None for none.
@@ -63,7 +69,7 @@ class DemoSettings:
     rate: float
     tools: Path
     specs: Path
-    chaos: Fault | None = None
+    chaos: Chaos | None = None
 
     def __post_init__(self) -> None:
         """Refuse a fault without SLO specs: nothing would page."""
@@ -71,12 +77,16 @@ class DemoSettings:
             raise UsageError("--chaos", f"no specs in {self.specs}", "run it in the project's folder")
 
 
+Closed = Counter[tuple[str, str]]
+"""Numbers of closed runs, by workflow type and status."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The running parts of the demo.
 
     Attributes:
-        closed_before: Runs that had closed before the exporter started, by status.
+        closed_before: Runs that had closed before the exporter started, by workflow type and status.
         outage: The planned outage, if any.
     """
 
@@ -84,7 +94,7 @@ class Parts:
     exporter: str
     prometheus: Prometheus
     load: Child
-    closed_before: Counter[str]
+    closed_before: Closed
     outage: Outage | None
 
 
@@ -95,7 +105,7 @@ async def start(
     webhook: Webhook | None,
     output: Print,
 ) -> Parts:
-    """Start all parts, and return once bookings start.
+    """Start all parts, and return once workflows start.
 
     Args:
         settings: What to start.
@@ -108,18 +118,18 @@ async def start(
         PartError: A part is not healthy.
     """
     temporal = await _temporal(settings, processes, output)
-    client, web = temporal.client, temporal.web
     where = ("--temporal-address", temporal.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
-    closed_before = await count_closed(client)
+    closed_before = await closed_in(temporal.client)
     spec = ("--spec", str(settings.specs)) if settings.specs.is_dir() else ()
     exporter = await _exporter(processes, (*where, *spec), output)
-    worker = f"{LOOPBACK}:{free_port(WORKER_PORT)}"
-    made = generated(settings.specs, processes.folder, web, webhook) if spec else None
+    application = await start_application(processes, where, spec, output)
+    made = generated(settings.specs, processes.folder, temporal.web, webhook) if spec else None
     alertmanager = await _alertmanager(processes, programs["alertmanager"], made, output) if made and webhook else None
+    targets = {"temporal-slo": exporter, **application.workers}
     server = Prometheus(
         programs["prometheus"],
         processes.folder,
-        {"temporal-slo": exporter, "bookings": worker, **({"temporal": temporal.metrics} if temporal.metrics else {})},
+        {**targets, **({"temporal": temporal.metrics} if temporal.metrics else {})},
         PROMETHEUS_PORT,
         intervals={"temporal": SERVER_INTERVAL},
         rules=[made / f"*{SUFFIX}"] if made else (),
@@ -128,16 +138,24 @@ async def start(
     processes.add(server.child)
     await server.ready()
     output(f"  Prometheus  {server.url}/api/v1/query?query={quote(BY_STATUS)}")
-    planned = outage(settings.chaos, settings.specs, processes.folder, webhook) if settings.chaos and webhook else None
-    processes.start_command(
-        "worker", "worker", *where, "--metrics-listen", worker, *spec, *(planned.options if planned else ())
+    planned = None
+    if settings.chaos and webhook:
+        planned = outage(settings.chaos, settings.specs, application.services, webhook)
+    load = _load(processes, (*where, "--rate", str(settings.rate)), application, HEALTHY_MIX if planned else MIX)
+    return Parts(temporal.client, exporter, server, load, closed_before, planned)
+
+
+def _load(processes: ProcessGroup, options: tuple[str, ...], application: Application, mix: str) -> Child:
+    urls = ("--services", application.services, "--api", application.api)
+    return processes.start_command(
+        "load", "load", *options, *urls, "--mix", mix, "--execution-timeout", EXECUTION_TIMEOUT
     )
-    output(f"  worker      http://{worker}/metrics")
-    mix = HEALTHY_MIX if planned else MIX
-    options = ("--rate", str(settings.rate), "--mix", mix, "--execution-timeout", EXECUTION_TIMEOUT)
-    load = processes.start_command("load", "load", *where, *options)
-    output(f"  logs        {processes.folder}  (removed when the demo ends)")
-    return Parts(client, exporter, server, load, closed_before, planned)
+
+
+async def closed_in(client: Client, types: Collection[str] = WORKFLOWS) -> Closed:
+    """Return the server's count of closed runs by workflow type and status."""
+    counts = {workflow_type: await count_closed(client, workflow_type) for workflow_type in types}
+    return Counter({(of, status): count for of, by in counts.items() for status, count in by.items()})
 
 
 async def _exporter(processes: ProcessGroup, watching: tuple[str, ...], output: Print) -> str:

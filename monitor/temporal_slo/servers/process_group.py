@@ -1,7 +1,7 @@
 """A group of child processes, monitored and stopped together."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -40,17 +40,19 @@ class ProcessGroup:
         self._exit.callback(child.stop)
         return child
 
-    def start_command(self, name: str, *arguments: str) -> Child:
+    def start_command(self, name: str, *arguments: str, secrets: Mapping[str, str] | None = None) -> Child:
         """Start a `temporal-slo` command as a child.
 
         Args:
             name: Name in messages, and of its log file.
             arguments: Arguments of the command. `TEMPORAL_*` variables of this process are not passed on.
+            secrets: Further environment variables; other users of the machine do not see them, unlike arguments.
         """
         env = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
         # An empty file, so that the user's profile is not used.
         (self.folder / "temporal.toml").touch()
         env["TEMPORAL_CONFIG_FILE"] = str(self.folder / "temporal.toml")
+        env |= secrets or {}
         return self.add(Child(name, tools.cli_command(*arguments), self.folder / f"{name}.log", env))
 
     def stop(self, child: Child) -> None:

@@ -166,9 +166,15 @@ class TemporalVisibility:
         )
 
 
-async def count_closed(client: Client) -> Counter[str]:
-    """Return the server's count of closed runs by status; it costs a scan, and retention lowers it."""
-    count = await client.count_workflows(f"{CLOSED_QUERY} GROUP BY ExecutionStatus")
+async def count_closed(client: Client, workflow_type: str | None = None) -> Counter[str]:
+    """Return the server's count of closed runs by status; it costs a scan, and retention lowers it.
+
+    Args:
+        client: Client of the namespace.
+        workflow_type: Count only runs of this type; None to count all.
+    """
+    of_type = f" AND WorkflowType = '{workflow_type}'" if workflow_type else ""
+    count = await client.count_workflows(f"{CLOSED_QUERY}{of_type} GROUP BY ExecutionStatus")
     return Counter({STATUS_NAMES[str(group.group_values[0])]: group.count for group in count.groups})
 
 

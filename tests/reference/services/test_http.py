@@ -11,7 +11,7 @@ import pytest
 
 from temporal_slo.reference.services.app import create_app
 from temporal_slo.reference.services.books import Books
-from tests.reference.services.steps import seat
+from tests.reference.services.steps import fare, seat
 from tests.reference.services_process import ServicesUnderTest
 
 LIMIT = 64 * 1024
@@ -96,3 +96,10 @@ async def test_pruning(services: ServicesUnderTest, monkeypatch: pytest.MonkeyPa
     assert [call["seq"] for call in await services.calls()] == list(range(26, 41))
     assert [row["key"] for row in services.rows("SELECT key FROM keys")] == ["new"]
     assert (await services.totals())["calls"] == {"books": 1, "buses": 38, "seats/reserve": 2}
+
+
+@pytest.mark.parametrize(("amount", "status"), [(0, 422), (1, 200), (10**12, 200), (10**12 + 1, 422)])
+async def test_amounts(services: ServicesUnderTest, amount: int, status: int) -> None:
+    """An amount is at least 1 and at most 10^12, so that no sum of amounts is too large for the books."""
+    response = await services.send("payments/charge", fare(amount=amount), "k")
+    assert response.status_code == status

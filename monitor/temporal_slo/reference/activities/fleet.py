@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from temporalio import activity
@@ -79,18 +78,6 @@ class FleetActivities:
 
     def __init__(self, services: ServiceClient) -> None:
         self._services = services
-
-    @property
-    def activities(self) -> list[Callable[..., Any]]:
-        """All activities, for a worker."""
-        return [
-            self.open_manifest,
-            self.add_to_manifest,
-            self.seal_manifest,
-            self.track_position,
-            self.list_buses,
-            self.start_bus_service,
-        ]
 
     @activity.defn(name=OPEN_MANIFEST)
     async def open_manifest(self, bus: BusService) -> OpenedManifest:

@@ -32,7 +32,7 @@ def create_app(books: Books, webhook: Webhook | None = None, *, clock: Clock = u
     app.include_router(routes.router(clock, deliver=webhook is not None))
     app.include_router(control.router(books, performer))
     app.add_middleware(BodyLimit)
-    app.add_exception_handler(sqlite3.Error, _on_database_error)
+    app.add_exception_handler(sqlite3.OperationalError, _on_database_error)
     problems.install(app)
     return app
 

@@ -11,6 +11,8 @@ from fastapi import FastAPI
 
 from temporal_slo.errors import UsageError
 
+KEEP_ALIVE: Final = 60
+"""Seconds until an idle connection is closed: later than clients do it, which would lose requests sent meanwhile."""
 SHUTDOWN_DEADLINE: Final = 3
 """Seconds that a shutdown waits for requests in flight."""
 
@@ -52,7 +54,12 @@ async def serving(app: FastAPI, listener: socket.socket) -> AsyncIterator["async
         The task that serves; it ends early only if it crashes.
     """
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_DEADLINE
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=SHUTDOWN_DEADLINE,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

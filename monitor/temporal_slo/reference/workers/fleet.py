@@ -54,11 +54,19 @@ def fleet_worker(
         spec: SLO spec files or directories, for latency objectives and outcomes; None for none.
         deployment: Version of the code that this worker runs; None for none.
     """
+    activities = FleetActivities(services)
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[BusServiceWorkflow, OpenManifestsWorkflow],
-        activities=FleetActivities(services).activities,
+        activities=[
+            activities.open_manifest,
+            activities.add_to_manifest,
+            activities.seal_manifest,
+            activities.track_position,
+            activities.list_buses,
+            activities.start_bus_service,
+        ],
         max_concurrent_activities=max_concurrent_activities,
         max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
         graceful_shutdown_timeout=DRAIN,
