@@ -126,8 +126,9 @@ class System:
         await self.services.http.delete("/faults")
 
     async def _runs(self, batch: Batch) -> Sequence[Run]:
-        numbers = count(len(self.bookings) + len(self.top_ups))
-        bus = await self._start_bus(f"bus-{len(self.bookings)}")
+        started = len(self.bookings) + len(self.top_ups)
+        numbers = count(started)
+        bus = await self._start_bus(f"bus-{started}")
         bookings = [BookingRun(*self._of(stop, next(numbers)), bus=bus) for stop in batch.bookings]
         top_ups = [TopUpRun(*self._of(stop, next(numbers))) for stop in batch.top_ups]
         self.bookings += bookings
