@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import count, zip_longest
+from itertools import count, product, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +39,8 @@ from .reference_runs import (
 
 NAMESPACE: Final = "reference-faults"
 NO_SYNC: Final = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
-SEED: Final = 14
+SEED: Final = 2205
+"""Chosen so that the small test has almost every story."""
 WORKER, SERVICES = "worker", "services"
 VICTIMS: Final = ((WORKER,), (SERVICES,), (WORKER, SERVICES))
 IN_FLIGHT: Final = 6
@@ -60,9 +61,13 @@ def plan(*, full: bool) -> list[Batch]:
     dice = random.Random(SEED)  # noqa: S311 no secret
     bookings, top_ups = groups_of(stops(BOOKINGS), dice), groups_of(stops(TOP_UPS), dice)
     groups: list[tuple[list[Stop], list[Stop]]] = list(zip_longest(bookings, top_ups, fillvalue=[]))
-    if full:
-        return [Batch(victims, *group) for victims in VICTIMS for group in groups]
-    return [Batch(victims, *group) for victims, group in zip(VICTIMS, groups, strict=False)]
+    chosen = product(VICTIMS, groups) if full else zip(VICTIMS, groups, strict=False)
+    return [Batch(victims, *(survivable(stops, victims) for stops in group)) for victims, group in chosen]
+
+
+def survivable(stops: list[Stop], victims: Sequence[str]) -> list[Stop]:
+    """Return the stops at which these kills do not make a compensation fail: a limit of attempts would be reached."""
+    return [stop for stop in stops if SERVICES not in victims or not stop.story.timings.max_attempts]
 
 
 def groups_of(found: list[Stop], dice: random.Random) -> list[list[Stop]]:
@@ -189,6 +194,7 @@ async def test_books_balance_after_kills(tmp_path: Path, *, full_size: bool) -> 
             await running.run(batch)
             kills.update(stop.step for stop in (*batch.bookings, *batch.top_ups))
         totals = await running.services.totals()
+        assert "Traceback" not in running.worker.log.read_text()
     assert set(kills) == set(ENDPOINTS) == activity_names()
     killed = f"{running.killed[WORKER]} kills of the worker, {running.killed[SERVICES]} of the services"
     print(f"{kills.total()} runs, {killed}: books balance")

@@ -19,6 +19,7 @@ from temporal_slo.reference.web.serving import listen, serving
 from temporal_slo.servers.process import LOOPBACK, Child, free_port, until
 
 DEADLINE = 20.0
+START_DEADLINE = 60.0
 SECRET = "sk_test_services"  # noqa: S105 signs only the events of tests
 
 
@@ -132,7 +133,7 @@ class ServicesProcess:
         address = ["--listen", f"{LOOPBACK}:{self.port}", "--books", str(self.books)]
         command = [sys.executable, "-m", "temporal_slo", "services", *address, *self._options]
         self.child = Child("services", command, self._log, {"PAYSTACK_SECRET_KEY": SECRET})
-        await until(self._serves, deadline=DEADLINE, what="services")
+        await until(self._serves, deadline=START_DEADLINE, what="services")
         return self
 
     def kill(self) -> None:

@@ -1,11 +1,17 @@
 """The activities of the booking workflow: one call of a service each."""
 
+import asyncio
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
 from temporalio import activity
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -118,7 +124,7 @@ class BookingActivities:
             await _retrieve_failure(start)
             reason = f"bus {entry.bus_id} of {entry.service_date} has arrived"
             raise ApplicationError(reason, type=fleet.MANIFEST_SEALED, non_retryable=True) from error
-        except RPCError:
+        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
             await _retrieve_failure(start)
             raise
 
@@ -145,5 +151,6 @@ def _same(failure: BaseException) -> ApplicationError:
 
 async def _retrieve_failure(start: WithStartWorkflowOperation[Any, Any]) -> None:
     """Retrieve the failure of a start, which asyncio would otherwise log as never retrieved."""
-    with suppress(RPCError, WorkflowAlreadyStartedError):
+    # A start that was cancelled with its attempt holds the cancellation.
+    with suppress(RPCError, WorkflowAlreadyStartedError, asyncio.CancelledError):
         await start.workflow_handle()
