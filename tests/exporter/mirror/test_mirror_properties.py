@@ -175,7 +175,7 @@ class World:
         await self.classify(step)
         if step.killed:
             self.start(await self.ledger.load("shop"))
-        self.compare_seen()
+        await self.compare_seen()
 
     async def classify(self, step: Step) -> None:
         """Request close events; some runs are retried."""
@@ -185,7 +185,7 @@ class World:
                 self.history.events[run.run_id] = retried if step.history else UNAVAILABLE
             await self.pending.count_lap()
 
-    def compare_seen(self) -> None:
+    async def compare_seen(self) -> None:
         """Compare the runs seen closed with those that are classified or pending; no series ever falls."""
         found = exposed(self.mirror, self.clock)
         seen, pending = found.series(names.WORKFLOWS_SEEN_CLOSED), found.series(names.WORKFLOWS_PENDING)
@@ -195,6 +195,8 @@ class World:
         assert (seen, found.one(names.EXPORTER_PENDING_RUNS)) == (expected, sum(pending.values()))
         assert all(seen[key] >= count for key, count in self.seen.items())
         self.seen = seen
+        stored = await self.ledger.load("shop")
+        assert (stored.waiting, stored.closed) == (self.mirror.state.waiting, self.mirror.state.closed)
 
     async def settle(self) -> Exposed:
         """Poll without failures until all runs are visible and ingested."""
@@ -234,6 +236,8 @@ async def play(ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_l
     closed: Counter[str] = Counter()
     for key, count in found.closed.items():
         closed[status_group(key.status)] += count
+    seen = {key[-1]: count for key, count in found.series(names.WORKFLOWS_SEEN_CLOSED).items() if count}
+    assert (seen, found.one(names.EXPORTER_PENDING_RUNS)) == (closed, 0)
     ride = RunningKey("Ride", "rides")
     assert (closed, found.started.get(ride, 0), found.running.get(ride, 0)) == world.expected()
     assert (found.gap, sum(sum(d.observed.counts) for d in found.durations.values())) == (0, closed.total())
