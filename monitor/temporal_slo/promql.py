@@ -1,18 +1,19 @@
 """PromQL of SLIs. Rules, dashboards and the check all build their queries here, so that they cannot disagree."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from temporal_slo import names
 from temporal_slo.durations import parse_duration
-from temporal_slo.names.values import BAD, COMPLETED, GOOD, NONE
+from temporal_slo.names.values import COMPLETED, FAILED, GOOD, NONE, RESET, RETRIED, TERMINATED, TIMED_OUT, UNKNOWN
+from temporal_slo.runs.status_groups import STATUS_GROUPS
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.events import BAD_STATUSES, NON_EVENT_OUTCOMES, NON_EVENT_STATUSES
+from temporal_slo.spec.events import RunEvents, run_events
 from temporal_slo.spec.formatting import duration_text, seconds_text
 from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Success
-from temporal_slo.spec.slis import BAD_OUTCOME
 
 REPLICA_LABELS: Final = "instance, pod"
 """Labels that differ between exporter replicas of the same Temporal namespace, which count the same runs."""
@@ -50,6 +51,22 @@ class SliRates(NamedTuple):
         return f"{total} - ({self.good} or 0 * {self.measured or total})"
 
 
+class ClosedRuns(NamedTuple):
+    """PromQL for the rates of the closed runs that an SLI counts, by status group, status and outcome.
+
+    Attributes:
+        classified: Runs that are classified in the window.
+        closed: Runs that closed in the window. Volumes come from the runs seen closed, which nothing delays, and shares
+            from those classified: so an error ratio has no bias, however long runs wait for their close event.
+        defaults: Status and outcome by status group, for runs of a group of which none was classified: a failure is
+            bad, a completed run is good.
+    """
+
+    classified: str
+    closed: str
+    defaults: Mapping[str, tuple[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Matcher:
     """A label matcher."""
@@ -77,6 +94,8 @@ def one_of(label: str, values: tuple[str, ...]) -> Matcher:
 
 def none_of(label: str, values: tuple[str, ...]) -> Matcher:
     """Return a matcher for every value other than *values*."""
+    if len(values) == 1:
+        return Matcher(label, "!=", values[0])
     return Matcher(label, "!~", "|".join(map(_literal, values)))
 
 
@@ -85,79 +104,176 @@ def selector(metric: str, *matchers: Matcher) -> str:
     return f"{metric}{{{', '.join(map(str, matchers))}}}"
 
 
+def labels(slo: BoundSlo) -> dict[str, str]:
+    """Return the labels of all recorded series and alerts of *slo*."""
+    return {
+        names.SLO: slo.name,
+        names.SERVICE: slo.service,
+        names.NAMESPACE: slo.temporal_namespace,
+    }
+
+
+def recorded(slo: BoundSlo, series: str, *matchers: Matcher) -> str:
+    """Return the selector of the recorded series *series* of *slo*."""
+    return selector(series, *(one_of(label, (value,)) for label, value in labels(slo).items()), *matchers)
+
+
+@lru_cache
+def over(series: str, window: timedelta) -> str:
+    """Return the name of the recorded series *series* over *window*."""
+    return f"{series}{duration_text(window)}"
+
+
 def sli_rates(slo: BoundSlo, window: timedelta) -> SliRates:
-    """Return PromQL for the rates of the SLI of *slo* over *window*; the results have no labels."""
-    build: Mapping[type, Callable[[BoundSlo, str], SliRates]] = {
+    """Return PromQL for the rates of the SLI of *slo* over *window*; the results have no labels.
+
+    That of an SLI with `closed_runs` reads their recorded rates.
+    """
+    build: Mapping[type, Callable[[BoundSlo, timedelta], SliRates]] = {
         Success: _success,
         Latency: _latency,
         Overdue: _overdue,
         ActivitySuccess: _activity_success,
         ScheduleToStart: _schedule_to_start,
     }
-    return build[type(slo.sli)](slo, duration_text(window))
+    return build[type(slo.sli)](slo, window)
 
 
-def _success(slo: BoundSlo, window: str) -> SliRates:
+def event_rate(slo: BoundSlo, window: timedelta) -> str:
+    """Return PromQL for the rate of all events of *slo* that are classified, without recorded series."""
+    if isinstance(slo.sli, Success):
+        return _exporter_rate(_classified_events(slo, run_events(slo.sli)), duration_text(window))
+    if isinstance(slo.sli, Latency):
+        return _exporter_rate(_duration_events(slo, run_events(slo.sli)), duration_text(window))
+    return sli_rates(slo, window).events
+
+
+def closed_runs(slo: BoundSlo, window: timedelta, longer: timedelta | None) -> ClosedRuns | None:
+    """Return PromQL for the closed runs that *slo* counts over *window*.
+
+    Args:
+        slo: The SLO.
+        window: The window.
+        longer: The next longer one, which has the shares if no run was classified in *window*; None for the longest.
+
+    Returns:
+        None if the SLI needs no volumes: all of its events wait alike, or none do.
+    """
+    if not isinstance(slo.sli, Success) and not (isinstance(slo.sli, Latency) and slo.sli.failures == "bad"):
+        return None
+    events, runs = run_events(slo.sli), _run_matchers(slo)
+    groups = {group: own for group, own in STATUS_GROUPS.items() if set(own) & set(events.statuses)}
+    range_ = duration_text(window)
+    statuses = one_of(names.STATUS, tuple(status for own in groups.values() for status in own))
+    classified = _latest_rate(selector(names.WORKFLOWS_CLOSED.sample, *runs, statuses), range_)
+    group = one_of(names.STATUS_GROUP, tuple(groups))
+    seen = _latest_rate(selector(names.WORKFLOWS_SEEN_CLOSED.sample, *runs, group), range_)
+    by_group = f"by ({names.STATUS_GROUP})"
+    measured = recorded(slo, over(names.CLASSIFIED_RATE, window))
+    # An exporter of an older version exposes no runs seen closed.
+    volume = f"(sum {by_group} ({seen}) or sum {by_group} ({measured}))"
+    known = Matcher(names.OUTCOME, "!=", UNKNOWN)
+    shares = [_shares(recorded(slo, over(names.CLASSIFIED_RATE, window), known))]
+    if longer:
+        shares.append(_shares(recorded(slo, over(names.CLOSED_RATE, longer))))
+    shares.append(recorded(slo, names.DEFAULT_SHARE))
+    return ClosedRuns(
+        f"sum by ({names.STATUS_GROUP}, {names.STATUS}, {names.OUTCOME}) ({_with_group(classified, groups)})",
+        f"{volume} * on ({names.STATUS_GROUP}) group_right () ({f' or on ({names.STATUS_GROUP}) '.join(shares)})",
+        {group: _default(group, own, events) for group, own in groups.items()},
+    )
+
+
+def _shares(rates: str) -> str:
+    return f"{rates} / on ({names.STATUS_GROUP}) group_left () (sum by ({names.STATUS_GROUP}) ({rates}) > 0)"
+
+
+def _with_group(rates: str, groups: Collection[str]) -> str:
+    """Return *rates* with the label for the status group."""
+    rates = f'label_replace({rates}, "{names.STATUS_GROUP}", "$1", "{names.STATUS}", "(.*)")'
+    for group, others in ((FAILED, f"{TIMED_OUT}|{RETRIED}"), (TERMINATED, RESET)):
+        if group in groups:
+            rates = f'label_replace({rates}, "{names.STATUS_GROUP}", "{group}", "{names.STATUS}", "{others}")'
+    return rates
+
+
+def _default(group: str, statuses: tuple[str, ...], events: RunEvents) -> tuple[str, str]:
+    """Return the status and the outcome of runs of *group* of which nothing else is known."""
+    of_group = [status for status in events.statuses if status in statuses]
+    bad = [status for status in of_group if status in events.bad_statuses]
+    return [*bad, *of_group][0], GOOD if group == COMPLETED else NONE
+
+
+def _success(slo: BoundSlo, window: timedelta) -> SliRates:
     assert isinstance(slo.sli, Success)  # noqa: S101 for the type checker: dispatched on this type
-    matchers = _run_matchers(slo)
-    events = none_of(names.STATUS, (*NON_EVENT_STATUSES, *slo.sli.excluded)), none_of(names.OUTCOME, NON_EVENT_OUTCOMES)
-    statuses = tuple(status for status in slo.sli.bad if status != BAD_OUTCOME)
-    good = [none_of(names.STATUS, (*NON_EVENT_STATUSES, *slo.sli.excluded, *statuses))]
-    outcomes = (*NON_EVENT_OUTCOMES, BAD) if BAD_OUTCOME in slo.sli.bad else NON_EVENT_OUTCOMES
-    good.append(none_of(names.OUTCOME, outcomes))
-    metric = names.WORKFLOWS_CLOSED.sample
-    return SliRates(
-        _exporter_rate(selector(metric, *matchers, *events), window),
-        _exporter_rate(selector(metric, *matchers, *good), window),
-    )
+    events = run_events(slo.sli)
+    closed = over(names.CLOSED_RATE, window)
+    bad = [recorded(slo, closed, one_of(names.STATUS, events.bad_statuses))] if events.bad_statuses else []
+    bad += [recorded(slo, closed, one_of(names.OUTCOME, events.bad_outcomes))] if events.bad_outcomes else []
+    return SliRates(_closed_events(slo, events, closed), bad=f"sum({' or '.join(bad)})")
 
 
-def _latency(slo: BoundSlo, window: str) -> SliRates:
+def _closed_events(slo: BoundSlo, events: RunEvents, closed: str) -> str:
+    """Return PromQL for the rate of events among the closed runs."""
+    matchers = one_of(names.STATUS, events.statuses), none_of(names.OUTCOME, events.no_events)
+    return f"sum({recorded(slo, closed, *matchers)})"
+
+
+def _classified_events(slo: BoundSlo, events: RunEvents) -> str:
+    matchers = one_of(names.STATUS, events.statuses), none_of(names.OUTCOME, events.no_events)
+    return selector(names.WORKFLOWS_CLOSED.sample, *_run_matchers(slo), *matchers)
+
+
+def _duration_events(slo: BoundSlo, events: RunEvents) -> str:
+    matchers = one_of(names.STATUS, events.statuses), none_of(names.OUTCOME, events.no_events)
+    return selector(f"{names.WORKFLOW_DURATION.name}_count", *_run_matchers(slo), *matchers)
+
+
+def _latency(slo: BoundSlo, window: timedelta) -> SliRates:
     assert isinstance(slo.sli, Latency)  # noqa: S101 as above
-    # The duration histogram has no label for the task queue.
-    metric = names.WORKFLOW_DURATION.name
-    matchers = _of_namespace(slo), one_of(names.WORKFLOW_TYPE, slo.workflow_types)
-    closed = one_of(names.STATUS, (COMPLETED, *sorted(BAD_STATUSES)))
-    events = selector(f"{metric}_count", *matchers, closed, none_of(names.OUTCOME, NON_EVENT_OUTCOMES))
-    good = selector(
-        f"{metric}_bucket",
-        *matchers,
-        one_of(names.STATUS, (COMPLETED,)),
-        one_of(names.OUTCOME, (GOOD, NONE)),
-        bucket_bound(slo.sli.threshold),
-    )
+    events, range_ = run_events(slo.sli), duration_text(window)
+    successful = one_of(names.STATUS, (COMPLETED,)), one_of(names.OUTCOME, (GOOD, NONE))
+    metric, bound = names.WORKFLOW_DURATION.name, bucket_bound(slo.sli.threshold)
+    fast = _exporter_rate(selector(f"{metric}_bucket", *_run_matchers(slo), *successful, bound), range_)
     since = selector(names.LATENCY_MEASURED_SINCE.sample, _of_namespace(slo), one_of(names.SLO, (slo.name,)))
     # Runs that closed before the threshold had a bucket cannot be classified.
-    recent = f"time() - max({since}) < {seconds_text(parse_duration(window))}"
-    measured = selector(f"{metric}_bucket", *matchers, bucket_bound(slo.sli.threshold))
+    recent = f"time() - max({since}) < {seconds_text(parse_duration(range_))}"
+    measured = _exporter_rate(selector(f"{metric}_bucket", *_run_matchers(slo), bound), range_)
+    if slo.sli.failures != "bad":
+        all_events = _exporter_rate(_duration_events(slo, events), range_)
+        return SliRates(f"({all_events} unless on () ({recent}))", fast, measured=measured)
+    closed = over(names.CLOSED_RATE, window)
+    all_events = _closed_events(slo, events, closed)
+    count = _exporter_rate(selector(f"{metric}_count", *_run_matchers(slo), *successful), range_)
+    # A run that is not classified yet is not known to be slow.
+    share = f"({fast} / ({count} > 0) or vector(1))"
+    good = f"sum({recorded(slo, closed, *successful)}) * {share}"
+    return SliRates(f"({all_events} unless on () ({recent}))", good, measured=measured)
+
+
+def _overdue(slo: BoundSlo, window: timedelta) -> SliRates:
+    matchers = _of_namespace(slo), one_of(names.SLO, (slo.name,))
+    events = _exporter_rate(selector(names.OBSERVED_MINUTES.sample, *matchers), duration_text(window))
     return SliRates(
-        f"({_exporter_rate(events, window)} unless on () ({recent}))",
-        _exporter_rate(good, window),
-        measured=_exporter_rate(measured, window),
+        events, bad=_exporter_rate(selector(names.OVERDUE_MINUTES.sample, *matchers), duration_text(window))
     )
 
 
-def _overdue(slo: BoundSlo, window: str) -> SliRates:
-    matchers = _of_namespace(slo), one_of(names.SLO, (slo.name,))
-    events = _exporter_rate(selector(names.OBSERVED_MINUTES.sample, *matchers), window)
-    return SliRates(events, bad=_exporter_rate(selector(names.OVERDUE_MINUTES.sample, *matchers), window))
-
-
-def _activity_success(slo: BoundSlo, window: str) -> SliRates:
+def _activity_success(slo: BoundSlo, window: timedelta) -> SliRates:
     assert isinstance(slo.sli, ActivitySuccess)  # noqa: S101 as above
     matchers = (*_run_matchers(slo), *_activity_matchers(slo.sli.activities))
     metric = names.ACTIVITY_ENDS.sample
-    events = _worker_rate(selector(metric, *matchers), window)
-    errors = _worker_rate(selector(metric, *matchers, one_of(names.OUTCOME, slo.sli.bad)), window)
+    events = _worker_rate(selector(metric, *matchers), duration_text(window))
+    errors = _worker_rate(selector(metric, *matchers, one_of(names.OUTCOME, slo.sli.bad)), duration_text(window))
     return SliRates(events, bad=errors)
 
 
-def _schedule_to_start(slo: BoundSlo, window: str) -> SliRates:
+def _schedule_to_start(slo: BoundSlo, window: timedelta) -> SliRates:
     assert isinstance(slo.sli, ScheduleToStart)  # noqa: S101 as above
     matchers = (*_run_matchers(slo), *_activity_matchers(slo.sli.activities))
     metric = names.ACTIVITY_SCHEDULE_TO_START.name
-    events = _worker_rate(selector(f"{metric}_count", *matchers), window)
-    good = _worker_rate(selector(f"{metric}_bucket", *matchers, bucket_bound(slo.sli.threshold)), window)
+    events = _worker_rate(selector(f"{metric}_count", *matchers), duration_text(window))
+    good = _worker_rate(selector(f"{metric}_bucket", *matchers, bucket_bound(slo.sli.threshold)), duration_text(window))
     return SliRates(events, good, measured=good)
 
 
@@ -181,8 +297,13 @@ def _scientific(text: str) -> str:
 
 
 def _exporter_rate(series: str, window: str) -> str:
-    """Return the rate of an exporter series: replicas count the same events, so the highest rate is the latest."""
-    return f"sum(max without ({REPLICA_LABELS}) (rate({series}[{window}])))"
+    """Return the rate of all exporter series."""
+    return f"sum({_latest_rate(series, window)})"
+
+
+def _latest_rate(series: str, window: str) -> str:
+    """Return the rate of each exporter series: replicas count the same events, so the highest rate is the latest."""
+    return f"max without ({REPLICA_LABELS}) (rate({series}[{window}]))"
 
 
 def _worker_rate(series: str, window: str) -> str:
@@ -195,7 +316,10 @@ def _of_namespace(slo: BoundSlo) -> Matcher:
 
 
 def _run_matchers(slo: BoundSlo) -> tuple[Matcher, ...]:
-    queue = (one_of(names.TASK_QUEUE, (slo.task_queue,)),) if slo.task_queue else ()
+    # The duration histogram has no label for the task queue.
+    queue = (
+        (one_of(names.TASK_QUEUE, (slo.task_queue,)),) if slo.task_queue and not isinstance(slo.sli, Latency) else ()
+    )
     return (_of_namespace(slo), one_of(names.WORKFLOW_TYPE, slo.workflow_types), *queue)
 
 

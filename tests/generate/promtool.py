@@ -27,12 +27,22 @@ class Expected:
     severity: str = ".*"
 
 
+@dataclass(frozen=True)
+class Within:
+    """Between which values an expression is at a minute, both excluded."""
+
+    minute: int
+    expression: str
+    low: float
+    high: float
+
+
 def evaluate(
     promtool: Path,
     folder: Path,
     spec: str,
     series: Mapping[str, str],
-    expected: Sequence[Expected],
+    expected: Sequence[Expected | Within],
     *,
     but: tuple[str, ...] = (),
     every: str = "1m",
@@ -44,7 +54,7 @@ def evaluate(
         folder: Folder for the files.
         spec: Text of a spec.
         series: Values at each evaluation, in promtool's notation, by series.
-        expected: Alerts that fire.
+        expected: Alerts that fire, and values.
         but: Prefixes of rule files that are not evaluated.
         every: Evaluation interval.
     """
@@ -77,7 +87,15 @@ def groups(rules: Iterable[str]) -> list[str]:
     return [group["name"] for text in rules for group in yaml.safe_load(text)["groups"]]
 
 
-def _query_test(alert: Expected) -> dict[str, Any]:
+def _query_test(alert: Expected | Within) -> dict[str, Any]:
+    if isinstance(alert, Within):
+        # Where it differs, promtool shows the value.
+        between = f"(sum({alert.expression}) > {alert.low} < {alert.high}) * 0 or sum({alert.expression})"
+        return {
+            "expr": between,
+            "eval_time": f"{alert.minute}m",
+            "exp_samples": [{"labels": "{}", "value": 0}],
+        }
     labels = f'alertname=~"{alert.alert}", alertstate="firing", severity=~"{alert.severity}"'
     return {
         "expr": f"count(ALERTS{{{labels}}}) or vector(0)",

@@ -173,12 +173,12 @@ def test_groups_differ(tmp_path: Path) -> None:
     )
     files = render(load([tmp_path]), LINKS)
     found = [group["name"] for group in yaml.safe_load(files["shop.rules.yaml"])["groups"]]
-    assert len(found) == len(set(found)) == 6
+    assert len(found) == len(set(found)) == 8
 
 
 def test_period_is_a_window(tmp_path: Path) -> None:
     """The ratio is recorded once if the period equals a window."""
     (tmp_path / "spec.yaml").write_text(SPEC.replace("period: 30d", "period: 3d"))
     for group in yaml.safe_load(render(load([tmp_path]), LINKS)["shop.rules.yaml"])["groups"]:
-        found = [rule["record"] for rule in group["rules"] if "record" in rule]
+        found = [(rule["record"], *rule["labels"].items()) for rule in group["rules"] if "record" in rule]
         assert len(found) == len(set(found))

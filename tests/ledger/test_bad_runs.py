@@ -19,10 +19,11 @@ from tests.run_factory import BEGAN, closed
 
 SUCCESS = Success(bad=("failed", "timed_out", "bad_outcome"), excluded=("canceled",))
 LATENCY = Latency(threshold=timedelta(seconds=2))
+WITH_FAILURES = Latency(threshold=timedelta(seconds=2), failures="bad")
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome", "success", "latency"),
+    ("status", "outcome", "success", "with_failures"),
     [
         ("completed", "good", False, False),
         ("completed", "none", False, False),
@@ -38,9 +39,9 @@ LATENCY = Latency(threshold=timedelta(seconds=2))
         ("continued_as_new", "none", False, False),
     ],
 )
-def test_broken(status: str, outcome: str, success: bool, latency: bool) -> None:  # noqa: FBT001 - columns of the table
+def test_broken(status: str, outcome: str, success: bool, with_failures: bool) -> None:  # noqa: FBT001 - columns of the table
     """Status and outcome decide whether a run consumes the error budget; a run that is not an event never does."""
-    for sli, expected in ((SUCCESS, success), (LATENCY, latency)):
+    for sli, expected in ((SUCCESS, success), (WITH_FAILURES, with_failures), (LATENCY, False)):
         is_bad = bad_run_predicate(sli)
         assert is_bad
         assert is_bad(status, outcome, 2 * SECOND) is expected
@@ -49,9 +50,10 @@ def test_broken(status: str, outcome: str, success: bool, latency: bool) -> None
 @pytest.mark.parametrize(("outcome", "late"), [("good", True), ("none", True), ("excluded", False), ("unknown", False)])
 def test_late(outcome: str, late: bool) -> None:  # noqa: FBT001 - a column of the table
     """A run that exceeds the latency threshold by a microsecond is bad, if it is an event."""
-    is_bad = bad_run_predicate(LATENCY)
-    assert is_bad
-    assert is_bad("completed", outcome, 2 * SECOND + 1) is late
+    for sli in (LATENCY, WITH_FAILURES):
+        is_bad = bad_run_predicate(sli)
+        assert is_bad
+        assert is_bad("completed", outcome, 2 * SECOND + 1) is late
 
 
 def test_minutes_have_no_runs() -> None:

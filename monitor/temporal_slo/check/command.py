@@ -26,7 +26,7 @@ from temporal_slo.check.temporal import NamespaceInfo, TemporalInspector, namesp
 from temporal_slo.durations import parse_duration
 from temporal_slo.errors import TemporalSloError, UsageError
 from temporal_slo.names import server
-from temporal_slo.promql import sli_rates
+from temporal_slo.promql import event_rate
 from temporal_slo.spec.bound import BoundSlo, LoadedSpecs
 from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.load import load
@@ -173,7 +173,7 @@ def _event_queries(slos: Sequence[BoundSlo]) -> Iterator[tuple[str, str]]:
     """Yield the subject of each SLO's rules, and the query for its events in the last hour."""
     for slo in slos:
         subject = slo_title(slo.service, slo.name, slo.temporal_namespace)
-        yield subject, f"{sli_rates(slo, HOUR).events} * {HOUR.total_seconds():g}"
+        yield subject, f"{event_rate(slo, HOUR)} * {HOUR.total_seconds():g}"
 
 
 async def _own_targets(

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from temporal_slo import names
 from temporal_slo.generate.links import Links, literal
-from temporal_slo.generate.recording_rules import INTERVAL, Group, Rule, group_name, labels, number, over, recorded
-from temporal_slo.promql import quoted
+from temporal_slo.generate.recording_rules import INTERVAL, Group, Rule, group_name, number
+from temporal_slo.promql import labels, over, quoted, recorded
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import burn_rate_threshold, period_length
 from temporal_slo.spec.formatting import duration_text, normalized, seconds_text

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus, urlencode
 from temporal_slo import names
 from temporal_slo.names.values import CANCELED, FAILED, TERMINATED, TIMED_OUT
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.events import BAD_STATUSES
+from temporal_slo.spec.events import run_events
 from temporal_slo.spec.formatting import seconds_text
 from temporal_slo.spec.model import Latency, Overdue, Success
 
@@ -78,10 +78,10 @@ def _bad_events(slo: BoundSlo) -> list[str]:
     if isinstance(slo.sli, Success):
         return [f"ExecutionStatus IN ({', '.join(_quoted(EXECUTION_STATUS[status]) for status in slo.sli.bad)})"]
     if isinstance(slo.sli, Latency):
-        statuses = ", ".join(_quoted(EXECUTION_STATUS[status]) for status in sorted(BAD_STATUSES))
-        slow = f"ExecutionDuration > {_quoted(f'{seconds_text(slo.sli.threshold)}s')}"
-        # Failed runs are bad events of a latency SLI, too; outcomes cannot be queried.
-        return [f"({slow} OR ExecutionStatus IN ({statuses}))"]
+        slow = f"ExecutionStatus = 'Completed' AND ExecutionDuration > {_quoted(f'{seconds_text(slo.sli.threshold)}s')}"
+        statuses = ", ".join(_quoted(EXECUTION_STATUS[status]) for status in run_events(slo.sli).bad_statuses)
+        # Outcomes cannot be queried.
+        return [f"({slow} OR ExecutionStatus IN ({statuses}))" if statuses else slow]
     if isinstance(slo.sli, Overdue):
         return ["ExecutionStatus = 'Running'"]
     return []

@@ -1,13 +1,12 @@
 """Recording rules of an SLO: event and error rates per window, error ratios, burn rates, error budget."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Final
 
 from temporal_slo import names
-from temporal_slo.promql import REPLICA_LABELS, one_of, selector, sli_rates
+from temporal_slo.promql import REPLICA_LABELS, closed_runs, labels, one_of, over, recorded, selector, sli_rates
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.burn import BASE_WINDOW, EVALUATION_INTERVAL, period_length
 from temporal_slo.spec.formatting import duration_text, normalized
@@ -21,38 +20,39 @@ INTERVAL: Final = duration_text(EVALUATION_INTERVAL)
 DAY: Final = timedelta(days=1)
 
 
+MAX_RULES: Final = 20
+"""Rules of a group: the limit of Mimir and Grafana Cloud."""
+
+
 def groups(slo: BoundSlo) -> list[Group]:
     """Return the recording rule groups of *slo*."""
     name = group_name(slo)
-    return [
-        {"name": f"{name}/sli", "interval": INTERVAL, "rules": [*_sli_rules(slo)]},
-        {"name": f"{name}/budget", "interval": INTERVAL, "rules": [*_budget_rules(slo)]},
-    ]
+    of_windows = [_window_rules(slo, window, longer) for window, longer in _with_longer(windows(slo))]
+    parts = list(_chunks(of_windows))
+    sli = [(f"{name}/sli" if index == 0 else f"{name}/sli-{index + 1}", rules) for index, rules in enumerate(parts)]
+    budget = (f"{name}/budget", [*_default_rules(slo), _period_rule(slo), *_budget_rules(slo)])
+    return [{"name": title, "interval": INTERVAL, "rules": rules} for title, rules in (*sli, budget)]
+
+
+def _with_longer(ascending: Sequence[timedelta]) -> Iterator[tuple[timedelta, timedelta | None]]:
+    """Yield each window with the next longer one, the longest first: shorter ones read what longer ones record."""
+    yield from zip(reversed(ascending), (None, *reversed(ascending)), strict=False)
+
+
+def _chunks(of_windows: Sequence[list[Rule]]) -> Iterator[list[Rule]]:
+    """Yield groups of rules; those of one window, which read each other's results, stay together."""
+    rules: list[Rule] = []
+    for own in of_windows:
+        if len(rules) + len(own) > MAX_RULES:
+            yield rules
+            rules = []
+        rules = [*rules, *own]
+    yield rules
 
 
 def group_name(slo: BoundSlo) -> str:
     """Return the prefix of the group names of *slo*; slashes separate its parts, which keeps it unique."""
     return f"temporal-slo/{slo.service}/{slo.temporal_namespace}/{slo.name}"
-
-
-def labels(slo: BoundSlo) -> dict[str, str]:
-    """Return the labels of all recorded series and alerts of *slo*."""
-    return {
-        names.SLO: slo.name,
-        names.SERVICE: slo.service,
-        names.NAMESPACE: slo.temporal_namespace,
-    }
-
-
-def recorded(slo: BoundSlo, series: str) -> str:
-    """Return the selector of the recorded series *series* of *slo*."""
-    return selector(series, *(one_of(label, (value,)) for label, value in labels(slo).items()))
-
-
-@lru_cache
-def over(series: str, window: timedelta) -> str:
-    """Return the name of the recorded series *series* over *window*."""
-    return f"{series}{duration_text(window)}"
 
 
 def period_ratio(period: Period) -> str:
@@ -70,20 +70,32 @@ def number(value: Decimal) -> str:
     return f"{normalized(value):f}"
 
 
-def _sli_rules(slo: BoundSlo) -> Iterator[Rule]:
-    for window in windows(slo):
-        rates = sli_rates(slo, window)
-        events = recorded(slo, over(names.EVENTS_RATE, window))
-        yield _rule(slo, over(names.EVENTS_RATE, window), rates.events)
-        # From the series recorded by the rule before; sum() drops its labels.
-        yield _rule(slo, over(names.ERRORS_RATE, window), rates.errors(f"sum({events})"))
-        # The ratio over the period is recorded below.
-        if window != slo.period:
-            yield _rule(slo, over(names.ERROR_RATIO, window), _window_ratio(slo, window))
+def _window_rules(slo: BoundSlo, window: timedelta, longer: timedelta | None) -> list[Rule]:
+    rules = []
+    if runs := closed_runs(slo, window, longer):
+        rules.append(_rule(slo, over(names.CLASSIFIED_RATE, window), runs.classified))
+        rules.append(_rule(slo, over(names.CLOSED_RATE, window), runs.closed))
+    rates, events = sli_rates(slo, window), over(names.EVENTS_RATE, window)
+    rules.append(_rule(slo, events, rates.events))
+    # From the series recorded by the rule before; sum() drops its labels.
+    rules.append(_rule(slo, over(names.ERRORS_RATE, window), rates.errors(f"sum({recorded(slo, events)})")))
+    # The ratio over the period is recorded with the budget.
+    if window != slo.period:
+        rules.append(_rule(slo, over(names.ERROR_RATIO, window), _window_ratio(slo, window)))
+    return rules
+
+
+def _default_rules(slo: BoundSlo) -> Iterator[Rule]:
+    if runs := closed_runs(slo, BASE_WINDOW, None):
+        for group, (status, outcome) in runs.defaults.items():
+            own = {names.STATUS_GROUP: group, names.STATUS: status, names.OUTCOME: outcome}
+            yield _rule(slo, names.DEFAULT_SHARE, "vector(1)", own)
+
+
+def _period_rule(slo: BoundSlo) -> Rule:
     if isinstance(slo.period, Calendar):
-        yield _rule(slo, names.MONTH_ERROR_RATIO, _month_ratio(slo))
-    else:
-        yield _rule(slo, over(names.ERROR_RATIO, slo.period), _rolling_ratio(slo, slo.period))
+        return _rule(slo, names.MONTH_ERROR_RATIO, _month_ratio(slo))
+    return _rule(slo, over(names.ERROR_RATIO, slo.period), _rolling_ratio(slo, slo.period))
 
 
 def _window_ratio(slo: BoundSlo, window: timedelta) -> str:

@@ -1,16 +1,20 @@
 """Good and bad events of an SLO between two times, from the ledger: exact where a PromQL range is not."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from temporal_slo.ledger import schema
 from temporal_slo.ledger.reads import counting_start
+from temporal_slo.names.values import NONE, UNKNOWN
 from temporal_slo.runs.microseconds import HOUR, MINUTE
+from temporal_slo.runs.status_groups import STATUS_GROUPS, status_group
 from temporal_slo.spec.bound import BoundSlo
-from temporal_slo.spec.events import good_run_predicate
+from temporal_slo.spec.events import good_run_predicate, run_events
 from temporal_slo.spec.model import Latency, Overdue, Success
 
 RunSli = Success | Latency
@@ -45,13 +49,19 @@ def events(connection: Connection, slo: BoundSlo, begin: int, end: int) -> Event
     if not isinstance(slo.sli, Success | Latency) or counting_start(connection, slo.temporal_namespace) is None:
         return None
     begin = max(begin, measured_since(connection, slo.temporal_namespace, slo.sli))
-    table = schema.closed_minutes
+    table, pending = schema.closed_minutes, schema.pending
     period = table.c.minute >= begin // MINUTE, table.c.minute < -(-end // MINUTE)
     keys = table.c.status, table.c.outcome, table.c.bucket
     rows = connection.execute(
         select(*keys, func.sum(table.c.count).label("runs")).where(*slo_filter(table, slo), *period).group_by(*keys)
     )
-    return count_events(slo.sli, rows)
+    closed = pending.c.close_time >= begin, pending.c.close_time < end
+    waiting = connection.execute(
+        select(pending.c.status, func.count().label("runs"))
+        .where(*slo_filter(pending, slo), *closed)
+        .group_by(pending.c.status)
+    )
+    return count_events(slo.sli, rows, {row.status: row.runs for row in waiting})
 
 
 def slo_filter(table: Table, slo: BoundSlo) -> tuple[ColumnElement[bool], ...]:
@@ -61,14 +71,35 @@ def slo_filter(table: Table, slo: BoundSlo) -> tuple[ColumnElement[bool], ...]:
     return (table.c.namespace == slo.temporal_namespace, table.c.workflow_type.in_(slo.workflow_types), *queue)
 
 
-def count_events(sli: RunSli, rows: Iterable[Any]) -> Events:
-    """Return the events among *rows*, which have `status`, `outcome`, `bucket` and `runs`."""
-    counts, is_good = {True: 0, False: 0}, good_run_predicate(sli)
+def count_events(sli: RunSli, rows: Iterable[Any], pending: Mapping[str, int] = MappingProxyType({})) -> Events:
+    """Return the events among closed runs.
+
+    Runs that are not classified yet, or whose outcome is unknown, count as the others of their status group do on
+    average; without any others, failures are bad and completed runs are good.
+
+    Args:
+        sli: Defines the events.
+        rows: Classified runs, with `status`, `outcome`, `bucket` and `runs`.
+        pending: Runs that wait for their close event, by status in visibility.
+    """
+    is_good, unclassified = good_run_predicate(sli), Counter[str]()
+    known: dict[str, Counter[bool | None]] = {group: Counter() for group in STATUS_GROUPS}
     for row in rows:
-        result = is_good(row.status, row.outcome, row.bucket)
-        if result is not None:
-            counts[result] += row.runs
-    return Events(counts[True], counts[False])
+        group = status_group(row.status)
+        if row.outcome == UNKNOWN:
+            unclassified[group] += int(row.runs)
+        else:
+            known[group][is_good(row.status, row.outcome, row.bucket)] += int(row.runs)
+    for status, runs in pending.items():
+        unclassified[status_group(status)] += runs
+    # If runs of unknown outcome are no events, pending ones are none until their outcome is known.
+    if UNKNOWN not in run_events(sli).no_events:
+        for group, runs in unclassified.items():
+            shares = known[group] if known[group].total() else Counter({is_good(group, NONE, 0): 1})
+            total = shares.total()
+            for kind, share in list(shares.items()):
+                known[group][kind] += round(runs * share / total)
+    return Events(sum(counts[True] for counts in known.values()), sum(counts[False] for counts in known.values()))
 
 
 def by_minute(sli: RunSli, rows: Iterable[Any]) -> Iterator[tuple[int, Events]]:

@@ -9,6 +9,16 @@ ERRORS_RATE: Final = "slo:errors:rate"
 ERROR_RATIO: Final = "slo:sli_error:ratio_rate"
 """Prefixes of recorded series; the window follows, as in `slo:errors:rate5m`."""
 
+CLASSIFIED_RATE: Final = "slo:classified_runs:rate"
+"""Prefix: rate of classified runs by status group, status and outcome."""
+
+CLOSED_RATE: Final = "slo:closed_runs:rate"
+"""Prefix: the same of all closed runs: those not classified yet, and those of unknown outcome, as the others on
+average."""
+
+DEFAULT_SHARE: Final = "slo:unclassified_runs:share"
+"""How the runs of a status group count before any of them was classified."""
+
 MONTH_ERROR_RATIO: Final = "slo:sli_error:ratio_month"
 """Error ratio of the calendar month to date."""
 

@@ -1,35 +1,70 @@
 """Which closed workflow runs are events of an SLO, and which of those are good or bad."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from temporal_slo.names.values import (
     BAD,
+    CANCELED,
     COMPLETED,
-    CONTINUED_AS_NEW,
     EXCLUDED,
     FAILED,
-    GOOD,
-    NONE,
-    RESET,
-    RETRIED,
+    TERMINATED,
     TIMED_OUT,
     UNKNOWN,
 )
 from temporal_slo.spec.slis import BAD_OUTCOME, Latency, Sli, Success
 
-BAD_STATUSES: Final = frozenset({FAILED, TIMED_OUT})
-"""Statuses that a latency SLI counts as bad; it ignores canceled and terminated runs, whose duration means nothing."""
-
-NON_EVENT_STATUSES: Final = (CONTINUED_AS_NEW, RESET, RETRIED)
-"""Statuses of closed runs that are never an event, because another run follows."""
-
-NON_EVENT_OUTCOMES: Final = (EXCLUDED, UNKNOWN)
-"""Outcomes that are never an event."""
+EVENT_STATUSES: Final = (COMPLETED, FAILED, TIMED_OUT, CANCELED, TERMINATED)
+"""Statuses of closed runs that may be an event. After a run of any other status, another run follows."""
 
 INF_BUCKET: Final = -1
 """The histogram bucket above every bound, `+Inf` in Prometheus."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvents:
+    """The events of an SLI whose events are closed runs: the only definition, of rules, ledger and links alike.
+
+    Attributes:
+        statuses: Statuses of events.
+        bad_statuses: Those of them that are bad.
+        no_events: Outcomes of completed runs that are no events. An outcome that is unknown and not among these counts
+            as the known ones do on average: such a run is not known to be bad.
+        bad_outcomes: Outcomes of completed runs that are bad.
+        threshold: Longest duration of a good run; None for any.
+    """
+
+    statuses: tuple[str, ...]
+    bad_statuses: tuple[str, ...]
+    no_events: tuple[str, ...]
+    bad_outcomes: tuple[str, ...]
+    threshold: timedelta | None = None
+
+    def is_event(self, status: str, outcome: str) -> bool:
+        """Return whether a closed run is an event."""
+        return status in self.statuses and outcome not in self.no_events
+
+    def is_bad(self, status: str, outcome: str, *, slow: bool) -> bool:
+        """Return whether an event is known to be bad."""
+        if status != COMPLETED:
+            return status in self.bad_statuses
+        return outcome in self.bad_outcomes or (slow and outcome != UNKNOWN)
+
+
+def run_events(sli: Success | Latency) -> RunEvents:
+    """Return the events of *sli*."""
+    if isinstance(sli, Success):
+        statuses = tuple(status for status in EVENT_STATUSES if status not in sli.excluded)
+        bad = tuple(status for status in EVENT_STATUSES if status in sli.bad)
+        return RunEvents(statuses, bad, (EXCLUDED,), (BAD,) if BAD_OUTCOME in sli.bad else ())
+    if sli.failures == "bad":
+        # Not canceled and terminated runs, whose duration means nothing.
+        failures = (FAILED, TIMED_OUT)
+        return RunEvents((COMPLETED, *failures), failures, (EXCLUDED,), (BAD,), sli.threshold)
+    return RunEvents((COMPLETED,), (), (BAD, EXCLUDED, UNKNOWN), (), sli.threshold)
 
 
 def bad_run_predicate(sli: Sli) -> Callable[[str, str, int], bool] | None:
@@ -38,20 +73,15 @@ def bad_run_predicate(sli: Sli) -> Callable[[str, str, int], bool] | None:
     Returns:
         None for an SLI whose events are not workflow runs.
     """
-    if isinstance(sli, Success):
-        return lambda status, outcome, _: _failed(sli, status, outcome)
-    if isinstance(sli, Latency):
-        threshold = sli.threshold // timedelta(microseconds=1)
-        return lambda status, outcome, duration: _slow(status, outcome, slow=duration > threshold)
-    return None
+    if not isinstance(sli, Success | Latency):
+        return None
+    events, limit = run_events(sli), _threshold(sli, timedelta(microseconds=1))
 
+    def is_bad(status: str, outcome: str, duration: int) -> bool:
+        slow = limit is not None and duration > limit
+        return events.is_event(status, outcome) and events.is_bad(status, outcome, slow=slow)
 
-def event_predicate(sli: Success | Latency) -> Callable[[str, str], bool]:
-    """Return a predicate on status and outcome: whether a closed run is an event of *sli*."""
-    if isinstance(sli, Success):
-        non_events = frozenset({*NON_EVENT_STATUSES, *sli.excluded})
-        return lambda status, outcome: status not in non_events and outcome not in NON_EVENT_OUTCOMES
-    return lambda status, outcome: status in {COMPLETED, *BAD_STATUSES} and outcome not in NON_EVENT_OUTCOMES
+    return is_bad
 
 
 def good_run_predicate(sli: Success | Latency) -> Callable[[str, str, int], bool | None]:
@@ -60,24 +90,16 @@ def good_run_predicate(sli: Success | Latency) -> Callable[[str, str, int], bool
     The bucket is its upper bound in milliseconds, or `INF_BUCKET`. The predicate returns None for a run that is not an
     event.
     """
-    is_event, threshold = event_predicate(sli), timedelta() if isinstance(sli, Success) else sli.threshold
-    limit = threshold // timedelta(milliseconds=1)
+    events, limit = run_events(sli), _threshold(sli, timedelta(milliseconds=1))
 
     def is_good(status: str, outcome: str, bucket: int) -> bool | None:
-        if not is_event(status, outcome):
+        if not events.is_event(status, outcome):
             return None
-        if isinstance(sli, Success):
-            return not _failed(sli, status, outcome)
-        return not _slow(status, outcome, slow=bucket == INF_BUCKET or bucket > limit)
+        slow = limit is not None and (bucket == INF_BUCKET or bucket > limit)
+        return not events.is_bad(status, outcome, slow=slow)
 
     return is_good
 
 
-def _failed(sli: Success, status: str, outcome: str) -> bool:
-    return status in sli.bad or (outcome == BAD and BAD_OUTCOME in sli.bad)
-
-
-def _slow(status: str, outcome: str, *, slow: bool) -> bool:
-    if status != COMPLETED:
-        return status in BAD_STATUSES
-    return outcome == BAD or (slow and outcome in {GOOD, NONE})
+def _threshold(sli: Success | Latency, unit: timedelta) -> int | None:
+    return None if isinstance(sli, Success) else sli.threshold // unit

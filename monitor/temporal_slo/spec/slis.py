@@ -50,15 +50,18 @@ class Success(Part):
 
 
 class Latency(Part):
-    """Ratio of runs that completed successfully within the threshold.
+    """Ratio of successful runs that completed within the threshold: with a good outcome, or of a type without outcomes.
 
     Attributes:
         threshold: Longest duration of a good run.
+        failures: `bad` to count failed and timed-out runs, and those with a bad outcome, as bad events; by default they
+            are no events, because a failure is not slow.
     """
 
     kind: ClassVar[str] = "latency"
 
     threshold: Duration = Field(examples=["2m"])
+    failures: Literal["excluded", "bad"] = Field(default="excluded", examples=["bad"])
 
 
 class Overdue(Part):

@@ -49,10 +49,9 @@ from temporal_slo.generate.kit import (
     timeseries,
 )
 from temporal_slo.generate.kit.model import Json, override_by_name
-from temporal_slo.generate.recording_rules import over
 from temporal_slo.names import values
 from temporal_slo.names.sdk import SDK_WORKER_STARTS
-from temporal_slo.promql import Matcher, none_of, selector
+from temporal_slo.promql import Matcher, none_of, over, selector
 from temporal_slo.spec.burn import BASE_WINDOW, EVALUATION_INTERVAL
 from temporal_slo.spec.formatting import duration_text
 from temporal_slo.spec.model import Calendar
