@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from temporal_slo.reference.api.bookings import BookingBody
+from temporal_slo.reference.api.wire import digest
 from temporal_slo.reference.workflows.booking import EXECUTION_TIMEOUT
 from tests.conftest import Temporal
 
@@ -74,6 +76,19 @@ async def test_reused_request_id(desk: Desk, changed: dict[str, object]) -> None
     await desk.post("bookings", body)
     response = await desk.post("bookings", {**body, **changed})
     assert_problem(response, 409, "another request with this requestId has a different body")
+
+
+def test_digest() -> None:
+    """A new optional field does not change the digest of a request without it; a new value does."""
+
+    class Newer(BookingBody):
+        luggage: int = 0
+
+    body = ride()
+    of = digest(BookingBody.model_validate(body))
+    assert digest(Newer.model_validate(body)) == of
+    assert digest(Newer.model_validate({**body, "luggage": 1})) != of
+    assert digest(BookingBody.model_validate(body), "path") != of
 
 
 async def test_declined(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from temporal_slo.reference.api.webhooks import PATH, PaystackSignature
 
-from .desk import SIGNING, Desk, assert_problem, both, charge, top_up
+from .desk import SIGNING, Desk, assert_problem, both, charge, new, top_up
 
 FUZZ = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -117,6 +117,13 @@ async def test_late_failure(desk: Desk) -> None:
     run_id = (await desk.client.get_workflow_handle(reference).describe()).run_id
     assert (await desk.webhook(charge(reference, 5000, success=False))).json() == {"status": "settled"}
     assert (await desk.client.get_workflow_handle(reference).describe()).run_id == run_id
+
+
+async def test_cancelled_before_it_was_initiated(desk: Desk) -> None:
+    """A transaction that was cancelled before it was initiated has no user, and is no top-up's."""
+    reference = new("topup")
+    await desk.services.post(f"paystack/transactions/{reference}/cancel", {}, key=new("key"))
+    assert_problem(await desk.webhook(charge(reference, 5000)), 404, "no top-up has this reference")
 
 
 async def test_numeric_id(desk: Desk) -> None:
