@@ -82,9 +82,9 @@ class Desk:
         yield
         await self.services.delete_fault(name)
 
-    async def runs(self, workflow_id: str) -> int:
-        """Return how many runs a workflow has had, as visibility lists them."""
-        return len([run async for run in self.client.list_workflows(f"WorkflowId = '{workflow_id}'")])
+    async def run_id(self, workflow_id: str) -> str | None:
+        """Return the ID of the latest run of a workflow."""
+        return (await self.client.get_workflow_handle(workflow_id).describe()).run_id
 
 
 def new(prefix: str) -> str:

@@ -60,11 +60,14 @@ async def test_repeated(desk: Desk) -> None:
     """A repeated request gets the same response while the booking runs and after it, and starts nothing twice."""
     body = ride()
     first, *others = await both(*(desk.post("bookings", body) for _ in range(5)))
-    await desk.closed(f"bookings/{first.json()['workflowId']}/status")
+    workflow_id = first.json()["workflowId"]
+    await desk.closed(f"bookings/{workflow_id}/status")
+    run_id = await desk.run_id(workflow_id)
     others.append(await desk.post("bookings", {**body, "serviceDate": None}))
     assert {(response.status_code, response.text) for response in [first, *others]} == {(202, first.text)}
     assert len(desk.services.rows("SELECT 1 FROM charges WHERE user_id = ?", body["userId"])) == 1
     assert len(await desk.services.calls("seats/reserve", str(body["userId"]))) == 1
+    assert await desk.run_id(workflow_id) == run_id
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,16 @@ async def test_temporal_down(proxy: Proxy, api_client: Client, hangs: bool) -> N
         assert (await api.http.get("/healthz")).json() == {"status": "ok"}
 
 
+async def test_client_gives_up(proxy: Proxy, api_client: Client) -> None:
+    """If Temporal's client gives up before the deadline, the response is the same."""
+    client = await Client.connect(await proxy.start(), namespace=api_client.namespace)
+    async with api_over(client, deadline=60) as api:
+        await proxy.stop()
+        response = await api.http.get("/api/v1/bookings/booking-1/status", timeout=60)
+        assert_problem(response, 503, "Temporal is unreachable")
+        assert response.headers["retry-after"] == "5"
+
+
 async def test_lost_response(proxy: Proxy, desk: Desk) -> None:
     """A booking whose response from Temporal was lost is 503; repeated, it is accepted, and nothing starts twice."""
     client = await Client.connect(await proxy.start(), namespace=desk.client.namespace)

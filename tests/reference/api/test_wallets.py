@@ -30,9 +30,11 @@ async def test_repeated(desk: Desk) -> None:
     await desk.services.called("paystack/transactions", user)
     await desk.services.pay(reference, 5000)
     await desk.closed(f"topups/{reference}/status")
+    run_id = await desk.run_id(reference)
     others.append(await desk.post(f"wallets/{user}/topups", body))
     assert {(response.status_code, response.text) for response in [first, *others]} == {(202, first.text)}
     assert len(await desk.services.calls("wallets/credit", user)) == 1
+    assert await desk.run_id(reference) == run_id
 
 
 async def test_reused_request_id(desk: Desk) -> None:
