@@ -21,15 +21,24 @@ class Exporter:
         namespace: Temporal namespace to monitor.
         options: Further command-line options.
         port: Port to listen on; 0 for any free port.
+        prefix: Command that runs the exporter, such as `prlimit`; empty to run it directly.
     """
 
-    def __init__(self, folder: Path, address: str, namespace: str, *options: str, port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        namespace: str,
+        *options: str,
+        port: int = 0,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self.target = f"{LOOPBACK}:{port or free_port()}"
         command = cli_command("exporter", "--temporal-address", address, "--temporal-namespace", namespace)
         ledger = ("--ledger", f"sqlite:///{folder / 'ledger.db'}")
         self.child = Child(
             "exporter",
-            [*command, "--listen", self.target, "--poll-interval", "200ms", *ledger, *options],
+            [*prefix, *command, "--listen", self.target, "--poll-interval", "200ms", *ledger, *options],
             folder / "exporter.log",
         )
         self.http = httpx.AsyncClient(base_url=f"http://{self.target}")

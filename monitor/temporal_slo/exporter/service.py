@@ -4,7 +4,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from temporal_slo.errors import UsageError
+from temporal_slo.exporter.connections import Connections, LimitedServer, connections_max
 from temporal_slo.exporter.discovery import Discovery
 from temporal_slo.exporter.http import create_app
 from temporal_slo.exporter.namespace import SharedParts
@@ -44,7 +44,8 @@ async def serve(settings: ExporterSettings) -> None:
 
 
 async def _serve(settings: ExporterSettings, specs: SpecFiles, ledger: Ledger, listener: socket.socket) -> None:
-    process = _ProcessMetrics([specs.samples])
+    connections = Connections(connections_max())
+    process = _ProcessMetrics([specs.samples, connections.samples])
     shared = await SharedParts.of(settings, ledger, process)
     discovery = (
         Discovery(settings.namespace_filter, specs, namespace_lister(shared.client))
@@ -61,7 +62,7 @@ async def _serve(settings: ExporterSettings, specs: SpecFiles, ledger: Ledger, l
     log.info("serving /metrics of %s on %s:%d", monitored, host, port)
     app = create_app(shared.publisher, supervisor.debug_info, debug_anywhere=settings.debug_anywhere)
     reloads = follow(specs, supervisor.apply_specs, shared.publisher.renew), shared.connection.reload_periodically()
-    await _run(app, listener, supervisor, reloads)
+    await _run(_server(app, connections), listener, supervisor, reloads)
 
 
 @dataclass(slots=True)
@@ -87,27 +88,21 @@ async def _check(settings: ExporterSettings, supervisor: Supervisor) -> None:
         )
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to the process."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture no signal."""
-        yield
+def _server(app: FastAPI, connections: Connections) -> LimitedServer:
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_DEADLINE
+    )
+    return LimitedServer(config, connections)
 
 
 async def _run(
-    app: FastAPI, listener: socket.socket, supervisor: Supervisor, reloads: Iterable[Coroutine[Any, Any, None]]
+    server: LimitedServer, listener: socket.socket, supervisor: Supervisor, reloads: Iterable[Coroutine[Any, Any, None]]
 ) -> None:
     """Monitor, reload and serve until cancelled, or until one of them ends.
 
     All but the server never return: one that ends has crashed, and an exporter that no longer polls must not continue
     to serve stale metrics.
     """
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_DEADLINE
-    )
-    server = _Server(config)
     working = [asyncio.create_task(supervisor.run()), *map(asyncio.create_task, reloads)]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

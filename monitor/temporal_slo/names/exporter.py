@@ -8,6 +8,7 @@ from temporal_slo.names.labels import (
     LIMITER,
     NAMESPACE,
     PREFIX,
+    REASON,
     SOURCE,
     VERSION,
     Family,
@@ -223,6 +224,32 @@ EXPORTER_CERTIFICATE_EXPIRY: Final = Family(
     "cannot be parsed.",
     (),
     "seconds",
+)
+EXPORTER_HTTP_CONNECTIONS: Final = Family(
+    f"{PREFIX}_exporter_http_connections",
+    "gauge",
+    "Open HTTP connections to the exporter.",
+    (),
+)
+EXPORTER_HTTP_CONNECTIONS_MAX: Final = Family(
+    f"{PREFIX}_exporter_http_connections_limit",
+    "gauge",
+    "Maximum number of open HTTP connections to the exporter: 512, or half of the process's limit of open files.",
+    (),
+)
+EXPORTER_HTTP_DISCONNECTS: Final = Family(
+    f"{PREFIX}_exporter_http_disconnects",
+    "counter",
+    "HTTP connections ended by the exporter: `slow_request` if the client sent no complete request in time, "
+    "`slow_response` if it did not receive the response in time, `over_limit` if a new connection replaced it.",
+    (REASON,),
+)
+EXPORTER_HTTP_ACCEPT_ERRORS: Final = Family(
+    f"{PREFIX}_exporter_http_accept_errors",
+    "counter",
+    "Failed attempts to accept an HTTP connection, for example because the process has reached its limit of open "
+    "files.",
+    (),
 )
 EXPORTER_BUILD_INFO: Final = Family(
     f"{PREFIX}_exporter_build_info",

@@ -42,3 +42,8 @@ EXACT: Final = "exact"
 
 REPLAY_SAFE: Final = "replay_safe"
 """Workflow ends are counted when workflow code ends; a final workflow task that is executed again counts again."""
+
+SLOW_REQUEST: Final = "slow_request"
+SLOW_RESPONSE: Final = "slow_response"
+OVER_LIMIT: Final = "over_limit"
+"""Reasons why the exporter ended an HTTP connection."""

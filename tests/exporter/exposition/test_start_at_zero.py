@@ -2,11 +2,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from temporal_slo.exporter.exposition.scrapers import Scraper
 from temporal_slo.exporter.exposition.start_at_zero import RELEASE_TIMEOUT, StartAtZero, zero_of
 from temporal_slo.names.samples import Histogram, Observations
 
@@ -27,12 +29,18 @@ def start_at_zero(clock: Clock | None = None, released_before: Iterable[str] = (
     return StartAtZero(clock or Clock(), released_before=released_before)
 
 
+def served(counters: StartAtZero[Any, Any], generation: int, name: str = "") -> None:
+    """Record that a client that is not Prometheus received *generation*: twice, because it counts from then on."""
+    for _ in range(2):
+        counters.served(generation, Scraper(name))
+
+
 def test_new_series_starts_at_zero() -> None:
     """A series that appears at 7 is exposed at 0 until a scrape has received the 0, then at its value."""
     counters = start_at_zero()
     assert counters.expose({"a": 7}) == {"a": 0}
     assert counters.expose({"a": 9}) == {"a": 0}
-    counters.served(2)
+    served(counters, 2)
     assert counters.expose({"a": 11}) == {"a": 11}
 
 
@@ -41,7 +49,7 @@ def test_unscraped_zero() -> None:
     counters = start_at_zero()
     counters.expose({"a": 0})
     assert counters.expose({"a": 3}) == {"a": 0}
-    counters.served(counters.generation)
+    served(counters, counters.generation)
     assert counters.expose({"a": 3}) == {"a": 3}
 
 
@@ -49,7 +57,7 @@ def test_scraped_zero() -> None:
     """A series whose 0 was scraped is exposed at its first increment immediately."""
     counters = start_at_zero()
     counters.expose({"a": 0})
-    counters.served(1)
+    served(counters, 1)
     counters.expose({"a": 0})
     assert counters.expose({"a": 3}) == {"a": 3}
 
@@ -59,7 +67,7 @@ def test_series_of_an_earlier_process() -> None:
     counters = start_at_zero(released_before=["a"])
     assert counters.expose({"a": 7, "b": 5}) == {"a": 7, "b": 0}
     assert counters.expose({"a": 9, "b": 6}) == {"a": 7, "b": 0}
-    counters.served(2)
+    served(counters, 2)
     assert counters.expose({"a": 12, "b": 8}) == {"a": 12, "b": 8}
     assert counters.expose({"a": 13, "b": 8}) == {"a": 13, "b": 8}
 
@@ -77,11 +85,11 @@ def test_scrape_before_the_series() -> None:
     counters = start_at_zero()
     counters.expose({"a": 3})
     counters.expose({"a": 3, "b": 5})
-    counters.served(1)
+    served(counters, 1)
     assert counters.expose({"a": 3, "b": 5}) == {"a": 3, "b": 0}
-    counters.served(1)
+    served(counters, 1)
     assert counters.expose({"a": 3, "b": 5}) == {"a": 3, "b": 0}
-    counters.served(2)
+    served(counters, 2)
     assert counters.expose({"a": 3, "b": 5}) == {"a": 3, "b": 5}
 
 
@@ -90,8 +98,8 @@ def test_slow_scrape_of_an_older_generation() -> None:
     counters = start_at_zero()
     counters.expose({"a": 3})
     counters.expose({"a": 3, "b": 5})
-    counters.served(2)
-    counters.served(1)
+    served(counters, 2)
+    served(counters, 1)
     assert counters.expose({"a": 3, "b": 5}) == {"a": 3, "b": 5}
 
 
@@ -110,12 +118,12 @@ def test_slowest_scraper_decides() -> None:
     """With two active scrapers a series stays at 0 until both have received the 0."""
     counters = start_at_zero()
     counters.expose({})
-    counters.served(1, "one")
-    counters.served(1, "other")
+    served(counters, 1, "one")
+    served(counters, 1, "other")
     counters.expose({"a": 3})
-    counters.served(2, "one")
+    served(counters, 2, "one")
     assert counters.expose({"a": 3}) == {"a": 0}
-    counters.served(3, "other")
+    served(counters, 3, "other")
     assert counters.expose({"a": 3}) == {"a": 3}
 
 
@@ -124,10 +132,10 @@ def test_stopped_scraper_does_not_count() -> None:
     clock = Clock()
     counters = start_at_zero(clock)
     counters.expose({})
-    counters.served(1, "stopped")
+    served(counters, 1, "stopped")
     clock.now += RELEASE_TIMEOUT
     counters.expose({"a": 3})
-    counters.served(2, "active")
+    served(counters, 2, "active")
     assert counters.expose({"a": 3}) == {"a": 3}
 
 
@@ -136,7 +144,7 @@ def test_released_together() -> None:
     mixed: StartAtZero[str, float | Observations] = StartAtZero(Clock())
     durations = Observations((0, 3, 1), 12.5)
     assert mixed.expose({"closed": 4, "duration": durations}) == {"closed": 0, "duration": Observations((0, 0, 0), 0.0)}
-    mixed.served(1)
+    served(mixed, 1)
     assert mixed.expose({"closed": 4, "duration": durations}) == {"closed": 4, "duration": durations}
 
 
@@ -144,7 +152,7 @@ def test_grouped_values() -> None:
     """Values grouped under one key are released together; the caller defines their zero."""
     grouped: StartAtZero[str, tuple[float, ...]] = StartAtZero(Clock(), zero=lambda value: (0,) * len(value))
     assert grouped.expose({"Ride": (3, 5)}) == {"Ride": (0, 0)}
-    grouped.served(1)
+    served(grouped, 1)
     assert grouped.expose({"Ride": (3, 5)}) == {"Ride": (3, 5)}
 
 
@@ -155,7 +163,7 @@ def test_released_lists_each_series_once() -> None:
     for values in ({"old": 1, "a": 3}, {"old": 1, "a": 3, "b": 5}, {"old": 1, "a": 3, "b": 5}):
         counters.expose(values)
         released.append(counters.released)
-        counters.served(counters.generation)
+        served(counters, counters.generation)
     assert released == [frozenset(), {"a"}, {"b"}]
 
 
@@ -163,7 +171,7 @@ def test_series_that_returns() -> None:
     """A series that disappears and returns does not restart at 0, which would count it twice."""
     counters = start_at_zero()
     counters.expose({"a": 3})
-    counters.served(1)
+    served(counters, 1)
     counters.expose({"a": 3})
     counters.expose({})
     assert counters.expose({"a": 5}) == {"a": 5}
@@ -210,14 +218,14 @@ def test_restarts_lose_no_increase(plan: list[str]) -> None:
             exposed = counters.expose({"a": truth})["a"]
             released |= counters.released
         elif step == "scrape" and counters.generation:
-            counters.served(counters.generation)
+            served(counters, counters.generation)
             samples.append(exposed)
         elif step == "restart" and samples:
             # The process published and was scraped before it ended; later counts belong to the next process.
             exposed = counters.expose({"a": truth})["a"]
             released |= counters.released
             samples.append(exposed)
-            counters.served(counters.generation)
+            served(counters, counters.generation)
             exposed = counters.expose({"a": truth})["a"]
             released |= counters.released
             samples.append(exposed)
@@ -250,7 +258,7 @@ def test_increase_equals_the_count(plan: list[tuple[str, str]]) -> None:
         elif step == "publish":
             exposed = dict(counters.expose(dict(truth)))
         elif step == "scrape":
-            counters.served(counters.generation, what)
+            served(counters, counters.generation, what)
             for key, value in exposed.items():
                 seen[what, key].append(value)
         else:

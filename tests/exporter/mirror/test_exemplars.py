@@ -9,6 +9,7 @@ from temporal_slo import names
 from temporal_slo.exporter.exposition.escaping import EXEMPLAR_LENGTH, exemplar_text
 from temporal_slo.exporter.exposition.publisher import Publisher
 from temporal_slo.exporter.exposition.renderer import Renderer
+from temporal_slo.exporter.exposition.scrapers import Scraper
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.mirror.exemplars import Exemplars
 from temporal_slo.exporter.mirror.mirror import Mirror
@@ -49,7 +50,8 @@ async def mirror_of(ledger_url: str, exemplars: Exemplars, *runs: Counted) -> Mi
 def openmetrics(publisher: Publisher) -> str:
     """Return the exposition of a complete OpenMetrics scrape."""
     answer, number = publisher.response("application/openmetrics-text", "")
-    publisher.served(number, "prometheus")
+    for _ in range(2):  # a client that is not Prometheus counts from its second request on
+        publisher.served(number, Scraper("10.0.0.1"))
     return answer.body.decode()
 
 

@@ -10,6 +10,7 @@ from temporal_slo import names
 from temporal_slo.errors import LedgerError, UsageError
 from temporal_slo.exporter.exposition.collector import build_info, collect, replace_values
 from temporal_slo.exporter.exposition.renderer import Exposition, Renderer, ScrapeResponse
+from temporal_slo.exporter.exposition.scrapers import Scraper
 from temporal_slo.exporter.exposition.snapshot import Snapshot
 from temporal_slo.exporter.exposition.start_at_zero import StartAtZero, zero_of
 from temporal_slo.names.samples import FamilySeries, Labels, Sample, Value
@@ -121,7 +122,7 @@ class Publisher:
         exposition = self._exposition
         return exposition.response(accept, accept_encoding), exposition.generation
 
-    def served(self, generation: int, scraper: str) -> None:
+    def served(self, generation: int, scraper: Scraper) -> None:
         """Record that *scraper* received the exposition of that number completely."""
         self._initial.served(generation, scraper)
 

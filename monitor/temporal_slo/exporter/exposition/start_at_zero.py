@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from temporal_slo.exporter.exposition.scrapers import Scraper, Scrapers
 from temporal_slo.names.samples import Histogram, Observations, ValueWithExemplar
 
 RELEASE_TIMEOUT: Final = 120.0
@@ -38,9 +39,8 @@ class StartAtZero(Generic[K, V]):
     passed to the same `expose`, move together. A series that is already released does not wait for a newer one. Where
     that matters, group them under one key with a value for both, and pass `zero` for such values.
 
-    Limits: a scraper is identified by the name passed to `served`, from its first scrape on. Two scrapers with one
-    name count as one, and the slower of them may miss the 0. So may a scraper that scrapes less often than `timeout`,
-    one that never scraped before, and one whose connection broke after the response was sent.
+    Limits: a scraper is known from its first scrape on, see `Scrapers`. One that never scraped before may miss the 0.
+    So may one that scrapes less often than `timeout`, and one whose connection broke after the response was sent.
 
     Not thread-safe.
 
@@ -72,8 +72,7 @@ class StartAtZero(Generic[K, V]):
         self._released_here = set[K]()
         self._zero: Callable[[V], V] = zero or zero_of
         self._initial: dict[K, _Initial[V]] = {}
-        # Newest generation that each scraper received, and the time of its last scrape.
-        self._scrapers: dict[str, _Moment] = {}
+        self._scrapers = Scrapers(clock, timeout)
         self.generation = 0
         self.released: frozenset[K] = frozenset()
 
@@ -102,21 +101,18 @@ class StartAtZero(Generic[K, V]):
         # A histogram whose bucket bounds changed has no initial value.
         return initial if _same_shape(initial, value) else value
 
-    def served(self, generation: int, scraper: str = "") -> None:
+    def served(self, generation: int, scraper: Scraper) -> None:
         """Record that *scraper* received the complete exposition of *generation*.
 
         Args:
             generation: `generation` after the `expose` that the exposition was rendered from.
-            scraper: Identifies the scraper, such as its address.
+            scraper: Who it was.
         """
-        before = self._scrapers.get(scraper)
-        newest = max(generation, before.generation) if before else generation
-        self._scrapers[scraper] = _Moment(newest, self._clock())
+        self._scrapers.record(scraper, generation)
 
     def _release(self, now: float) -> frozenset[K]:
-        self._scrapers = {name: last for name, last in self._scrapers.items() if now - last.time < self._timeout}
         # The slowest scraper decides; without any, only the timeout.
-        received = min((last.generation for last in self._scrapers.values()), default=0)
+        received = self._scrapers.received() if self._initial else 0
         releasable = [
             key
             for key, (first, _) in self._initial.items()
