@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateStage
 from temporalio.exceptions import CancelledError
+from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_slo.reference.workflows import booking, wallet_messages
 from temporal_slo.reference.workflows.booking import BookingRequest, BookRideWorkflow
@@ -347,9 +348,23 @@ class TopUpRun(Run):
         """Approve the other amount, by update."""
         await self._approval_requested()
         decision = Decision(approved=True, approver="ada", reason="customer agreed")
-        await self.handle.start_update(
-            wallet_messages.DECIDE_TOP_UP, decision, wait_for_stage=WorkflowUpdateStage.ACCEPTED
-        )
+
+        async def accepted() -> bool:
+            try:
+                await self.handle.start_update(
+                    wallet_messages.DECIDE_TOP_UP,
+                    decision,
+                    id=self.user,
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                )
+            except RPCError as error:
+                # On a slow machine, workflow tasks time out.
+                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+                return False
+            return True
+
+        await until(accepted, deadline=DEADLINE, what=f"{self.user}: update accepted")
 
     async def reject(self) -> None:
         """Reject the other amount, by signal."""

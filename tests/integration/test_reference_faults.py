@@ -39,8 +39,8 @@ from .reference_runs import (
 
 NAMESPACE: Final = "reference-faults"
 NO_SYNC: Final = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
-SEED: Final = 2205
-"""Chosen so that the small test has almost every story."""
+SEED: Final = 1546
+"""Chosen so that the small test has almost every story, and calls that take effect after their compensation."""
 WORKER, SERVICES = "worker", "services"
 VICTIMS: Final = ((WORKER,), (SERVICES,), (WORKER, SERVICES))
 IN_FLIGHT: Final = 6
@@ -62,7 +62,8 @@ def plan(*, full: bool) -> list[Batch]:
     bookings, top_ups = groups_of(stops(BOOKINGS), dice), groups_of(stops(TOP_UPS), dice)
     groups: list[tuple[list[Stop], list[Stop]]] = list(zip_longest(bookings, top_ups, fillvalue=[]))
     chosen = product(VICTIMS, groups) if full else zip(VICTIMS, groups, strict=False)
-    return [Batch(victims, *(survivable(stops, victims) for stops in group)) for victims, group in chosen]
+    batches = [Batch(victims, *(survivable(stops, victims) for stops in group)) for victims, group in chosen]
+    return [batch for batch in batches if batch.bookings or batch.top_ups]
 
 
 def survivable(stops: list[Stop], victims: Sequence[str]) -> list[Stop]:
