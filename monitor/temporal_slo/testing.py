@@ -11,7 +11,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from temporal_slo.errors import TemporalRequestError
 from temporal_slo.names.values import PAUSED
-from temporal_slo.runs.run import Run
+from temporal_slo.runs.run import STATUS_NAMES, Run
 from temporal_slo.temporal.pending_activities import PendingActivity
 from temporal_slo.temporal.schedules import PAGE_SIZE as SCHEDULE_PAGE_SIZE
 from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription, SchedulePage
@@ -53,7 +53,10 @@ class FakeVisibility:
         runs: Runs by id.
         requests: Name of each request so far.
         errors: Raised by the next requests, in order; None for a request that succeeds.
+        open_runs_first: Whether it lists open runs first, as PostgreSQL does.
     """
+
+    open_runs_first = False
 
     def __init__(self, runs: Iterable[Run] = (), page_limit: int = PAGE_SIZE_MAX) -> None:
         self._page_limit = page_limit
@@ -70,7 +73,19 @@ class FakeVisibility:
         self._record("closed" if until is None else "closed until")
         last = sys.maxsize if until is None else until
         rows = (run for run in self.runs.values() if 0 < run.close_time <= last)
-        return _page(rows, lambda run: (run.close_time, run.start_time, run.run_id), min(size, self._page_limit), token)
+        return _page(rows, _close_order, min(size, self._page_limit), token)
+
+    async def closed_with(self, status: str, size: int, token: bytes = b"", until: int | None = None) -> Page:
+        """Return closed runs of one status, newest close first."""
+        self._record(f"closed with {status}")
+        last = sys.maxsize if until is None else until
+        name = STATUS_NAMES[status]
+        rows = (run for run in self.runs.values() if run.status == name and 0 < run.close_time <= last)
+        return _page(rows, _close_order, min(size, self._page_limit), token)
+
+    async def passes_open_runs(self) -> bool:
+        """Return whether it lists open runs first."""
+        return self.open_runs_first
 
     async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
         """Return open runs, newest start first, whatever their status, but paused ones only on request."""
@@ -261,6 +276,10 @@ class FakePendingActivities:
         if error := self.errors.get(run_id):
             raise error
         return self.pending.get(run_id, ())
+
+
+def _close_order(run: Run) -> tuple[int | str, ...]:
+    return run.close_time, run.start_time, run.run_id
 
 
 def _page(rows: Iterable[Run], key: Callable[[Run], tuple[int | str, ...]], size: int, token: bytes) -> Page:

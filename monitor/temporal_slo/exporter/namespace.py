@@ -34,6 +34,7 @@ from temporal_slo.spec.bound import BoundSlo, outcomes
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.connection import Connection
 from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.merged_visibility import MergedVisibility
 from temporal_slo.temporal.request_log import RequestLog
 from temporal_slo.temporal.visibility import TemporalVisibility
 
@@ -145,7 +146,7 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
     gateway = Gateway(shared.client, namespace, request_log)
     decoder = Decoder.of(settings, namespace)
     classifier = Classifier(decoder.decode, outcomes(slos), state.failures)
-    visibility = TemporalVisibility(gateway, limiters["visibility"])
+    visibility = MergedVisibility(TemporalVisibility(gateway, limiters["visibility"]))
     history = TemporalCloseEvents(gateway, limiters["history"])
     mirror = Mirror(
         namespace,

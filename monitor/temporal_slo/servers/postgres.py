@@ -75,13 +75,14 @@ class Postgres:
 
     Attributes:
         child: The server process.
+        password: Password of its user.
     """
 
     def __init__(self, programs: Path, *, fsync: bool = True) -> None:
         self._programs = programs
         self._fsync = fsync
         self._folder = Path(tempfile.mkdtemp(prefix="temporal-slo-postgres-"))
-        self._password = secrets.token_urlsafe()
+        self.password = secrets.token_urlsafe()
         self.port = free_port()
         self._log = self._folder / "postgres.log"
         try:
@@ -93,7 +94,7 @@ class Postgres:
 
     def url(self, database: str = DATABASE) -> str:
         """Return the URL of a database."""
-        return f"postgresql://{USER}:{self._password}@{LOOPBACK}:{self.port}/{database}"
+        return f"postgresql://{USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
     def restart(self) -> None:
         """Restart it after it exited, on the same port with the same data."""
@@ -151,7 +152,7 @@ class Postgres:
 
     def _prepare(self) -> None:
         secret = self._folder / "password"
-        secret.write_text(self._password)
+        secret.write_text(self.password)
         if os.geteuid() == 0:
             for path in (self._folder, secret):
                 shutil.chown(path, "nobody", "nogroup")

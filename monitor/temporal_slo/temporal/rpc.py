@@ -18,6 +18,8 @@ from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueResponse,
     DescribeWorkflowExecutionRequest,
     DescribeWorkflowExecutionResponse,
+    GetClusterInfoRequest,
+    GetClusterInfoResponse,
     GetWorkflowExecutionHistoryRequest,
     GetWorkflowExecutionHistoryResponse,
     ListNamespacesRequest,
@@ -97,3 +99,4 @@ DESCRIBE_TASK_QUEUE: Final = Rpc("DescribeTaskQueue", DescribeTaskQueueRequest, 
 LIST_WORKERS: Final = Rpc("ListWorkers", ListWorkersRequest, ListWorkersResponse)
 DESCRIBE_NAMESPACE: Final = Rpc("DescribeNamespace", DescribeNamespaceRequest, DescribeNamespaceResponse)
 LIST_NAMESPACES: Final = Rpc("ListNamespaces", ListNamespacesRequest, ListNamespacesResponse)
+GET_CLUSTER_INFO: Final = Rpc("GetClusterInfo", GetClusterInfoRequest, GetClusterInfoResponse)

@@ -11,12 +11,14 @@ from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
+    GetClusterInfoRequest,
     ListWorkflowExecutionsRequest,
     ListWorkflowExecutionsResponse,
 )
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from temporal_slo.errors import TemporalRequestError
 from temporal_slo.names.values import (
     CANCELED,
     COMPLETED,
@@ -30,11 +32,14 @@ from temporal_slo.names.values import (
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import STATUS_NAMES, Run
 from temporal_slo.temporal.gateway import Gateway
-from temporal_slo.temporal.rate_limit import RateLimiter
-from temporal_slo.temporal.rpc import COUNT_WORKFLOWS, LIST_WORKFLOWS
+from temporal_slo.temporal.rate_limit import OVERLOAD_CODES, RateLimiter
+from temporal_slo.temporal.rpc import COUNT_WORKFLOWS, GET_CLUSTER_INFO, LIST_WORKFLOWS
 
 PAGE_SIZE_MAX: Final = 1000
 """The largest page that a server returns, whatever larger size is requested."""
+
+POSTGRES: Final = "postgres"
+"""How the names of PostgreSQL's drivers begin."""
 
 NUL_SIGN: Final = "\u2400"
 """Replaces the NUL character, which Temporal accepts in every name and PostgreSQL in none."""
@@ -114,15 +119,24 @@ class TemporalVisibility:
         self._limiter = limiter
         self._bulk = bulk
         self._open_query = OPEN_QUERY
+        self._passes_open_runs: bool | None = None
 
     async def closed(self, size: int, token: bytes = b"", until: int | None = None) -> Page:
         """Return closed runs, newest close first."""
-        query, older = CLOSED_QUERY, ""
+        return await self._closed(CLOSED_QUERY, "closed runs", size, token, until)
+
+    async def closed_with(self, status: str, size: int, token: bytes = b"", until: int | None = None) -> Page:
+        """Return closed runs of one status, newest close first."""
+        kind = f"{STATUS_NAMES[status].replace('_', ' ')} runs"
+        return await self._closed(f"ExecutionStatus = '{status}'", kind, size, token, until)
+
+    async def _closed(self, query: str, kind: str, size: int, token: bytes, until: int | None) -> Page:
+        older = ""
         if until is not None:
             # The filter costs a scan: it is for catching up only.
             query += f" AND CloseTime <= '{_timestamp(until)}'"
             older = f", closed until {_moment(until)}"
-        async with self._list(f"closed runs, {_page(size, token)}{older}") as send:
+        async with self._list(f"{kind}, {_page(size, token)}{older}") as send:
             page = await send(self._list_request(query, size, token))
         return _runs(page)
 
@@ -156,6 +170,22 @@ class TemporalVisibility:
             description=f"number of runs closed from {_moment(since)} until {_moment(until)}",
         )
         return response.count
+
+    async def passes_open_runs(self) -> bool:
+        """Return whether the store reads all open runs before the closed ones in a list of several statuses."""
+        if self._passes_open_runs is None:
+            self._passes_open_runs = (await self._store()).startswith(POSTGRES)
+        return self._passes_open_runs
+
+    async def _store(self) -> str:
+        """Return the name of the server's visibility store; empty if the server does not tell."""
+        try:
+            about = await self._gateway.call(GET_CLUSTER_INFO, GetClusterInfoRequest(), limiter=self._limiter)
+        except TemporalRequestError as error:
+            if error.code in OVERLOAD_CODES:
+                raise
+            return ""
+        return about.visibility_store
 
     def _list(self, description: str) -> AbstractAsyncContextManager[Send]:
         return self._gateway.request(LIST_WORKFLOWS, limiter=self._limiter, bulk=self._bulk, description=description)

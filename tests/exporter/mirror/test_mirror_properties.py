@@ -24,6 +24,7 @@ from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.runs.status_groups import status_group
+from temporal_slo.temporal.merged_visibility import MergedVisibility
 from temporal_slo.testing import FakeCloseEvents, FakeVisibility
 from tests.conftest import Databases
 from tests.exposed import Exposed, Key, exposed
@@ -100,7 +101,7 @@ lives = st.builds(
 steps = st.builds(
     Step,
     wait=st.integers(1, 90),
-    fails_at=st.none() | st.integers(0, 8),
+    fails_at=st.none() | st.integers(0, 20),
     killed=st.booleans(),
     pages=st.integers(0, 6),
     history=st.none() | st.booleans(),
@@ -115,9 +116,10 @@ async def decode(*_: object) -> object:
 class World:
     """A server with these runs, and an exporter that polls, fails and is killed."""
 
-    def __init__(self, ledger: str, lives: Sequence[Life], page_limit: int) -> None:
+    def __init__(self, ledger: str, lives: Sequence[Life], page_limit: int, *, merged: bool = False) -> None:
         self.ledger = Ledger(ledger)
         self.visibility = FakeVisibility(page_limit=page_limit)
+        self.visibility.open_runs_first = merged
         self.lives = [(life, running(life.start, workflow_type=type_of(life))) for life in lives]
         self.now = 0
         self.history = FakeCloseEvents()
@@ -128,7 +130,12 @@ class World:
         """Start a new process of the exporter with the state of the ledger."""
         classifier = Classifier(decode)
         self.mirror = Mirror(
-            "shop", self.visibility, self.ledger, state, self.clock, classify=classifier.from_visibility
+            "shop",
+            MergedVisibility(self.visibility),
+            self.ledger,
+            state,
+            self.clock,
+            classify=classifier.from_visibility,
         )
         self.pending = PendingRuns(
             self.mirror.store,
@@ -223,9 +230,11 @@ def new_file() -> Iterator[str]:
         yield f"sqlite:///{folder}/ledger.db"
 
 
-async def play(ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_limit: int) -> None:
+async def play(
+    ledger: str, lives: Sequence[Life], steps: Sequence[Step], page_limit: int, *, merged: bool = False
+) -> None:
     """Execute *steps*, and compare the metrics at the end with the lives of the runs."""
-    world = World(ledger, lives, page_limit)
+    world = World(ledger, lives, page_limit, merged=merged)
     try:
         await world.step(Step(0, None, killed=False, pages=0))
         for step in steps:
@@ -252,6 +261,14 @@ def test_every_run_once(lives: list[Life], steps: list[Step], page_limit: int) -
     """Each run is counted once despite late rows, ties, clock skew, retention, failed requests and kills."""
     with new_file() as ledger:
         asyncio.run(play(ledger, lives, steps, page_limit))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@histories
+def test_every_run_once_with_merged_lists(lives: list[Life], steps: list[Step], page_limit: int) -> None:
+    """The same holds where the lists of closed runs are merged from one list per status."""
+    with new_file() as ledger:
+        asyncio.run(play(ledger, lives, steps, page_limit, merged=True))
 
 
 @settings(

@@ -1,6 +1,7 @@
 """A mirror of one namespace's visibility: each closed run counted once, open runs held by id, all in the ledger."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from temporal_slo.exporter.mirror.closed_runs import Classify, ClosedRuns
@@ -45,6 +46,7 @@ class Mirror:
         classify: Classifies a closed run by its row, or returns None if that needs its close event.
         rules: What the SLOs require.
         exemplars: Collects exemplars.
+        stopwatch: Measures how long a poll takes: time in seconds that never goes back.
 
     Attributes:
         store: Facts, rules and exemplars.
@@ -61,6 +63,7 @@ class Mirror:
         classify: Classify,
         rules: SloRules | None = None,
         exemplars: Exemplars | None = None,
+        stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = MirrorStore(namespace, ledger, state, rules=rules, exemplars=exemplars)
         self._ledger = ledger
@@ -71,6 +74,8 @@ class Mirror:
         self._created = self._polled = now
         # The first poll sweeps: rows from before a restart may have become visible late.
         self._swept: int | None = None
+        self._stopwatch = stopwatch
+        self._took = 0
 
     @property
     def state(self) -> State:
@@ -99,6 +104,16 @@ class Mirror:
             TemporalRequestError: A request failed; the pages before it are counted.
             LedgerError: A page could not be written; it is not counted.
         """
+        began = self._stopwatch()
+        try:
+            await self._poll(now)
+        except BaseException:
+            # Pages that it has counted may have moved the watermarks.
+            self._took = max(self._took, self._microseconds_since(began))
+            raise
+        self._took = self._microseconds_since(began)
+
+    async def _poll(self, now: int) -> None:
         await self.store.recover()
         closed, opened = await self._watermarks(now)
         sweep = due(self._swept, SWEEP_INTERVAL, now)
@@ -160,7 +175,12 @@ class Mirror:
 
     def _floor(self, watermark: Watermark, *, sweep: bool) -> int:
         last, grace = (self._swept, SWEEP_OVERLAP) if sweep else (self._polled, OVERLAP)
-        return watermark.floor(self._created if last is None else last, grace)
+        # A page may be merged from lists that were read one after the other: a run that closed in between is missing,
+        # though one that closed after it may be there.
+        return watermark.floor(self._created if last is None else last, grace + self._took)
+
+    def _microseconds_since(self, began: float) -> int:
+        return round((self._stopwatch() - began) * SECOND)
 
     def _lowest(self, closed: Watermark) -> int:
         """Return the close time below which no row is read again, wherever the watermark moves."""
