@@ -8,14 +8,14 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Request
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from temporal_slo.reference.api.service_reader import ServiceReader
 from temporal_slo.reference.api.temporal_service import TemporalService
 from temporal_slo.reference.api.topups import ID_PREFIX, TopUpBody, TopUps
 from temporal_slo.reference.api.wire import REQUEST_ID, Answer, errors
 from temporal_slo.reference.web.problems import ProblemError
-from temporal_slo.reference.web.wire import AMOUNT_MAX, Wire
+from temporal_slo.reference.web.wire import AMOUNT_MAX, Wire, whole
 from temporal_slo.reference.workflows.wallet_messages import PAYSTACK_WEBHOOK_RECEIVED, PaymentWebhookEvent
 
 PATH: Final = "/api/v1/webhooks/paystack"
@@ -53,10 +53,10 @@ class PaystackCharge(Answer):
 
     id: (
         Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._:@-]{1,128}$")]
-        | Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+        | Annotated[int, Field(strict=True, ge=0, lt=2**63), BeforeValidator(whole)]
     )
     reference: Annotated[str, Field(max_length=200)]
-    amount: Annotated[int, Field(strict=True, ge=0, le=AMOUNT_MAX)]
+    amount: Annotated[int, Field(strict=True, ge=0, le=AMOUNT_MAX), BeforeValidator(whole)]
     status: Annotated[str, Field(max_length=64)]
 
 
