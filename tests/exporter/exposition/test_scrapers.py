@@ -113,6 +113,16 @@ def test_duration_of_the_hold(intervals: Sequence[float], held: float) -> None:
     assert seen.held["0"] <= held + POLL
 
 
+def test_probe_that_stops() -> None:
+    """A probe that has stopped does not delay a release, and one that goes on does not cause it."""
+    probe = Scraper("127.0.0.1", "curl/8")
+    for times in ([WARM_UP, WARM_UP + 1], [WARM_UP + index for index in range(100)]):
+        once = [Client(probe, math.inf, time) for time in times]
+        seen = simulate([Client(PROMETHEUS, 15.0, 1.0), *once], [WARM_UP + 4])
+        assert 15 < seen.held["0"] <= 30 + POLL
+        assert rises(seen.values[0, "0"]) == 1
+
+
 def test_retried_scrape() -> None:
     """A scrape that a proxy repeats ends the pattern: new series are held until the timeout, and nothing is lost."""
     pair = [Client(PROMETHEUS, 15.0, 1.0), Client(PROMETHEUS, 60.0, 3.0), Client(PROMETHEUS, math.inf, 231.5)]

@@ -14,7 +14,7 @@ SCRAPES_MAX: Final = 300
 SCRAPERS_MAX: Final = 200
 """Maximum number of known scrapers; the names that a client may give itself are unbounded."""
 JITTER: Final = 0.1
-JITTER_SECONDS: Final = 0.25
+JITTER_SECONDS: Final = 0.5
 """How much the times of scrapes vary: by a share of the mean time between two, or by this time if that is more."""
 
 
@@ -46,8 +46,8 @@ class Scrapers:
     because one scraper and two evenly spaced ones look the same, and because jitter changes the order of scrapes that
     are close. As long as there is no pattern, nothing is known.
 
-    A client that sends no scrape timeout is not Prometheus: a probe, a browser. It counts from its second request on,
-    as one client, without waiting for a pattern.
+    A client that sends no scrape timeout is not Prometheus: a probe, a browser. It counts only as long as there is no
+    Prometheus, from its second request on, as one client, without waiting for a pattern.
 
     Not thread-safe.
 
@@ -74,7 +74,13 @@ class Scrapers:
     def received(self) -> int:
         """Return the newest generation that all scrapers have received; 0 if there are none, or it is unknown."""
         self._expire()
-        return min((_received(s, scrapes) for s, scrapes in self._scrapes.items() if _counts(s, scrapes)), default=0)
+        prometheus = any(scraper.timeout for scraper in self._scrapes)
+        counting = [
+            (scraper, scrapes)
+            for scraper, scrapes in self._scrapes.items()
+            if (scraper.timeout if prometheus else len(scrapes) > 1)
+        ]
+        return min((_received(scraper, scrapes) for scraper, scrapes in counting), default=0)
 
     def _expire(self) -> None:
         now = self._clock()
@@ -83,10 +89,6 @@ class Scrapers:
                 scrapes.popleft()
             if not scrapes or now - scrapes[-1].time >= self._timeout:
                 del self._scrapes[scraper]
-
-
-def _counts(scraper: Scraper, scrapes: Sequence[_Scrape]) -> bool:
-    return bool(scraper.timeout) or len(scrapes) > 1
 
 
 def _received(scraper: Scraper, scrapes: Sequence[_Scrape]) -> int:
