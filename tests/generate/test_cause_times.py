@@ -19,6 +19,7 @@ MINUTES = {
     "TemporalSloExporterStale": 6,
     "TemporalSloSourceStale": 15 + 5,
     "TemporalSloIngestionLag": 15,
+    "TemporalSloClassificationLag": 15,
     "TemporalSloAuditDrift": 40,
     "TemporalSloUnknownOutcomes": 20 + 15,
     "TemporalSloScheduleOverdue": 1,

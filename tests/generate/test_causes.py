@@ -61,6 +61,7 @@ FIRES: dict[str, dict[str, str]] = {
         one(names.EXPORTER_SOURCE_LAST_SUCCESS, source="schedules"): "0+60x60 3600x60 7200+60x120"
     },
     "TemporalSloIngestionLag": {one(names.EXPORTER_GAP): "0x60 700x60 0x120"},
+    "TemporalSloClassificationLag": {one(names.EXPORTER_OLDEST_PENDING_AGE): "0x60 700x60 0x120"},
     "TemporalSloAuditDrift": {one(names.EXPORTER_AUDIT_DRIFT): "-3x60 7x60 0x120"},
     "TemporalSloSpecNotReloaded": {one(names.EXPORTER_RELOAD_SUCCESSFUL): "1x60 0x60 1x120"},
     "TemporalSloUnknownOutcomes": {

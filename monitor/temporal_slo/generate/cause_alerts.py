@@ -109,6 +109,16 @@ CAUSES: Final = (
         lambda _: timedelta(minutes=15),
     ),
     Cause(
+        "TemporalSloClassificationLag",
+        "ticket",
+        "classification lag, the oldest run that is not classified closed {{ $value | humanizeDuration }} ago",
+        lambda causes, select: (
+            f"min by ({names.NAMESPACE}) ({select(names.EXPORTER_OLDEST_PENDING_AGE)})"
+            f" > {seconds_text(causes.classification_lag)}"
+        ),
+        lambda _: timedelta(minutes=15),
+    ),
+    Cause(
         "TemporalSloAuditDrift",
         "ticket",
         "audit drift, Temporal counts {{ $value }} more closed runs than the exporter",

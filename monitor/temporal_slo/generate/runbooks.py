@@ -107,6 +107,18 @@ RUNBOOKS: Final = {
         ),
         "Raise `--visibility-rate` if the rate limit of the Temporal namespace allows it.",
     ),
+    "TemporalSloClassificationLag": Runbook(
+        "Closed runs wait for their close event, and the exporter does not catch up: more runs need one than it can "
+        "request, or requests or the codec endpoint fail.",
+        "Error ratios are estimated: volumes are exact, the share of bad runs is that of the runs already classified. "
+        "An outage by bad outcomes may show late, outcomes and failure types of old runs are missing.",
+        (
+            "Check what waits: `temporal_slo_workflows_pending` by workflow type and status group.",
+            "Check for rejected requests (`temporal_slo_exporter_history_requests_total` by `code`).",
+            "Check the codec endpoint: the exporter's log, and the share of unknown outcomes.",
+        ),
+        "Raise `--history-rate` if the rate limit of the Temporal namespace allows it, or restore the codec endpoint.",
+    ),
     "TemporalSloAuditDrift": Runbook(
         "Temporal counts more closed runs than the exporter, even after the exporter read that range again.",
         "Error budgets are computed from too few events.",

@@ -113,6 +113,7 @@ class Causes(Part):
     Attributes:
         backlog_age: Age of the oldest task in the backlog of a task queue.
         ingestion_lag: Range of close times that the exporter has not read yet.
+        classification_lag: Time since the oldest closed run that is not classified yet has closed.
         exporter_stale: Time since the exporter's last successful poll.
         source_stale: Time since the last successful read of an additional data source.
         audit_drift: Runs that Temporal has and the ledger does not have.
@@ -126,6 +127,7 @@ class Causes(Part):
 
     backlog_age: Duration = Field(default=timedelta(minutes=5), examples=["5m"])
     ingestion_lag: Duration = Field(default=timedelta(minutes=10), examples=["10m"])
+    classification_lag: Duration = Field(default=timedelta(minutes=10), examples=["10m"])
     exporter_stale: Duration = Field(default=timedelta(minutes=5), examples=["5m"])
     source_stale: Duration = Field(default=timedelta(minutes=15), examples=["15m"])
     audit_drift: Positive = Field(default=1, examples=["1"])

@@ -41,6 +41,7 @@ from temporal_slo.generate.kit import (
     timeseries,
 )
 from temporal_slo.names import Family
+from temporal_slo.promql import REPLICA_LABELS
 
 NAMESPACE: Final = names.NAMESPACE
 LEGEND: Final = label_legend(NAMESPACE)
@@ -175,10 +176,12 @@ def _min_by_namespace(family: Family) -> str:
 def _lag() -> Panel:
     return timeseries(
         "Lag",
-        "Time since the last successful poll, since the newest close time read, and since the newest one audited.",
+        "Time since the last successful poll, since the newest close time read and the newest one audited, and since "
+        "the oldest run closed that is not classified yet.",
         Query(f"time() - {max_by(names.EXPORTER_LAST_SUCCESS, NAMESPACE)}", f"{LEGEND} last poll"),
         Query(f"time() - {max_by(names.EXPORTER_WATERMARK, NAMESPACE)}", f"{LEGEND} watermark"),
         Query(f"time() - {max_by(names.EXPORTER_AUDITED_UNTIL, NAMESPACE)}", f"{LEGEND} audit"),
+        Query(_min_by_namespace(names.EXPORTER_OLDEST_PENDING_AGE), f"{LEGEND} classification"),
         unit="s",
         size=(8, 7),
     )
@@ -197,8 +200,12 @@ def _gap() -> Panel:
 def _pending() -> Panel:
     return timeseries(
         "Pending runs",
-        "Closed runs that are not counted yet because their close events have not been fetched.",
-        Query(_min_by_namespace(names.EXPORTER_PENDING_RUNS), LEGEND),
+        "Closed runs that are not classified yet because their close events have not been fetched, by status group.",
+        Query(
+            f"sum by ({NAMESPACE}, {names.STATUS_GROUP}) (min without ({REPLICA_LABELS}) "
+            f"({select(names.WORKFLOWS_PENDING)}))",
+            f"{LEGEND} {{{{{names.STATUS_GROUP}}}}}",
+        ),
         unit="short",
         size=(8, 7),
     )
