@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from temporal_slo.reference.activities.service_client import ServiceClient
-from temporal_slo.reference.workers.booking import DRAIN
 from temporal_slo.reference.workers.fleet import fleet_worker
+from temporal_slo.reference.workers.limits import DRAIN
 from temporal_slo.reference.workflows.fleet import TASK_QUEUE, TRACK_POSITION, BusServiceResult, Tracking
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.servers.process import until

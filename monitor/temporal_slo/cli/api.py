@@ -15,8 +15,7 @@ from temporal_slo.cli.common import (
     run_until_signal,
 )
 from temporal_slo.errors import UsageError
-
-SECRET_KEY: Final = "PAYSTACK_SECRET_KEY"  # noqa: S105 the name of the variable
+from temporal_slo.reference.web.paystack import SECRET_KEY
 
 
 def _run(args: argparse.Namespace, context: Context) -> int:

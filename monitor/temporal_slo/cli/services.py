@@ -7,9 +7,7 @@ from typing import Final
 from temporal_slo import settings
 from temporal_slo.cli.common import OK, Command, Context, Option, run_until_signal
 from temporal_slo.errors import UsageError
-
-SECRET: Final = "PAYSTACK_SECRET_KEY"  # noqa: S105 the name of the variable
-"""Environment variable with the key that signs the events of payments."""
+from temporal_slo.reference.web.paystack import SECRET_KEY
 
 
 def _run(args: argparse.Namespace, context: Context) -> int:
@@ -19,9 +17,9 @@ def _run(args: argparse.Namespace, context: Context) -> int:
     url = args.webhook_url
     if url is not None and not url.startswith(("http://", "https://")):
         raise UsageError("--webhook-url", f"{url!r} is not a URL", "write http://host:port/path")
-    secret = context.environ.get(SECRET, "")
+    secret = context.environ.get(SECRET_KEY, "")
     if url and not secret:
-        raise UsageError(SECRET, "is not set", "set the key that signs the events, or leave out --webhook-url")
+        raise UsageError(SECRET_KEY, "is not set", "set the key that signs the events, or leave out --webhook-url")
     run_until_signal(command.serve(address, Path(args.books), url, secret))
     return OK
 
@@ -36,7 +34,7 @@ COMMAND: Final = Command(
         Option(
             "--webhook-url",
             "URL",
-            f"send the events of payments there, signed with the key in {SECRET}",
+            f"send the events of payments there, signed with the key in {SECRET_KEY}",
             if_unset="do not send them",
         ),
     ),

@@ -1,12 +1,12 @@
 """The processes of the reference application in the demo: services, API and workers."""
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
+from temporal_slo.reference.web.paystack import SECRET_KEY
 from temporal_slo.servers.process import LOOPBACK, free_port
 from temporal_slo.servers.process_group import ProcessGroup
 
@@ -16,6 +16,8 @@ SERVICES_PORT: Final = 8010
 API_PORT: Final = 8000
 WORKER_PORTS: Final = {"booking": 9465, "payment": 9466, "fleet": 9467}
 START_DEADLINE: Final = 60.0
+DEMO_KEY: Final = "sk_test_demo"
+"""Secret key of Paystack's webhooks unless the user sets one; published, so that users can sign webhooks with curl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Application:
 
 
 async def start_application(
-    processes: ProcessGroup, temporal: tuple[str, ...], spec: tuple[str, ...], output: Print
+    processes: ProcessGroup, temporal: tuple[str, ...], spec: tuple[str, ...], paystack_key: str, output: Print
 ) -> Application:
     """Start the application, and return once services and API respond.
 
@@ -42,13 +44,14 @@ async def start_application(
         processes: Owns the processes.
         temporal: Options for the connection to Temporal.
         spec: Options for the SLO specs of the workers.
+        paystack_key: Secret key of Paystack's webhooks.
         output: Prints a line for each part.
 
     Raises:
         PartError: A part is not healthy.
     """
-    # Both sides of the webhook need the key; it is valid for this demo only.
-    key = {"PAYSTACK_SECRET_KEY": secrets.token_hex(32)}
+    # Both sides of the webhook need it.
+    key = {SECRET_KEY: paystack_key}
     services, api = (f"{LOOPBACK}:{free_port(port)}" for port in (SERVICES_PORT, API_PORT))
     webhook = ("--webhook-url", f"http://{api}/api/v1/webhooks/paystack")
     books = ("--books", str(processes.folder / "services.db"))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from temporal_slo import names
 from temporal_slo.demo.alerting import Chaos, Outage, generated, outage
-from temporal_slo.demo.application import Application, start_application
+from temporal_slo.demo.application import DEMO_KEY, Application, start_application
 from temporal_slo.errors import UsageError
 from temporal_slo.generate.files import ALERTMANAGER, SUFFIX
 from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
@@ -62,6 +62,7 @@ class DemoSettings:
         tools: Folder of downloaded programs.
         specs: Folder of SLO specs, used if it exists.
         chaos: Fault that causes a page after a while; None for none.
+        paystack_key: Secret key of Paystack's webhooks.
     """
 
     duration: timedelta | None
@@ -70,6 +71,7 @@ class DemoSettings:
     tools: Path
     specs: Path
     chaos: Chaos | None = None
+    paystack_key: str = field(default=DEMO_KEY, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a fault without SLO specs: nothing would page."""
@@ -122,7 +124,7 @@ async def start(
     closed_before = await closed_in(temporal.client)
     spec = ("--spec", str(settings.specs)) if settings.specs.is_dir() else ()
     exporter = await _exporter(processes, (*where, *spec), output)
-    application = await start_application(processes, where, spec, output)
+    application = await start_application(processes, where, spec, settings.paystack_key, output)
     made = generated(settings.specs, processes.folder, temporal.web, webhook) if spec else None
     alertmanager = await _alertmanager(processes, programs["alertmanager"], made, output) if made and webhook else None
     targets = {"temporal-slo": exporter, **application.workers}

@@ -18,7 +18,8 @@ from temporal_slo.reference.api.app import Starts, create_app
 from temporal_slo.reference.api.service_reader import ServiceReader
 from temporal_slo.reference.api.temporal_service import TemporalService
 from temporal_slo.reference.api.topups import TopUps
-from temporal_slo.reference.api.webhooks import PATH, SIGNATURE, PaystackSignature
+from temporal_slo.reference.api.webhooks import PATH, PaystackSignature
+from temporal_slo.reference.web.paystack import SIGNATURE
 from temporal_slo.reference.web.serving import listen, serving
 from temporal_slo.reference.workers.booking import booking_worker
 from temporal_slo.reference.workers.fleet import fleet_worker

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
 
 from temporal_slo.reference.api.app import create_app
-from temporal_slo.reference.api.webhooks import PATH, SIGNATURE
+from temporal_slo.reference.api.webhooks import PATH
+from temporal_slo.reference.web.paystack import SIGNATURE
 
 from .desk import SIGNING, Desk
 

@@ -14,7 +14,8 @@ from temporalio.client import Client
 from temporal_slo.reference.api.app import create_app
 from temporal_slo.reference.api.service_reader import ServiceReader
 from temporal_slo.reference.api.temporal_service import TemporalService
-from temporal_slo.reference.api.webhooks import PATH, SIGNATURE
+from temporal_slo.reference.api.webhooks import PATH
+from temporal_slo.reference.web.paystack import SIGNATURE
 from temporal_slo.servers.process import LOOPBACK, free_port, until
 from tests.conftest import Temporal
 from tests.interceptor.proxy import Proxy

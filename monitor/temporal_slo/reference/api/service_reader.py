@@ -7,11 +7,11 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
-from temporal_slo.reference.api.wire import Answer
+from temporal_slo.reference.api.wire import Answer, unavailable
 from temporal_slo.reference.web.problems import ProblemError
 
 TIMEOUT: Final = 3.0
-RETRY_AFTER: Final = {"Retry-After": "5"}
+UNREACHABLE: Final = "the services are unreachable"
 
 T = TypeVar("T", bound=Answer)
 
@@ -45,7 +45,7 @@ class ServiceReader:
         try:
             response = await self._http.get(url, params=params)
         except httpx.TransportError as error:
-            raise _unavailable() from error
+            raise unavailable(UNREACHABLE) from error
         if response.status_code == HTTPStatus.NOT_FOUND:
             return None
         return _parsed(model, response)
@@ -53,7 +53,7 @@ class ServiceReader:
 
 def _parsed(model: type[T], response: httpx.Response) -> T:
     if response.is_server_error or response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        raise _unavailable()
+        raise unavailable(UNREACHABLE)
     if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "the services refuse this query")
     try:
@@ -61,7 +61,3 @@ def _parsed(model: type[T], response: httpx.Response) -> T:
         return model.model_validate(body)
     except (httpx.HTTPStatusError, ValueError, ValidationError) as error:
         raise ProblemError(HTTPStatus.BAD_GATEWAY, "the services gave an unexpected answer") from error
-
-
-def _unavailable() -> ProblemError:
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the services are unreachable", RETRY_AFTER)

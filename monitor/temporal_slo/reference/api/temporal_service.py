@@ -19,11 +19,11 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from temporal_slo.reference.api.wire import unavailable
 from temporal_slo.reference.web.problems import ProblemError
 
 DEADLINE: Final = 5.0
 """Seconds until a request to Temporal is given up."""
-RETRY_AFTER: Final = {"Retry-After": "5"}
 
 REQUEST_DIGEST: Final = "requestDigest"
 """Memo key with the digest of the request that started a run."""
@@ -205,17 +205,13 @@ class TemporalService:
             async with asyncio.timeout(self._deadline):
                 yield
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            raise _unavailable("no answer from Temporal or from a worker in time") from error
+            raise unavailable("no answer from Temporal or from a worker in time") from error
         except RPCError as error:
             if error.status in _UNREACHABLE:
-                raise _unavailable("Temporal is unreachable") from error
+                raise unavailable("Temporal is unreachable") from error
             raise
 
 
 def _reason(error: BaseException) -> str:
     # Its text would start with the failure type.
     return error.message if isinstance(error, FailureError) else str(error)
-
-
-def _unavailable(detail: str) -> ProblemError:
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_AFTER)

@@ -1,6 +1,5 @@
 """Webhooks of Paystack: verified before they are parsed, and delivered to the workflow of the top-up."""
 
-import hashlib
 import hmac
 import json
 import re
@@ -14,12 +13,12 @@ from temporal_slo.reference.api.service_reader import ServiceReader
 from temporal_slo.reference.api.temporal_service import TemporalService
 from temporal_slo.reference.api.topups import ID_PREFIX, TopUpBody, TopUps
 from temporal_slo.reference.api.wire import REQUEST_ID, Answer, errors
+from temporal_slo.reference.web.paystack import SIGNATURE, sign
 from temporal_slo.reference.web.problems import ProblemError
 from temporal_slo.reference.web.wire import AMOUNT_MAX, Wire, whole
 from temporal_slo.reference.workflows.wallet_messages import PAYSTACK_WEBHOOK_RECEIVED, PaymentWebhookEvent
 
 PATH: Final = "/api/v1/webhooks/paystack"
-SIGNATURE: Final = "x-paystack-signature"
 SUCCESS: Final = "charge.success"
 FAILED: Final = "charge.failed"
 
@@ -36,11 +35,11 @@ class PaystackSignature:
     """
 
     def __init__(self, secret: str) -> None:
-        self._key = secret.encode()
+        self._secret = secret
 
     def of(self, body: bytes) -> str:
-        """Return the signature of *body*: HMAC-SHA512 in hexadecimal."""
-        return hmac.new(self._key, body, hashlib.sha512).hexdigest()
+        """Return the signature of *body*."""
+        return sign(self._secret, body)
 
     def signs(self, body: bytes, signature: str) -> bool:
         """Return whether *signature* is that of *body*, in a time that does not depend on how much of it is right."""
@@ -196,12 +195,14 @@ def _of_a_charge(event: dict[str, Any]) -> bool:
     return event["event"] in {SUCCESS, FAILED}
 
 
-_CHARGE: Final[dict[str, Any]] = {
-    "title": "Charge",
-    "type": "object",
-    "required": ["event", "data"],
-    "properties": {"event": {"enum": [SUCCESS, FAILED]}, "data": PaystackCharge.model_json_schema()},
-}
+def _charge(event: str, status: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an event with the statuses that do not contradict it."""
+    data = PaystackCharge.model_json_schema()
+    data["properties"]["status"] |= status
+    properties = {"event": {"const": event}, "data": data}
+    return {"title": event, "type": "object", "required": ["event", "data"], "properties": properties}
+
+
 _OTHER: Final[dict[str, Any]] = {
     "title": "Another event, which is ignored",
     "type": "object",
@@ -213,7 +214,13 @@ _REQUEST_BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"anyOf": [_CHARGE, _OTHER]},
+                "schema": {
+                    "anyOf": [
+                        _charge(SUCCESS, {"const": "success"}),
+                        _charge(FAILED, {"not": {"const": "success"}}),
+                        _OTHER,
+                    ]
+                },
                 "example": {
                     "event": SUCCESS,
                     "data": {"id": "tx-99", "reference": "topup-8b03d1", "amount": 500_000, "status": "success"},

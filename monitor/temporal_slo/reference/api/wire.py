@@ -8,7 +8,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from temporal_slo.reference.web.problems import documented
+from temporal_slo.reference.web.problems import ProblemError, documented
 from temporal_slo.reference.web.wire import Id
 
 REQUEST_ID: Final = r"[A-Za-z0-9._-]{1,64}"
@@ -36,6 +36,11 @@ class Answer(BaseModel):
     """A JSON object from outside, of which the API uses only some fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+def unavailable(detail: str) -> ProblemError:
+    """Return a 503, with the seconds after which the client may repeat the request."""
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"})
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

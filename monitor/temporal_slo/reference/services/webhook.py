@@ -1,8 +1,6 @@
 """Delivery of Paystack events to a webhook: signed, and repeated until the receiver answers."""
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import sqlite3
 from typing import Final
@@ -10,19 +8,14 @@ from typing import Final
 import httpx
 
 from temporal_slo.reference.services.books import Books, Db
+from temporal_slo.reference.web.paystack import SIGNATURE, sign
 
-SIGNATURE: Final = "x-paystack-signature"
 TIMEOUT: Final = 5.0
 RETRY_INITIAL: Final = 0.2
 RETRY_MAXIMUM: Final = 10.0
 _BATCH: Final = 20
 
 _log = logging.getLogger(__name__)
-
-
-def sign(secret: str, body: bytes) -> str:
-    """Return the signature of an event: HMAC-SHA512 of its bytes, in hexadecimal."""
-    return hmac.new(secret.encode(), body, hashlib.sha512).hexdigest()
 
 
 class Webhook:

@@ -13,7 +13,7 @@ from temporal_slo.reference.web.wire import Wire
 
 MEDIA_TYPE: Final = "application/problem+json"
 _SHOWN: Final = 5
-_ALWAYS: Final = (400, 413, 422)
+_ALWAYS: Final = (400, 413, 415, 422)
 _EXAMPLES: Final[Mapping[int, str]] = {
     400: "JSON decode error",
     401: "the signature is missing or does not match the body",
@@ -21,6 +21,7 @@ _EXAMPLES: Final[Mapping[int, str]] = {
     404: "nothing has this identifier",
     409: "on record with another amount",
     413: "the body is larger than 65536 bytes",
+    415: "send JSON, with the header content-type: application/json",
     422: "body.amount: Input should be greater than or equal to 1",
     500: "internal error",
     502: "the services gave an unexpected answer",
@@ -115,10 +116,19 @@ async def _on_bug(_: Request, error: Exception) -> Response:
     return respond(Problem.of(500, "internal error"))
 
 
-async def _on_invalid(invalid_path: HTTPStatus, _: Request, error: Exception) -> Response:
+async def _on_invalid(invalid_path: HTTPStatus, request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 narrows the type
     problems = error.errors()
+    if any(problem["loc"] == ("body",) for problem in problems) and not _is_json(request):
+        # What `curl -d` sends without a header; the error of the validation would not name the reason.
+        return respond(Problem.of(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _EXAMPLES[HTTPStatus.UNSUPPORTED_MEDIA_TYPE]))
     return respond(Problem.of(_status(problems, invalid_path), _detail(problems)))
+
+
+def _is_json(request: Request) -> bool:
+    # Without the header, the body is parsed as JSON.
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
 def _status(problems: Sequence[Any], invalid_path: HTTPStatus) -> HTTPStatus:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
 
 from temporalio.client import Client
 from temporalio.worker import Worker, WorkerDeploymentConfig
@@ -10,13 +9,9 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporal_slo.interceptor import SLOPlugin
 from temporal_slo.reference.activities.booking import BookingActivities
 from temporal_slo.reference.activities.service_client import ServiceClient
+from temporal_slo.reference.workers.limits import DRAIN, MAX_CONCURRENT_ACTIVITIES, MAX_CONCURRENT_WORKFLOW_TASKS
 from temporal_slo.reference.workflows import fleet
 from temporal_slo.reference.workflows.booking import TASK_QUEUE, BookRideWorkflow
-
-MAX_CONCURRENT_ACTIVITIES: Final = 10
-MAX_CONCURRENT_WORKFLOW_TASKS: Final = 10
-DRAIN: Final = timedelta(seconds=30)
-"""Time that running activities have to finish when a worker stops; then they are cancelled, and retried elsewhere."""
 
 
 def booking_worker(

@@ -21,13 +21,12 @@ from temporal_slo.errors import UsageError
 from temporal_slo.interceptor import SLOPlugin
 from temporal_slo.reference.activities.fleet import FleetActivities
 from temporal_slo.reference.activities.service_client import ServiceClient
-from temporal_slo.reference.workers.booking import DRAIN
+from temporal_slo.reference.workers.limits import DRAIN, MAX_CONCURRENT_WORKFLOW_TASKS
 from temporal_slo.reference.workflows.fleet import TASK_QUEUE, BusServiceWorkflow
 from temporal_slo.reference.workflows.schedules import OpenManifestsRequest, OpenManifestsWorkflow
 
 MAX_CONCURRENT_ACTIVITIES: Final = 100
 """More than in the other workers: `trackPosition` occupies a slot for as long as a bus travels, and does little."""
-MAX_CONCURRENT_WORKFLOW_TASKS: Final = 10
 
 SCHEDULE: Final = "open-manifests"
 DAY: Final = timedelta(days=1)

@@ -1,7 +1,6 @@
 """The worker of the task queue `payment-tasks`: the wallet top-up and its activities."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from temporalio.client import Client
 from temporalio.worker import Worker, WorkerDeploymentConfig
@@ -9,12 +8,9 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporal_slo.interceptor import SLOPlugin
 from temporal_slo.reference.activities.payment import PaymentActivities
 from temporal_slo.reference.activities.service_client import ServiceClient
-from temporal_slo.reference.workers.booking import DRAIN
+from temporal_slo.reference.workers.limits import DRAIN, MAX_CONCURRENT_ACTIVITIES, MAX_CONCURRENT_WORKFLOW_TASKS
 from temporal_slo.reference.workflows.wallet import WalletTopUpWorkflow
 from temporal_slo.reference.workflows.wallet_messages import TASK_QUEUE
-
-MAX_CONCURRENT_ACTIVITIES: Final = 10
-MAX_CONCURRENT_WORKFLOW_TASKS: Final = 10
 
 
 def payment_worker(
