@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from temporal_slo import names
 from temporal_slo.durations import parse_duration
-from temporal_slo.names.values import COMPLETED, FAILED, GOOD, NONE, RESET, RETRIED, TERMINATED, TIMED_OUT, UNKNOWN
+from temporal_slo.names.values import BAD, COMPLETED, FAILED, GOOD, NONE, RESET, RETRIED, TERMINATED, TIMED_OUT, UNKNOWN
 from temporal_slo.runs.status_groups import STATUS_GROUPS
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import RunEvents, run_events
@@ -159,7 +159,7 @@ def closed_runs(slo: BoundSlo, window: timedelta, longer: timedelta | None) -> C
     Returns:
         None if the SLI needs no volumes: all of its events wait alike, or none do.
     """
-    if not isinstance(slo.sli, Success) and not (isinstance(slo.sli, Latency) and slo.sli.failures == "bad"):
+    if not isinstance(slo.sli, Success) and not (isinstance(slo.sli, Latency) and slo.sli.failures == BAD):
         return None
     events, runs = run_events(slo.sli), _run_matchers(slo)
     groups = {group: own for group, own in STATUS_GROUPS.items() if set(own) & set(events.statuses)}
@@ -239,7 +239,7 @@ def _latency(slo: BoundSlo, window: timedelta) -> SliRates:
     # Runs that closed before the threshold had a bucket cannot be classified.
     recent = f"time() - max({since}) < {seconds_text(parse_duration(range_))}"
     measured = _exporter_rate(selector(f"{metric}_bucket", *_run_matchers(slo), bound), range_)
-    if slo.sli.failures != "bad":
+    if slo.sli.failures != BAD:
         all_events = _exporter_rate(_duration_events(slo, events), range_)
         return SliRates(f"({all_events} unless on () ({recent}))", fast, measured=measured)
     closed = over(names.CLOSED_RATE, window)

@@ -39,7 +39,10 @@ from .rendered import ROOT
 SPECS: Final = ROOT / "deploy" / "slos"
 TRIGGER: Final = "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1"
 QUEUE: Final = "failing"
-MIX: Final = "confirmed=60,declined=8,cancelled_by_user=5,canceled=4,terminated=3,timed_out=10,failed=10"
+MIX: Final = (
+    "booking.confirmed=60,booking.declined=8,booking.cancelled_by_user=5,booking.canceled=4,booking.terminated=3,"
+    "booking.timed_out=10,booking.failed=10"
+)
 SOURCES: Final = "task_queues=2s,task_problems=2s,schedules=2s,retry_storms=2s,calendar=2s"
 FAST_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=20), backoff_coefficient=1)
 RULES_INTERVAL: Final = "2s"
@@ -105,7 +108,7 @@ async def live_stack(folder: Path, program: Path) -> AsyncIterator[LiveStack]:
         processes.add(server.child)
         client = await server.ready()
         await ensure_namespace(client, TEMPORAL_NAMESPACE)
-        exporter, worker, failing = (f"{LOOPBACK}:{free_port()}" for _ in range(3))
+        exporter, worker, failing, services = (f"{LOOPBACK}:{free_port()}" for _ in range(4))
         where = ("--temporal-address", server.address, "--temporal-namespace", TEMPORAL_NAMESPACE)
         spec = ("--spec", str(SPECS))
         ledger = ("--ledger", f"sqlite:///{folder / 'ledger.db'}", "--poll-interval", "500ms")
@@ -113,23 +116,27 @@ async def live_stack(folder: Path, program: Path) -> AsyncIterator[LiveStack]:
             "exporter", "exporter", *where, "--listen", exporter, *ledger, "--sources", SOURCES, *spec
         )
         # Runs closed before the exporter is ready would be found only by an audit, half an hour later.
-        await processes.wait_until(lambda: ready(exporter), deadline=60, part="exporter", what="ready")
+        await processes.wait_until(lambda: responds(exporter, "/readyz"), deadline=60, part="exporter", what="ready")
         targets = {"temporal-slo": exporter, "bookings": worker, "failing": failing, "temporal": server.metrics}
         prometheus = Prometheus(program, folder, targets, rules=write_rules(folder))
         processes.add(prometheus.child)
         await prometheus.ready()
-        processes.start_command("worker", "worker", *where, "--metrics-listen", worker, *spec)
-        processes.start_command("load", "load", *where, "--rate", "6", "--mix", MIX, "--execution-timeout", "20s")
+        books, services_url = str(folder / "books.db"), ("--services", f"http://{services}")
+        processes.start_command("services", "services", "--listen", services, "--books", books)
+        await processes.wait_until(lambda: responds(services, "/healthz"), deadline=60, part="services", what="healthy")
+        processes.start_command("worker", "worker", *where, *services_url, "--metrics-listen", worker, *spec)
+        pace = ("--rate", "6", "--mix", MIX, "--execution-timeout", "20s")
+        processes.start_command("load", "load", *where, *services_url, *pace)
         async with failing_workflows(server.address, failing):
             yield LiveStack(prometheus, processes)
         await prometheus.close()
 
 
-async def ready(exporter: str) -> bool:
-    """Whether the exporter has completed a poll."""
+async def responds(server: str, path: str) -> bool:
+    """Whether *server* responds with success."""
     async with httpx.AsyncClient() as http:
         try:
-            return (await http.get(f"http://{exporter}/readyz")).is_success
+            return (await http.get(f"http://{server}{path}")).is_success
         except httpx.TransportError:
             return False
 

@@ -15,6 +15,7 @@ import pytest
 
 from temporal_slo import names
 from temporal_slo.ledger.ledger import Ledger
+from temporal_slo.ledger.schema import VERSION
 from temporal_slo.servers.process import LOOPBACK, free_port, until
 from temporal_slo.servers.tools import cli_command
 from tests.conftest import Temporal
@@ -269,7 +270,7 @@ REFUSED: Final[dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]]]
     "corrupt metadata": (lambda path: corrupt(path, "ledger"), (), "malformed"),
     "corrupt counts": (lambda path: corrupt(path, "closed_totals"), (), "malformed"),
     "truncated": (truncated, (), "malformed"),
-    "newer schema": (newer_schema, (), "has schema 99, newer than schema 3 of this program"),
+    "newer schema": (newer_schema, (), f"has schema 99, newer than schema {VERSION} of this program"),
     "two codecs": (
         new_ledger,
         (*CONVERTER, "--codec-endpoint", "http://127.0.0.1:9"),

@@ -60,7 +60,7 @@ def run_events(sli: Success | Latency) -> RunEvents:
         statuses = tuple(status for status in EVENT_STATUSES if status not in sli.excluded)
         bad = tuple(status for status in EVENT_STATUSES if status in sli.bad)
         return RunEvents(statuses, bad, (EXCLUDED,), (BAD,) if BAD_OUTCOME in sli.bad else ())
-    if sli.failures == "bad":
+    if sli.failures == BAD:
         # Not canceled and terminated runs, whose duration means nothing.
         failures = (FAILED, TIMED_OUT)
         return RunEvents((COMPLETED, *failures), failures, (EXCLUDED,), (BAD,), sli.threshold)

@@ -23,7 +23,7 @@ async def test_transaction(services: ServicesUnderTest) -> None:
     await services.pay("t1", 5000)
     paid = {**pending, "state": "paid", "paidAmount": 4000, "transactionId": "t1-trx-2"}
     assert await services.post("paystack/transactions/t1/cancel", {}, "k2") == paid
-    assert await services.get("paystack/transactions/t1") == {**paid, "userId": "bob-1"}
+    assert await services.get("paystack/transactions/t1") == {**paid, "userId": "bob-1", "settled": []}
 
 
 async def test_cancelled(services: ServicesUnderTest) -> None:
@@ -44,6 +44,7 @@ async def test_cancelled_first(services: ServicesUnderTest) -> None:
         "state": "cancelled",
         "amount": 5000,
         "userId": "bob-1",
+        "settled": [],
     }
     assert await refused(services, "paystack/transactions/t1/pay", {"amount": 5000}, "k3")
 
