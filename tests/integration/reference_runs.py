@@ -69,8 +69,8 @@ TASK_TIMEOUT: Final = timedelta(seconds=2)
 TIMINGS: Final = ActivityTimings(
     start_to_close=3, retry_initial=0.05, retry_maximum=0.5, retry_backoff=2, max_attempts=0
 )
-# With a limit, which one kill of a worker does not reach, but perhaps a restart of the services.
-IMPATIENT: Final = ActivityTimings(start_to_close=3, retry_initial=0.5, retry_backoff=1, max_attempts=3)
+# With a limit, which neither one kill of a worker nor a slow machine reaches, but perhaps a restart of the services.
+IMPATIENT: Final = ActivityTimings(start_to_close=6, retry_initial=0.5, retry_backoff=1, max_attempts=3)
 SERVICE_DATE: Final = "2031-05-06"
 FARE: Final = 1750
 CANCELED: Final = "canceled in Temporal"
