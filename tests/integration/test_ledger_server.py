@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ from .test_exporter import becomes_unready, close_one, exporting
 from .test_ledger_faults import another_failed_poll, close, counts_exactly, total, workflow_series
 
 FAST = ("--visibility-rate", "100", "--history-rate", "1000")
+NOTICED = 30.0
+ANSWERED = 2.0
+"""Seconds, on a busy machine."""
 
 
 @contextmanager
@@ -127,3 +131,35 @@ async def test_nul(temporal: Temporal, tmp_path: Path, ledger_url: str) -> None:
         assert dict(labels)[names.FAILURE_TYPE] == "terminated"
         assert await exporter.value(names.EXPORTER_UP) == 1
     assert query(ledger_url, "SELECT workflow_type, task_queue FROM closed_totals") == [("Ri\u2400de", "ri\u2400des")]
+
+
+async def test_server_hangs(temporal: Temporal, tmp_path: Path, databases: Databases, restartable: Postgres) -> None:
+    """While the ledger's server hangs, the exporter is down within 30 s and answers; then it counts all runs once."""
+    namespace, url = "ledger-hangs", databases.new()
+    await temporal.namespace(namespace)
+    async with exporting(tmp_path, temporal.address, namespace, "--ledger", url, *FAST) as exporter:
+        await exporter.becomes(names.EXPORTER_UP, 1)
+        await close(temporal, namespace, 2)
+        await counts_exactly(exporter, 2)
+        with restartable.paused():
+            began = time.monotonic()
+            slowest = 0.0
+            closing = asyncio.create_task(close(temporal, namespace, 3))
+
+            async def is_down() -> bool:
+                nonlocal slowest
+                for path in ("/healthz", "/metrics"):
+                    asked = time.monotonic()
+                    assert (await exporter.http.get(path)).is_success
+                    slowest = max(slowest, time.monotonic() - asked)
+                return await exporter.value(names.EXPORTER_UP) == 0
+
+            await until(is_down, deadline=60, what="up 0")
+            noticed = time.monotonic() - began
+            await closing
+            await becomes_unready(exporter, "ledger")
+        await exporter.becomes(names.EXPORTER_UP, 1)
+        await counts_exactly(exporter, 5)
+        assert (noticed < NOTICED, slowest < ANSWERED) == (True, True), (noticed, slowest)
+        print(f"noticed after {noticed:.1f} s; slowest response {1000 * slowest:.0f} ms")
+        assert "Traceback" not in exporter.child.log.read_text()

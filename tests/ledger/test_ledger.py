@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from temporal_slo.errors import LedgerError, UsageError
-from temporal_slo.ledger import lock, opening, reads, retention
+from temporal_slo.ledger import lock, opening, postgres, reads, retention
 from temporal_slo.ledger.change import MINUTES, Change, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_SEEN
@@ -150,7 +150,7 @@ def locked(ledger: str) -> Iterator[None]:
 async def test_locked(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write to a locked ledger raises LedgerError and writes nothing; the next write succeeds."""
     monkeypatch.setattr(opening, "BUSY_TIMEOUT", 0.1)
-    monkeypatch.setitem(opening.POSTGRES_DEFAULTS, "options", "-c lock_timeout=100ms")
+    monkeypatch.setitem(postgres.DEFAULTS, "options", "-c lock_timeout=100ms")
     ledger = Ledger(ledger_url)
     with locked(ledger_url), pytest.raises(LedgerError, match=r"^ledger: (database is locked$|.* lock timeout)"):
         await ledger.commit("shop", counting(1), BEGAN)

@@ -13,7 +13,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode, WorkflowService
 
 import temporal_slo
-from temporal_slo.errors import TemporalRequestError
+from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.temporal import rpc as module
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import SDK_TIMEOUT_MESSAGE, Gateway, is_not_found
@@ -70,7 +70,7 @@ async def test_options(rpc: Rpc[v1.ListWorkersRequest, v1.ListWorkersResponse]) 
         (RPCError("slow\ndown", RPCStatusCode.RESOURCE_EXHAUSTED, b""), "RESOURCE_EXHAUSTED", "shop: slow down"),
         (RPCError("no", RPCStatusCode.CANCELLED, b""), "CANCELLED", "shop: no"),
         (RPCError(SDK_TIMEOUT_MESSAGE, RPCStatusCode.CANCELLED, b""), "DEADLINE_EXCEEDED", "shop: Timeout expired"),
-        (RuntimeError("Failed client connect: refused"), "UNAVAILABLE", "Failed client connect: refused"),
+        (RuntimeError("Failed client connect: refused"), "UNAVAILABLE", "shop: Failed client connect: refused"),
         (not_found(), "NOT_FOUND", "shop: workflow not found"),
     ],
 )
@@ -98,6 +98,21 @@ async def test_overload(error: Exception, *, backs_off: bool) -> None:
     with pytest.raises(TemporalRequestError):
         await gateway.call(DESCRIBE_NAMESPACE, REQUEST, limiter=limiter)
     assert (limiter.backoff_remaining > 0) == backs_off
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no loop"), TimeoutError("own"), LedgerError("disk full")])
+async def test_own_error(error: Exception) -> None:
+    """An error of our own code during a request is no answer of Temporal: it is neither translated nor counted."""
+    gateway, limiter = Gateway(FakeService().client, "shop"), unlimited()
+
+    async def fail() -> None:
+        async with gateway.request(DESCRIBE_NAMESPACE, limiter=limiter) as send:
+            await send(REQUEST)
+            raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        await fail()
+    assert (gateway.requests, limiter.backoff_remaining) == ({}, 0)
 
 
 async def test_silent_server() -> None:
@@ -230,7 +245,11 @@ CALLS: dict[str, Call] = {
 }
 
 
-@pytest.mark.parametrize("api", [rpc.name for rpc in RPCS if rpc.name != "ListNamespaces"])
+OF_THE_SERVER = {"ListNamespaces", "GetClusterInfo"}
+"""Calls about no namespace."""
+
+
+@pytest.mark.parametrize("api", [rpc.name for rpc in RPCS if rpc.name not in OF_THE_SERVER])
 async def test_adapters(api: str) -> None:
     """Each adapter sends its request about the gateway's namespace, within its rate limiter and no other."""
     service, limiter, other = FakeService(), unlimited(), unlimited()

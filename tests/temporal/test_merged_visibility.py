@@ -1,6 +1,7 @@
 """Lists of closed runs that are merged from one list per status."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from temporal_slo.runs.run import STATUS_NAMES, Run
 from temporal_slo.servers.process import until
 from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.merged_visibility import MergedVisibility
+from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.visibility import Page, TemporalVisibility
 from temporal_slo.testing import FakeVisibility
 from tests.conftest import Temporal
@@ -134,9 +136,10 @@ async def test_close_while_lists_are_read(tmp_path: Path) -> None:
 async def test_store(store: str, *, merged: bool) -> None:
     """The server is asked once for its visibility store; PostgreSQL passes open runs."""
     service = FakeService(get_cluster_info=GetClusterInfoResponse(visibility_store=store))
-    visibility = TemporalVisibility(Gateway(service.client, "shop"), None)
+    limiter = RateLimiter(math.inf, 1)
+    visibility = TemporalVisibility(Gateway(service.client, "shop"), limiter)
     assert [await visibility.passes_open_runs() for _ in range(2)] == [merged] * 2
-    assert len(service.requests) == 1
+    assert len(service.requests) == limiter.requests == 1
 
 
 async def test_store_is_secret() -> None:

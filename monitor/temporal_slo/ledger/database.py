@@ -1,6 +1,8 @@
 """The database of a ledger: locked, used by one thread, with every commit confirmed."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -8,17 +10,22 @@ from typing import Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from temporal_slo.errors import LedgerError, UsageError
-from temporal_slo.ledger import schema, upserts
+from temporal_slo.ledger import deadline, schema, upserts
+from temporal_slo.ledger.deadline import Deadline
 from temporal_slo.ledger.lock import Lock
 from temporal_slo.ledger.opening import identity, initialize, open_engine, redacted_message, refuse_foreign
+from temporal_slo.ledger.postgres import refuse_shared_sessions, refuse_unusable, remedy_of
 
 T = TypeVar("T")
 
 COMMIT_TOKEN: Final = "commit"  # noqa: S105 - a key, not a password
 """Key of the row of the table `ledger` that holds the token of the last commit."""
+
+ENFORCED_AFTER: Final = 0.1
+"""Seconds after which a passed deadline is enforced."""
 
 VERIFIED: Final = "temporal-slo-verified"
 """Key of a pooled connection's `info`: the connection holds the lock and continues where the last one stopped."""
@@ -34,6 +41,13 @@ class _Unconfirmed(NamedTuple):
 
     token: str
     written: Callable[[], object]
+
+
+class _Outage(NamedTuple):
+    """The last failure to reach the server: its monotonic time, and what was observed."""
+
+    since: float
+    reason: str
 
 
 class Database:
@@ -56,27 +70,31 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
+        self._deadline = Deadline(deadline.RESPONSE_TIMEOUT)
+        self._engine = open_engine(url, self._deadline)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._lock = Lock()
         # A file has no connection to lose.
         self._remote = self._engine.dialect.name != "sqlite"
         self._last_token: str | None = None
         self._unconfirmed: _Unconfirmed | None = None
+        self._outage = _Outage(-math.inf, "")
         self.generation = 0
         try:
             self.epoch = self._open()
+            refuse_shared_sessions(self._engine)
         except DBAPIError as error:
             self.close()
             reason = redacted_message(self._engine, error)
-            raise UsageError("--ledger", f"cannot be opened: {reason}", "give a readable and writable path") from error
+            raise UsageError("--ledger", f"cannot be opened: {reason}", remedy_of(self._engine, reason)) from error
         except BaseException:
             self.close()
             raise
 
     def _open(self) -> int:
         with self._engine.begin() as connection:
-            # First of all: an exporter that has the ledger open must not find it upgraded.
+            refuse_unusable(connection)
+            # Before anything is written: an exporter that has the ledger open must not find it upgraded.
             self._lock.acquire(connection)
             if not self._remote:
                 # sqlite3 starts no transaction before DDL: an interrupted first start would leave some of the tables.
@@ -92,6 +110,7 @@ class Database:
         """Close the database and release its lock. No transaction may be running."""
         self._thread.shutdown()
         self._engine.dispose()
+        self._deadline.close()
         self._lock.release()
 
     async def run(self, work: Callable[[Connection], T]) -> T:
@@ -135,10 +154,27 @@ class Database:
             await self.run(lambda _: None)
 
     async def _run(self, work: Callable[[Connection], T], unconfirmed: _Unconfirmed | None) -> T:
+        asked = time.monotonic()
+        run = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, asked, work, unconfirmed)
+        while not (await asyncio.wait({run}, timeout=self._deadline.remaining() + ENFORCED_AFTER))[0]:
+            self._deadline.enforce()
+        return run.result()
+
+    def _answer(self, asked: float, work: Callable[[Connection], T], unconfirmed: _Unconfirmed | None) -> T:
+        if asked < self._outage.since:
+            # It was asked for before a transaction found the server unreachable: waiting again helps nobody behind it.
+            raise LedgerError(self._outage.reason)
+        self._deadline.start()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work, unconfirmed)
+            return self._transact(work, unconfirmed)
         except SQLAlchemyError as error:
-            raise LedgerError(redacted_message(self._engine, error)) from error
+            silent = f"no response from the database within {self._deadline.timeout:g} s"
+            reason = silent if self._deadline.has_passed else redacted_message(self._engine, error)
+            if self._remote and isinstance(error, OperationalError):
+                self._outage = _Outage(time.monotonic(), reason)
+            raise LedgerError(reason) from error
+        finally:
+            self._deadline.stop()
 
     def _transact(self, work: Callable[[Connection], T], unconfirmed: _Unconfirmed | None) -> T:
         with self._engine.begin() as connection:

@@ -7,31 +7,16 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from temporal_slo.errors import UsageError
 from temporal_slo.ledger import schema, upserts
+from temporal_slo.ledger.deadline import Deadline
 from temporal_slo.ledger.migrations import upgrade
+from temporal_slo.ledger.postgres import PROGRAM, parse_url, postgres_engine
 
-PROGRAM: Final = "temporal-slo"
 BUSY_TIMEOUT: Final = 5.0
-
-POSTGRES_DEFAULTS: Final[dict[str, str]] = {
-    "application_name": PROGRAM,
-    "client_encoding": "utf8",
-    "connect_timeout": "5",
-    # Detect a lost peer soon: the exporter to reconnect, the server to release the lock.
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "25000",
-    # On: after a crash of the server the ledger must not have less than was exposed.
-    "options": "-c synchronous_commit=on -c lock_timeout=5s "
-    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
-}
-"""Connection parameters for PostgreSQL; those in the URL take precedence."""
 
 IDENTITY_QUERIES: Final = (
     ("pg_control_system()", "system_identifier FROM pg_control_system()"),
@@ -43,14 +28,18 @@ IDENTITY_QUERIES: Final = (
 """Identity of the server, timeline, database and table: the function that the role must be allowed, and the query."""
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, deadline: Deadline | None = None) -> Engine:
     """Return an engine for *url*. A SQLite file must be a ledger, or not exist yet.
+
+    Args:
+        url: See `Ledger`.
+        deadline: For the responses of a server; None for no deadline.
 
     Raises:
         UsageError: The URL is invalid, of an unsupported database, or of a file that is not a ledger.
     """
     try:
-        parsed = make_url(url)
+        parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite":
             if parsed.database in {None, "", ":memory:"}:
                 raise UsageError("--ledger", "names no file", "write for example sqlite:///ledger.db")
@@ -58,25 +47,10 @@ def open_engine(url: str) -> Engine:
             engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT})
             event.listen(engine, "connect", _set_pragmas)
             return engine
-        return _postgres_engine(parsed)
+        return postgres_engine(parsed, deadline)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError):
         # Without the cause, which may quote the URL with its password.
         raise UsageError("--ledger", "is not a database URL", "write for example sqlite:///ledger.db") from None
-
-
-def _postgres_engine(url: URL) -> Engine:
-    if url.get_backend_name() != "postgresql":
-        what = f"{url.get_backend_name()} is not supported"
-        raise UsageError("--ledger", what, "give the URL of a SQLite file or of a PostgreSQL database")
-    if "@" in f"{url.host}{url.database}":
-        # An unescaped @ in the password: its rest would be taken for the host, which messages quote.
-        raise ValueError
-    defaults = {name: value for name, value in POSTGRES_DEFAULTS.items() if name not in url.query}
-    # The last value of a setting wins.
-    options = f"{POSTGRES_DEFAULTS['options']} {url.query.get('options', '')}"
-    url = url.set(drivername="postgresql+psycopg").update_query_dict({**defaults, "options": options})
-    # One connection, which holds the lock. If it is lost, the next transaction opens another.
-    return create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
 
 
 def redacted_message(engine: Engine, error: SQLAlchemyError) -> str:

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -130,6 +131,18 @@ class Postgres:
         """Stop it without a shutdown, like `pg_ctl stop -m immediate`: the next start runs recovery."""
         self._signal(signal.SIGQUIT)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop all of its processes while the body runs: its connections stay open, and nothing is answered."""
+        processes = [self.child.pid, *_children(self.child.pid)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
     def request_recovery(self) -> None:
         """Make the next start a recovery from a restored copy, which begins a new timeline."""
         (self._folder / "data" / "recovery.signal").touch()
@@ -181,6 +194,11 @@ class Postgres:
         options = UNPRIVILEGED if os.geteuid() == 0 else ()
         command = [str(self._programs / program), *arguments]
         return Child(program, command, self._log, environment, options)
+
+
+def _children(parent: int) -> list[int]:
+    threads = Path(f"/proc/{parent}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
 def _listens(port: int) -> bool:

@@ -98,14 +98,21 @@ class Gateway:
             with (
                 self._counted(rpc.name),
                 log.record(description) if log else nullcontext() as entry,
-                _translated(about, self._timeout),
+                _translated(about),
             ):
                 yield lambda message: self._send(rpc, message, entry)
 
     async def _send(self, rpc: Rpc[RequestT, ResponseT], message: RequestT, entry: LoggedRequest | None) -> ResponseT:
         method = getattr(self._client.workflow_service, rpc.method)
-        async with asyncio.timeout(self._timeout):
-            response: ResponseT = await method(message, metadata=rpc.metadata, timeout=rpc.timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                response: ResponseT = await method(message, metadata=rpc.metadata, timeout=rpc.timeout)
+        except TimeoutError as error:
+            silent = f"no response within {self._timeout:g} s"
+            raise RPCError(silent, RPCStatusCode.DEADLINE_EXCEEDED, b"") from error
+        except RuntimeError as error:
+            # The SDK raises it when it cannot connect. Of other code such an error is a bug, and no answer of Temporal.
+            raise RPCError(str(error), RPCStatusCode.UNAVAILABLE, b"") from error
         if entry and rpc.rows:
             entry.rows = rpc.rows(response)
         return response
@@ -121,21 +128,15 @@ class Gateway:
 
 
 @contextmanager
-def _translated(about: str, timeout: float) -> Iterator[None]:
+def _translated(about: str) -> Iterator[None]:
     """Raise what the SDK raises as TemporalRequestError."""
     try:
         yield
-    except TimeoutError as error:
-        code = RPCStatusCode.DEADLINE_EXCEEDED.name
-        raise TemporalRequestError(code, f"{about}no response within {timeout:g} s") from error
     except RPCError as error:
         # The SDK's own timeout has the code CANCELLED, which would hide that the server may be overloaded.
         timed_out = error.message == SDK_TIMEOUT_MESSAGE
         status = RPCStatusCode.DEADLINE_EXCEEDED if timed_out else error.status
         raise TemporalRequestError(status.name, about + error.message) from error
-    except RuntimeError as error:
-        # The SDK raises it when it cannot connect.
-        raise TemporalRequestError(RPCStatusCode.UNAVAILABLE.name, str(error)) from error
 
 
 def is_not_found(error: RPCError) -> bool:

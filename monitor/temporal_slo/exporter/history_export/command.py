@@ -27,7 +27,8 @@ from temporal_slo.exporter.history_export.openmetrics_file import (
     write,
 )
 from temporal_slo.ledger import schema
-from temporal_slo.ledger.opening import PROGRAM, open_engine, redacted_message
+from temporal_slo.ledger.opening import open_engine, redacted_message
+from temporal_slo.ledger.postgres import PROGRAM
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.spec.bound import BoundSlo
 
