@@ -1,6 +1,7 @@
 """What the services answer to requests that are no calls, and when something is broken."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -24,7 +25,7 @@ async def chunks(size: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-@pytest.mark.parametrize(("size", "status"), [(LIMIT, 422), (LIMIT + 1024, 413)])
+@pytest.mark.parametrize(("size", "status"), [(LIMIT, 415), (LIMIT + 1024, 413)])
 async def test_large_body(services: ServicesUnderTest, size: int, status: int, chunked: bool) -> None:  # noqa: FBT001
     """A body of more than 64 KiB is refused with 413, whether its length is announced or not."""
     content = chunks(size) if chunked else b" " * size
@@ -40,6 +41,23 @@ async def test_unknown(services: ServicesUnderTest, method: str, path: str, stat
     response = await services.http.request(method, path)
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
     assert response.json()["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("media_type", "status"),
+    [
+        *((media_type, 415) for media_type in ("application/x-www-form-urlencoded", "application/jsonp", None)),
+        *((media_type, 200) for media_type in ("application/json; charset=utf-8", "application/vnd.seat+json")),
+    ],
+)
+async def test_media_type(services: ServicesUnderTest, media_type: str | None, status: int) -> None:
+    """A body that is not sent as JSON, which `curl -d` does not do by itself, gets 415 with the header to send."""
+    headers = {"X-Activity-ID": "k"} | ({"content-type": media_type} if media_type else {})
+    content = json.dumps(seat()).encode()
+    response = await services.http.post("/api/v1/seats/reserve", content=content, headers=headers)
+    assert response.status_code == status, response.text
+    if status == 415:
+        assert response.json()["detail"] == "send JSON, with the header content-type: application/json"
 
 
 async def test_values_are_not_repeated(services: ServicesUnderTest) -> None:

@@ -119,15 +119,15 @@ async def _on_bug(_: Request, error: Exception) -> Response:
 async def _on_invalid(invalid_path: HTTPStatus, request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 narrows the type
     problems = error.errors()
-    if any(problem["loc"] == ("body",) for problem in problems) and not _is_json(request):
+    no_object = any(problem["loc"] == ("body",) and problem["type"] != "missing" for problem in problems)
+    if no_object and not _is_json(request):
         # What `curl -d` sends without a header; the error of the validation would not name the reason.
         return respond(Problem.of(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _EXAMPLES[HTTPStatus.UNSUPPORTED_MEDIA_TYPE]))
     return respond(Problem.of(_status(problems, invalid_path), _detail(problems)))
 
 
 def _is_json(request: Request) -> bool:
-    # Without the header, the body is parsed as JSON.
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
