@@ -15,6 +15,7 @@ import pytest
 
 from temporal_slo.servers.process import LOOPBACK, until
 from tests.conftest import Temporal
+from tests.reference import tour
 
 # The inner deadlines, whose errors say what is missing, are shorter.
 pytestmark = pytest.mark.timeout(300)
@@ -110,6 +111,9 @@ async def test_duration(tmp_path: Path) -> None:
         assert "Temporal and Prometheus count the same closed runs:" in running.output
         for workflow_type in ("BookRideWorkflow", "WalletTopUpWorkflow"):
             assert re.search(rf"^  {workflow_type} +\d+ completed", running.output, re.MULTILINE), running.output
+        for line in tour.demo_lines(tour.README.read_text()):
+            # Another port is used if the default one is taken.
+            assert PORT.sub("", line) in PORT.sub("", running.output), line
         assert len(running.ports()) == 9
         assert_nothing_left(children, running.ports())
 

@@ -1,10 +1,19 @@
 import asyncio
+import re
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from temporal_slo.demo.application import API_PORT, DEMO_KEY, SERVICES_PORT
+from temporal_slo.reference.activities.booking import BookingActivities
+from temporal_slo.reference.activities.fleet import FleetActivities
+from temporal_slo.reference.activities.payment import PaymentActivities
+from temporal_slo.reference.workflows.booking import BookRideWorkflow
+from temporal_slo.reference.workflows.fleet import BusServiceWorkflow
+from temporal_slo.reference.workflows.schedules import OpenManifestsWorkflow
+from temporal_slo.reference.workflows.wallet import WalletTopUpWorkflow
 from temporal_slo.servers.process import LOOPBACK, until
 from tests.conftest import Temporal
 
@@ -55,6 +64,31 @@ async def test_tour(temporal: Temporal, tmp_path: Path) -> None:
         for number, example in enumerate(found, 1):
             output = await printed(example, tour.script(found[:number], values))
             assert output == tour.normalised(example.output), example.command
+
+
+def test_files() -> None:
+    """Every file that the README names exists."""
+    named = set(re.findall(r"`([a-z_]+/[a-z_]+\.py)`", TEXT))
+    assert len(named) > 12, "hardly a file was found: this test is blind"
+    assert [path for path in sorted(named) if not (README.parent / path).exists()] == []
+
+
+def test_names() -> None:
+    """The README names every workflow and every activity of the application."""
+    activities = (vars(owner).values() for owner in (BookingActivities, PaymentActivities, FleetActivities))
+    workflows = (BookRideWorkflow, WalletTopUpWorkflow, BusServiceWorkflow, OpenManifestsWorkflow)
+    defined = {name for name in map(name_in_temporal, (*chain(*activities), *workflows)) if name}
+    assert len(defined) > 20, "hardly a name was found: this test is blind"
+    # Those that remind of an approval, and close it, are left out.
+    assert {name for name in defined if f"`{name}`" not in TEXT} == {"remindApprover", "closeApproval"}
+
+
+def name_in_temporal(of: object) -> str | None:
+    """Return the name that the SDK registers an activity or a workflow under; None for anything else."""
+    for kind in ("activity", "workflow"):
+        if definition := getattr(of, f"__temporal_{kind}_definition", None):
+            return str(definition.name)
+    return None
 
 
 def test_settings() -> None:

@@ -1,1 +1,1 @@
-"""The reference application: a bus booking workflow, simulated services, a worker and a load generator."""
+"""The reference application: workflows, workers, an API, simulated services and a load generator; see README.md."""
