@@ -136,7 +136,7 @@ async def test_rules_not_loaded(system: System, faulty: Prometheus, tmp_path: Pa
         return kinds == {"rules not loaded"}
 
     await until(only_rules, deadline=DEADLINE, what="one cause")
-    assert "shop.rules.yaml: 136 of 136 rules are not loaded" in outputs[-1]
+    assert "shop.rules.yaml: 154 of 154 rules are not loaded" in outputs[-1]
     assert "no data: rules not loaded: no rule records this series: alerts/shop.rules.yaml is not loaded" in outputs[-1]
 
 

@@ -76,7 +76,8 @@ class Diagnoser:
     def __post_init__(self) -> None:
         """Index the recording rules by the series that they record."""
         self._recording_rules = defaultdict(list)
-        for rule in dict.fromkeys(rule for used in self.used for rule in used.rules):
+        # A rule that records a constant uses no selector.
+        for rule in dict.fromkeys([*(rule for used in self.used for rule in used.rules), *self.states]):
             if not rule.is_alert:
                 self._recording_rules[rule.name].append(rule)
 
@@ -102,8 +103,13 @@ class Diagnoser:
         return await (self._recorded(used, rules) if rules else self._scraped(used))
 
     def _recorded_by(self, selector: Selector) -> list[Rule]:
-        wanted = {(own.label, own.value) for own in selector.matchers if own.operator == "="}
-        return [rule for rule in self._recording_rules.get(selector.metric, ()) if wanted <= set(rule.labels)]
+        wanted = [(own.label, own.value) for own in selector.matchers if own.operator == "="]
+        # A label that the rule does not set may come from its expression.
+        return [
+            rule
+            for rule in self._recording_rules.get(selector.metric, ())
+            if all(dict(rule.labels).get(label, value) == value for label, value in wanted)
+        ]
 
     async def _scraped(self, used: UsedSelector) -> Diagnosis:
         selector = used.selector

@@ -167,7 +167,7 @@ MALFORMED = {
     "event of another type": b'{"event": 1}',
     "no data": b'{"event": "charge.success"}',
     "amount as text": charge("topup-1", 5000).replace(b"5000", b'"5000"'),
-    "amount as fraction": charge("topup-1", 5000).replace(b"5000", b"5000.0"),
+    "amount as fraction": charge("topup-1", 5000).replace(b"5000", b"5000.5"),
     "negative amount": charge("topup-1", -1),
     "huge amount": charge("topup-1", 10**30),
     "more digits than Python parses": charge("topup-1", 5000).replace(b"5000", b"5" * 5000),
