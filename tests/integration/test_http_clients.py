@@ -160,9 +160,14 @@ async def scrape_each_second(target: str, delay: float, durations: list[float]) 
     while True:
         began = time.monotonic()
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /metrics HTTP/1.1\r\nhost: exporter\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n")
-        assert (await reader.read()).startswith(b"HTTP/1.1 200")
-        writer.close()
+        try:
+            writer.write(
+                b"GET /metrics HTTP/1.1\r\nhost: exporter\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n"
+            )
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        finally:
+            writer.close()
+            await writer.wait_closed()
         durations.append(time.monotonic() - began)
         await asyncio.sleep(max(0.0, began + 1 - time.monotonic()))
 

@@ -16,6 +16,9 @@ from temporal_slo.reference.web.paystack import SIGNATURE
 
 from .desk import SIGNING, Desk
 
+# Hypothesis takes random numbers that the API draws in its own thread for some of the strategy.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+
 EXAMPLES = 10
 
 

@@ -16,6 +16,9 @@ from temporal_slo.reference.services.books import Books
 from temporal_slo.reference.services.fault_rules import Endpoint
 from temporal_slo.reference.services.steps import PREFIX, endpoint_of
 
+# Hypothesis takes random numbers that the API draws in its own thread for some of the strategy.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+
 EXAMPLES = 10
 ACTIVITY_ID = "X-Activity-ID"
 
