@@ -48,7 +48,7 @@ class Serving:
     def ended(self) -> dict[str, float]:
         """Return how many connections the server has ended, by reason; without those of which there are none."""
         found = [sample for sample in self.connections.samples() if sample.family is names.EXPORTER_HTTP_DISCONNECTS]
-        return {sample.labels[names.REASON]: sample.value for sample in found if sample.value}  # type: ignore[misc]
+        return {sample.labels[names.REASON]: sample.value for sample in found if sample.value}  # type: ignore[misc] # a counter's value is a number
 
 
 @asynccontextmanager
@@ -91,7 +91,7 @@ async def test_slow_readers() -> None:
     """
     async with serving(100, slow_response=3.0) as running:
         served: list[object] = []
-        running.publisher.served = lambda *what: served.append(what)  # type: ignore[method-assign]
+        running.publisher.served = lambda *what: served.append(what)  # type: ignore[method-assign] # records them
         body = running.publisher.response("", "")[0].body
         clients = [await running.connect(SCRAPE) for _ in range(20)]
 
@@ -115,7 +115,7 @@ async def test_complete_scrape() -> None:
     """A scrape that was received completely is recorded once, with what identifies the scraper; HEAD is not."""
     async with serving(100) as running:
         served: list[object] = []
-        running.publisher.served = lambda *what: served.append(what)  # type: ignore[method-assign]
+        running.publisher.served = lambda *what: served.append(what)  # type: ignore[method-assign] # records them
         for request in (SCRAPE, SCRAPE.replace(b"GET", b"HEAD")):
             reader, writer = await asyncio.open_connection(*running.address)
             writer.write(request.replace(b"host", b"connection: close\r\nhost"))
@@ -175,3 +175,19 @@ async def test_silent_client(before: bytes, sent: bytes) -> None:
 
         await until(ended, deadline=15, what="the disconnect")
         close([client])
+
+
+async def test_crash() -> None:
+    """A server whose accept loop crashes ends with that error, instead of running without accepting connections."""
+
+    def broken() -> float:
+        raise RuntimeError("no clock")
+
+    listener = socket.create_server((LOOPBACK, 0))
+    config = uvicorn.Config(create_app(Publisher(FakeMemory())), log_config=None, lifespan="off")
+    server = LimitedServer(config, Connections(10, clock=broken))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    client = socket.create_connection(listener.getsockname())
+    with pytest.raises(RuntimeError, match="no clock"):
+        await asyncio.wait_for(task, 20)
+    close([client])

@@ -212,7 +212,7 @@ class Run:
             self.result = await self.handle.result()
             return str(self.result.status)
         except WorkflowFailureError as error:
-            assert isinstance(error.cause, CancelledError), f"{self.user}, {self.stop}: {error.cause!r}"  # noqa: PT017
+            assert isinstance(error.cause, CancelledError), f"{self.user}, {self.stop}: {error.cause!r}"  # noqa: PT017 of a handle
             return CANCELED
 
     @property

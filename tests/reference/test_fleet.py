@@ -198,7 +198,7 @@ async def test_same_update_in_another_run(depot: Depot, recorded: Recorder) -> N
 
 
 async def test_busy(depot: Depot) -> None:
-    """While a booking delays the continue-as-new of a long history, others are told to retry, and none is lost."""
+    """While a booking delays the continue-as-new of a long history, others get a retryable error; none is lost."""
     bus = await depot.bus(max_events=60)
     await bus.add("before")
     async with depot.failing(ADD, "latency", seconds=600, count=1):

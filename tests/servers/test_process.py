@@ -1,4 +1,3 @@
-import os
 import signal
 import socket
 import subprocess
@@ -23,6 +22,15 @@ async def exited(pid: int) -> None:
         return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
     await until(has_exited, deadline=20, what=f"end of process {pid}")
+
+
+async def runs(pid: int, program: str) -> None:
+    """Wait until a process runs *program*."""
+
+    async def is_running() -> bool:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == program
+
+    await until(is_running, deadline=20, what=program)
 
 
 async def logged(child: Child, text: str) -> None:
@@ -70,7 +78,8 @@ async def test_dies_with_owner(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout
         pid = int(owner.stdout.readline())
-        os.kill(pid, 0)
+        # From the moment on when the child runs its program: before, setpriv has not asked the kernel yet.
+        await runs(pid, SLEEP[0])
         owner.kill()
     await exited(pid)
 

@@ -164,7 +164,7 @@ async def test_connection_of_the_moment() -> None:
     client = first.client
     gateway = Gateway(client, "shop")
     await gateway.call(DESCRIBE_NAMESPACE, REQUEST, limiter=None)
-    client.workflow_service = second  # type: ignore[misc,assignment]
+    client.workflow_service = second  # type: ignore[misc,assignment] # a fake, in a property
     await gateway.call(DESCRIBE_NAMESPACE, REQUEST, limiter=None)
     assert (len(first.requests), len(second.requests)) == (1, 1)
 

@@ -143,7 +143,7 @@ async def test_store(store: str, *, merged: bool) -> None:
 
 
 async def test_store_is_secret() -> None:
-    """A server that does not tell its store counts as one that passes no open runs; a busy one is asked again."""
+    """A server that does not report its store counts as one that passes no open runs; a busy one is asked again."""
     answers = [RPCError("no", code, b"") for code in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.PERMISSION_DENIED)]
     service = FakeService(get_cluster_info=lambda _: answers.pop(0))
     visibility = TemporalVisibility(Gateway(service.client, "shop"), None)

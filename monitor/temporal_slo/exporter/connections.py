@@ -20,7 +20,7 @@ CONNECTIONS_MAX: Final = 512
 FILES_SHARE: Final = 2
 """Connections take at most one in this number of the files that the process may open.
 
-The rest is for the ledger, the connections to Temporal, spec files and credentials.
+The others are for the ledger, the connections to Temporal, spec files and credentials.
 """
 TIMEOUTS: Final[Mapping[str, float]] = {SLOW_REQUEST: 10.0, SLOW_RESPONSE: 60.0}
 """Seconds that a client has to send a request after it connected, and to receive the response."""
@@ -188,13 +188,15 @@ class LimitedServer(uvicorn.Server):
         live = self.server_state.connections
         accepting = [self._connections.accept(listener, self._protocol, live) for listener in sockets or ()]
         self._tasks = [*map(asyncio.create_task, (*accepting, self._connections.check_periodically(live)))]
+        for task in self._tasks:
+            task.add_done_callback(self._exit)
         self.started = True
 
     def _protocol(self) -> H11Protocol:
         return H11Protocol(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more connections, and end those that are open."""
+        """Accept no more connections, and end those that are open; raises what ended the accept loop, if anything."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
@@ -202,6 +204,13 @@ class LimitedServer(uvicorn.Server):
         ending = asyncio.get_running_loop().call_later(SHUTDOWN_TIMEOUT, self._abort)
         await super().shutdown(sockets)
         ending.cancel()
+        for task in self._tasks:
+            if not task.cancelled():
+                task.result()
+
+    def _exit(self, _: "asyncio.Task[None]") -> None:
+        # A server that no longer accepts connections must not look like one that nobody connects to.
+        self.should_exit = True
 
     def _abort(self) -> None:
         for connection in list(self.server_state.connections):

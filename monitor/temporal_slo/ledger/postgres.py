@@ -68,7 +68,7 @@ def postgres_engine(url: URL, deadline: Deadline | None) -> Engine:
         what = f"{url.get_backend_name()} is not supported"
         raise UsageError("--ledger", what, "give the URL of a SQLite file or of a PostgreSQL database")
     if "@" in f"{url.host}{url.database}{url.query.get('host', '')}":
-        # An unescaped @ in the password: its rest would be taken for the host, which messages quote.
+        # An unescaped @ in the password: what follows it would be taken for the host, which messages quote.
         raise ValueError
     defaults = {name: value for name, value in DEFAULTS.items() if name not in url.query}
     if "," in str(url.query.get("host", "")) or isinstance(url.query.get("host"), tuple):
@@ -115,7 +115,7 @@ def refuse_shared_sessions(engine: Engine) -> None:
         return
     with engine.connect() as connection:
         session = connection.scalar(text("SELECT pg_backend_pid()"))
-        driver: psycopg.Connection[object] = connection.connection.driver_connection  # type: ignore[assignment]
+        driver: psycopg.Connection[object] = connection.connection.driver_connection  # type: ignore[assignment] # of psycopg
         if session == driver.info.backend_pid:
             return
     # Something between us and the server. Our connection is idle now: only its own session may not serve another.

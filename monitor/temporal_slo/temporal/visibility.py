@@ -178,7 +178,7 @@ class TemporalVisibility:
         return self._passes_open_runs
 
     async def _store(self) -> str:
-        """Return the name of the server's visibility store; empty if the server does not tell."""
+        """Return the name of the server's visibility store; empty if the server does not report it."""
         try:
             about = await self._gateway.call(GET_CLUSTER_INFO, GetClusterInfoRequest(), limiter=self._limiter)
         except TemporalRequestError as error:

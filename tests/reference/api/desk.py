@@ -123,7 +123,7 @@ def assert_problem(response: httpx.Response, status: int, detail: str | None = N
 async def open_desk(
     client: Client, directory: Path, temporal: TemporalService | None = None, *, workers: bool = True
 ) -> AsyncIterator[Desk]:
-    """Serve the API inside the context, with the services and, unless told otherwise, with workers."""
+    """Serve the API inside the context, with the services and with workers, unless there shall be none."""
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listen(LOOPBACK, 0))
         url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"

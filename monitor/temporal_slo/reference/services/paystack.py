@@ -131,7 +131,7 @@ def pay(db: Db, reference: str, request: Pay, *, deliver: bool) -> Event:
     )
     status: Literal["success", "failed"] = "success" if request.success else "failed"
     data = EventData(id=transaction_id, reference=reference, amount=request.amount, status=status)
-    event = Event(event=f"charge.{status}", data=data)  # type: ignore[arg-type]
+    event = Event(event=f"charge.{status}", data=data)  # type: ignore[arg-type] # one of two names
     if deliver:
         db.execute("INSERT INTO deliveries (event) VALUES (?)", (event.json_text(),))
     return event

@@ -59,10 +59,10 @@ class Webhook:
         """Deliver each event once, and return whether one must be repeated."""
         after, left = 0, False
         try:
-            while events := await self._books.run(lambda db, after=after: _events(db, after)):  # type: ignore[misc]
+            while events := await self._books.run(lambda db, after=after: _events(db, after)):  # type: ignore[misc] # a default
                 done = await asyncio.gather(*(self._deliver(http, event) for _, event in events))
                 delivered = [(seq,) for (seq, _), is_done in zip(events, done, strict=True) if is_done]
-                await self._books.run(lambda db, seqs=delivered: _forget(db, seqs))  # type: ignore[misc]
+                await self._books.run(lambda db, seqs=delivered: _forget(db, seqs))  # type: ignore[misc] # a default
                 after, left = events[-1][0], left or not all(done)
         except sqlite3.Error as error:
             self._log_change(f"the books cannot be read: {error}")

@@ -97,7 +97,7 @@ def install(app: FastAPI, *, invalid_path: HTTPStatus = HTTPStatus.UNPROCESSABLE
         schemas["Problem"] = Problem.model_json_schema(by_alias=True)
         return document
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI documents it
 
 
 async def _on_problem(_: Request, error: Exception) -> Response:
