@@ -1,5 +1,5 @@
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,17 @@ async def test_service_date(desk: Desk) -> None:
         "SELECT service_date, bus_id FROM manifest_bookings WHERE booking_id = ?", status["bookingId"]
     )
     assert entry == {"service_date": "2031-05-06", "bus_id": "bus-3"}
+
+
+async def test_past_service_date(desk: Desk) -> None:
+    """A booking for a day that has passed is refused before it starts; one for today is accepted."""
+    today = datetime.now(UTC).date()
+    past = ride(serviceDate=(today - timedelta(days=1)).isoformat())
+    assert_problem(await desk.post("bookings", past), 409, "serviceDate is in the past")
+    assert_problem(await desk.get(f"bookings/booking-{past['requestId']}/status"), 404)
+    # Midnight may pass between the two readings of the clock.
+    ahead = ride(serviceDate=max(today, datetime.now(UTC).date()).isoformat())
+    assert (await desk.post("bookings", ahead)).status_code == 202
 
 
 async def test_repeated(desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """Bookings: start one, report its status, cancel it."""
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -25,6 +26,7 @@ USER_CANCELLED: Final = "User requested cancellation"
 
 UNKNOWN: Final = "no such booking"
 CLOSED: Final = "the booking is no longer running"
+DEPARTED: Final = "serviceDate is in the past"
 
 WorkflowId = Annotated[str, Path(alias="workflowId", pattern=f"^booking-{REQUEST_ID}$", examples=["booking-2f1c9a"])]
 Status = Literal["RUNNING", "CONFIRMED", "FAILED", "CANCELLED", "TIMED_OUT", "TERMINATED"]
@@ -45,7 +47,8 @@ class BookingBody(Request):
     segment: Annotated[ShortText, Field(max_length=128, examples=["lagos-ibadan"])]
     fare: Annotated[Amount, Field(examples=[250_000])]
     service_date: Annotated[
-        ServiceDate | None, Field(description="Day of departure (default: tomorrow)", examples=["2030-04-01"])
+        ServiceDate | None,
+        Field(description="Day of departure in UTC, not in the past (default: tomorrow)", examples=["2030-04-01"]),
     ] = None
 
 
@@ -124,6 +127,9 @@ class BookingsController:
 
     async def create_booking(self, body: BookingBody, response: Response) -> BookingAccepted:
         """Start a booking. A repeated request with the same body has no further effect."""
+        # Refused before it starts: as a failed booking, the caller's mistake would count against the objective.
+        if body.service_date and body.service_date < datetime.now(UTC).date().isoformat():
+            raise ProblemError(HTTPStatus.CONFLICT, DEPARTED)
         start = self._start(body)
         await self._temporal.start_once(start)
         links = BookingLinks(
