@@ -22,7 +22,7 @@ DEFAULT_ADDRESS: Final = "localhost:7233"
 DEFAULT_NAMESPACE: Final = "default"
 DEFAULT_CONVERTER: Final = "temporalio.converter:default"
 DEFAULT_VISIBILITY_RATE: Final = 4.0
-DEFAULT_HISTORY_RATE: Final = 50.0
+DEFAULT_HISTORY_RATE: Final = 200.0
 DEFAULT_LEDGER: Final = "sqlite:///temporal-slo.db"
 DEFAULT_NAMESPACE_FILTER: Final = "*"
 DEFAULT_SOURCES: Final = "task_queues=30s,task_problems=1m,schedules=1m,retry_storms=2m,calendar=1m"
@@ -67,7 +67,7 @@ class ExporterSettings:
         codec_endpoint: URL of a remote codec.
         codec_authorization: `Authorization` header for the remote codec.
         visibility_rate: Rate limit of visibility requests, per second.
-        history_rate: Rate limit of requests for close events, per second.
+        history_rate: Maximum requests for close events per second; the rate adapts to the server up to it.
         namespaces: Temporal namespaces to export; defaults to the namespace of the connection.
         all_namespaces: Export every registered Temporal namespace.
         namespace_filter: Glob that the namespaces of `all_namespaces` must match.

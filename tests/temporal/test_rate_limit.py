@@ -14,11 +14,13 @@ EXHAUSTED = TemporalRequestError("RESOURCE_EXHAUSTED", "namespace rate limit exc
 class Bench:
     """A rate limiter on a clock that every sleep moves forward, and a record of which requests it admitted when."""
 
-    def __init__(self, rate: float, concurrency: int = 1, late: float = 0.0) -> None:
+    def __init__(self, rate: float, concurrency: int = 1, late: float = 0.0, initial_rate: float | None = None) -> None:
         self.clock = FixedClock(0.0)
         self.late = late
         self.admitted: list[tuple[str, float]] = []
-        self.limiter = RateLimiter(rate, concurrency, self.clock, self.sleep, jitter=lambda: 1.0)
+        self.limiter = RateLimiter(
+            rate, concurrency, self.clock, self.sleep, jitter=lambda: 1.0, initial_rate=initial_rate
+        )
 
     async def sleep(self, seconds: float) -> None:
         """Move the clock, and a little further if timers are late."""
@@ -217,3 +219,56 @@ def test_backoff() -> None:
     assert [backoff(failures, 1.0) for failures in range(1, 8)] == [1, 2, 4, 8, 16, BACKOFF_CAP, BACKOFF_CAP]
     assert backoff(5000, 1.0) == BACKOFF_CAP
     assert (backoff(3, 0.0), backoff(3, 0.5)) == (2, 3)
+
+
+async def test_adaptive_rate_grows_while_requests_wait() -> None:
+    """An adaptive rate grows to its maximum within seconds while requests wait for it, and not beyond."""
+    bench = Bench(rate=200, initial_rate=50)
+    await asyncio.gather(*(bench.request() for _ in range(1000)))
+    assert bench.limiter.current_rate == 200
+    assert len([time for time in bench.times if time < 1]) < 100
+    assert len([time for time in bench.times if 3 <= time < 4]) == pytest.approx(200, abs=2)
+
+
+async def test_adaptive_rate_that_is_not_used() -> None:
+    """Requests that do not wait say nothing about the server: the rate stays."""
+    bench = Bench(rate=200, initial_rate=50)
+    for _ in range(100):
+        await bench.request()
+        bench.clock.forward(1)
+    assert bench.limiter.current_rate == 50
+
+
+async def test_overload_halves_an_adaptive_rate() -> None:
+    """Each overload halves an adaptive rate, down to one request per second; a constant rate stays."""
+    adaptive, constant = Bench(rate=200, initial_rate=50), Bench(rate=200)
+    for _ in range(3):
+        await adaptive.fail()
+        await constant.fail()
+    assert (adaptive.limiter.current_rate, constant.limiter.current_rate) == (6.25, 200)
+    for _ in range(9):
+        await adaptive.fail()
+    assert adaptive.limiter.current_rate == 1
+
+
+async def test_adapts_to_a_server_that_throttles() -> None:
+    """Against a server that admits 80 requests per second, most of the 80 get through, and few are refused."""
+    bench, allowed, refused = Bench(rate=200, concurrency=20, initial_rate=50), 0.0, 0
+
+    async def request(checked_at: list[float]) -> None:
+        nonlocal allowed, refused
+        async with bench.limiter.slot():
+            now = bench.clock()
+            allowed = min(allowed + 80 * (now - checked_at[0]), 80)
+            checked_at[0] = now
+            if allowed < 1:
+                refused += 1
+                raise EXHAUSTED
+            allowed -= 1
+
+    checked_at = [0.0]
+    for _ in range(400):
+        await asyncio.gather(*(request(checked_at) for _ in range(20)), return_exceptions=True)
+    admitted = 8000 - refused
+    assert admitted / bench.clock() > 0.55 * 80
+    assert refused < 0.02 * 8000

@@ -114,7 +114,10 @@ RUNBOOKS: Final = {
         "An outage by bad outcomes may show late, outcomes and failure types of old runs are missing.",
         (
             "Check what waits: `temporal_slo_workflows_pending` by workflow type and status group.",
-            "Check for rejected requests (`temporal_slo_exporter_history_requests_total` by `code`).",
+            (
+                "Check for rejected requests (`temporal_slo_exporter_history_requests_total` by `code`), and the rate "
+                "that Temporal allows (`temporal_slo_exporter_current_rate_limit_requests_per_second`)."
+            ),
             "Check the codec endpoint: the exporter's log, and the share of unknown outcomes.",
         ),
         "Raise `--history-rate` if the rate limit of the Temporal namespace allows it, or restore the codec endpoint.",

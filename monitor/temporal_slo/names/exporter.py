@@ -106,6 +106,13 @@ EXPORTER_RATE_LIMIT: Final = Family(
     "Configured rate limit of this request type, in requests per second.",
     (NAMESPACE, LIMITER),
 )
+EXPORTER_CURRENT_RATE_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_current_rate_limit_requests_per_second",
+    "gauge",
+    "Rate limit of this request type now, in requests per second: halved when Temporal is overloaded or throttles, then"
+    " grows back to the configured limit.",
+    (NAMESPACE, LIMITER),
+)
 EXPORTER_RATE_LIMIT_WAIT: Final = Family(
     f"{PREFIX}_exporter_rate_limit_wait_seconds",
     "counter",

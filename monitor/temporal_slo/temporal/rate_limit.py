@@ -1,4 +1,4 @@
-"""Rate limiter of requests: a rate, a concurrency, and exponential backoff after overload."""
+"""Rate limiter of requests: a rate that may adapt, a concurrency, and exponential backoff after overload."""
 
 import asyncio
 import random
@@ -23,6 +23,15 @@ BACKOFF_CAP: Final = 30.0
 TIMER_TOLERANCE: Final = 0.1
 """How late a timer may fire without lowering the rate, as a fraction of the interval between requests."""
 
+GROWTH: Final = 0.0002
+"""Growth of an adaptive rate after overload, for each request that had to wait, as a fraction of the maximum.
+
+At 200 requests per second at most, the rate doubles in 17 seconds.
+"""
+
+LOWEST_RATE: Final = 1.0
+"""Requests per second below which overload does not lower an adaptive rate."""
+
 
 def backoff(failures: int, jitter: float) -> float:
     """Return the seconds to wait after consecutive failures: doubling, capped, with jitter.
@@ -40,7 +49,8 @@ def backoff(failures: int, jitter: float) -> float:
 class RateLimiter:
     """Spaces requests evenly, first come, first served; bulk requests yield to all others.
 
-    After a request that fails with one of OVERLOAD_CODES, all callers back off.
+    After a request that fails with one of OVERLOAD_CODES, all callers back off, and an adaptive rate is halved. It
+    grows as TCP's congestion window does, RFC 5681: fast until the first overload, then slowly.
 
     Args:
         rate: Maximum requests per second; may be infinite.
@@ -48,9 +58,12 @@ class RateLimiter:
         clock: Monotonic time in seconds.
         sleep: Waits so many seconds.
         jitter: Between 0 and 1, for the backoff.
+        initial_rate: Requests per second at first of an adaptive rate, which then grows up to *rate* while requests
+            wait for it; None for a constant rate.
 
     Attributes:
         rate: Maximum requests per second.
+        current_rate: Requests per second now.
         requests: Requests admitted so far.
         waited_seconds: Total time that they waited for admission.
     """
@@ -63,9 +76,12 @@ class RateLimiter:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         *,
         jitter: Callable[[], float] = random.random,
+        initial_rate: float | None = None,
     ) -> None:
         self.rate = rate
-        self._interval = 1 / rate
+        self.current_rate = rate if initial_rate is None else min(initial_rate, rate)
+        self._adaptive = initial_rate is not None
+        self._overloaded = False
         self._concurrency = concurrency
         self._clock = clock
         self._sleep = sleep
@@ -101,6 +117,7 @@ class RateLimiter:
             raise
         else:
             self.reset_backoff()
+            self._grow()
         finally:
             self._release()
 
@@ -110,11 +127,20 @@ class RateLimiter:
         if not self.backoff_remaining:
             self._failures += 1
             self._backoff_until = self._clock() + backoff(self._failures, self._jitter())
+            if self._adaptive:
+                self._overloaded = True
+                self.current_rate = max(self.current_rate / 2, min(LOWEST_RATE, self.rate))
 
     def reset_backoff(self) -> None:
         """Start the next backoff at the shortest wait. The current one is not cut short."""
         if not self.backoff_remaining:
             self._failures = 0
+
+    def _grow(self) -> None:
+        """Raise an adaptive rate, if requests wait: a rate that is not used says nothing about the server."""
+        if self._adaptive and (self._waiting or self._waiting_bulk):
+            grown = self.current_rate + (self.rate * GROWTH if self._overloaded else 1.0)
+            self.current_rate = min(grown, self.rate)
 
     async def _acquire(self, *, bulk: bool) -> None:
         start = self._clock()
@@ -164,6 +190,6 @@ class RateLimiter:
         (self._waiting or self._waiting_bulk).popleft().set_result(None)
         self._running += 1
         self.requests += 1
-        now = self._clock()
+        now, interval = self._clock(), 1 / self.current_rate
         late = now - self._next_at
-        self._next_at = (self._next_at if late <= self._interval * TIMER_TOLERANCE else now) + self._interval
+        self._next_at = (self._next_at if late <= interval * TIMER_TOLERANCE else now) + interval

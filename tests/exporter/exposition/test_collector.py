@@ -68,7 +68,7 @@ def snapshot(folder: Path) -> Snapshot:
     ledger.close()
     store.audit_drift, store.oldest_pending = -97, NOW - 101 * SECOND
     requests = RequestCounts({("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59})
-    limiter = RateLimiter(50.0, 1)
+    limiter = RateLimiter(50.0, 1, initial_rate=20.0)
     limiter.waited_seconds = 61.5
     classifier = Classifier(decode, {"Ride": Outcome.model_validate({"from": "status", "good": ["CONFIRMED"]})})
     self_metrics = SelfMetrics(requests, {"history": limiter}, (), classifier)
@@ -116,6 +116,7 @@ temporal_slo_exporter_audit_repaired_runs_total{temporal_namespace="shop"} 89.0
 temporal_slo_exporter_visibility_requests_total{api="ListWorkflowExecutions",code="OK",temporal_namespace="shop"} 17.0
 temporal_slo_exporter_history_requests_total{code="UNAVAILABLE",temporal_namespace="shop"} 59.0
 temporal_slo_exporter_rate_limit_requests_per_second{limiter="history",temporal_namespace="shop"} 50.0
+temporal_slo_exporter_current_rate_limit_requests_per_second{limiter="history",temporal_namespace="shop"} 20.0
 temporal_slo_exporter_rate_limit_wait_seconds_total{limiter="history",temporal_namespace="shop"} 61.5
 temporal_slo_exporter_pending_runs{temporal_namespace="shop"} 53.0
 temporal_slo_exporter_oldest_pending_age_seconds{temporal_namespace="shop"} 101.0

@@ -51,6 +51,7 @@ class SelfMetrics:
             yield Sample(family, {name: labels[name] for name in family.labels if name in labels}, count)
         for name, limiter in self.limiters.items():
             yield Sample(names.EXPORTER_RATE_LIMIT, {names.LIMITER: name}, limiter.rate)
+            yield Sample(names.EXPORTER_CURRENT_RATE_LIMIT, {names.LIMITER: name}, limiter.current_rate)
             yield Sample(names.EXPORTER_RATE_LIMIT_WAIT, {names.LIMITER: name}, limiter.waited_seconds)
         if self.classifier.outcomes_stopped is not None:
             yield Sample(names.EXPORTER_OUTCOMES_STOPPED, {}, int(self.classifier.outcomes_stopped))

@@ -27,6 +27,9 @@ QUEUE_RATE: Final = 10.0
 
 QUEUE_CONCURRENCY: Final = 1
 
+INITIAL_HISTORY_RATE: Final = 50.0
+"""Requests for close events per second at first: adapts up to `--history-rate`."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
@@ -44,7 +47,7 @@ def limiters(settings: ExporterSettings, history_concurrency: int) -> dict[str, 
     """Return the rate limiters of one namespace."""
     return {
         "visibility": RateLimiter(settings.visibility_rate, 1),
-        "history": RateLimiter(settings.history_rate, history_concurrency),
+        "history": RateLimiter(settings.history_rate, history_concurrency, initial_rate=INITIAL_HISTORY_RATE),
         "task_queues": RateLimiter(QUEUE_RATE, QUEUE_CONCURRENCY),
     }
 
