@@ -3,6 +3,7 @@
 TemporalSloError
 ├── UsageError            a mistake in an option, setting or file: one line, exit code 2
 ├── TemporalRequestError  a request to Temporal failed
+│   └── UnreadableResponseError  the content of the response is too large, or cannot be encoded or decoded
 ├── LedgerError           the ledger could not be read or written
 └── PartError             a part of the demo is not healthy
 """
@@ -37,6 +38,20 @@ class TemporalRequestError(TemporalSloError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(" ".join(f"{code}: {message}".split()))
         self.code = code
+
+
+class UnreadableResponseError(TemporalRequestError):
+    """A request to Temporal whose response exists and cannot be received: a smaller one may be.
+
+    Args:
+        code: The gRPC status code.
+        message: The message of the server or the transport.
+        reason: `too_large` or `undecodable`.
+    """
+
+    def __init__(self, code: str, message: str, reason: str) -> None:
+        super().__init__(code, message)
+        self.reason = reason
 
 
 class LedgerError(TemporalSloError):

@@ -14,6 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode, WorkflowService
 
 import temporal_slo
 from temporal_slo.errors import LedgerError, TemporalRequestError
+from temporal_slo.runs.storable import NUL_SIGN
 from temporal_slo.temporal import rpc as module
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import SDK_TIMEOUT_MESSAGE, Gateway, is_not_found
@@ -25,7 +26,7 @@ from temporal_slo.temporal.rpc import DESCRIBE_NAMESPACE, DESCRIBE_SCHEDULE, GET
 from temporal_slo.temporal.schedules import TemporalSchedules
 from temporal_slo.temporal.task_problems import TemporalTaskProblems
 from temporal_slo.temporal.task_queues import WORKFLOW, TemporalTaskQueues
-from temporal_slo.temporal.visibility import NUL_SIGN, TemporalVisibility
+from temporal_slo.temporal.visibility import TemporalVisibility
 
 from .fake_service import FakeService, not_found
 

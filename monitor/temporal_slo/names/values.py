@@ -47,3 +47,9 @@ SLOW_REQUEST: Final = "slow_request"
 SLOW_RESPONSE: Final = "slow_response"
 OVER_LIMIT: Final = "over_limit"
 """Reasons why the exporter ended an HTTP connection."""
+
+TOO_LARGE: Final = "too_large"
+UNDECODABLE: Final = "undecodable"
+INVALID: Final = "invalid"
+"""Reasons why a visibility row was set aside: larger than a message may be, not encodable or decodable, or with a time
+that is none."""

@@ -1,19 +1,23 @@
 """The one way by which requests reach Temporal: rate-limited, timed out, counted, logged, with translated errors."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Final
 
+from google.protobuf.message import DecodeError
 from temporalio.api.errordetails.v1 import NotFoundFailure
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.errors import TemporalRequestError
+from temporal_slo.errors import TemporalRequestError, UnreadableResponseError
+from temporal_slo.names.values import UNDECODABLE
+from temporal_slo.temporal.page_size import PageSize, unreadable_reason
 from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.request_log import LoggedRequest, RequestLog
 from temporal_slo.temporal.rpc import RequestT, ResponseT, Rpc
+from temporal_slo.temporal.unreadable_rows import UnreadableRows
 
 OVERALL_TIMEOUT: Final = 35.0
 """Seconds for a request and its connection: the SDK's timeout does not include the time to connect."""
@@ -22,6 +26,9 @@ SDK_TIMEOUT_MESSAGE: Final = "Timeout expired"
 
 RequestCounts = Counter[tuple[str, str]]
 """Requests so far, by API and gRPC code of the response."""
+
+Send = Callable[[RequestT], Awaitable[ResponseT]]
+"""Sends a message and returns the response."""
 
 
 class Gateway:
@@ -38,6 +45,8 @@ class Gateway:
     Attributes:
         namespace: Temporal namespace.
         requests: Requests so far, by API and gRPC code of the response.
+        page_sizes: Limit of the rows of a page, by API.
+        unreadable_rows: Rows of visibility that could not be received.
     """
 
     def __init__(
@@ -48,6 +57,8 @@ class Gateway:
         self._timeout = timeout
         self.namespace = namespace
         self.requests = RequestCounts()
+        self.unreadable_rows = UnreadableRows(namespace)
+        self.page_sizes: defaultdict[str, PageSize] = defaultdict(PageSize)
 
     async def call(
         self,
@@ -84,7 +95,7 @@ class Gateway:
         bulk: bool = False,
         about: str = "",
         description: str = "",
-    ) -> AsyncIterator[Callable[[RequestT], Awaitable[ResponseT]]]:
+    ) -> AsyncIterator[Send[RequestT, ResponseT]]:
         """Wait for the rate limiter and yield a function that sends a message; its arguments are those of `call`.
 
         For calls with an error that is an answer: the body may handle the SDK's RPCError. All that it sends is counted
@@ -101,6 +112,45 @@ class Gateway:
                 _translated(about),
             ):
                 yield lambda message: self._send(rpc, message, entry)
+
+    async def page(
+        self,
+        rpc: Rpc[RequestT, ResponseT],
+        rows: int,
+        read: Callable[[Send[RequestT, ResponseT], int], Awaitable[ResponseT]],
+        *,
+        limiter: RateLimiter | None,
+        bulk: bool = False,
+        description: Callable[[int], str] = lambda _: "",
+    ) -> ResponseT:
+        """Return a page of at most *rows* rows: of fewer, if larger ones could not be received.
+
+        Page tokens are valid for pages of every size: a server makes them of the last row.
+
+        Args:
+            rpc: The call.
+            rows: Maximum rows.
+            read: Sends the request for a number of rows and returns the page.
+            limiter: As for `call`; each attempt waits for it.
+            bulk: As for `call`.
+            description: Returns the request for a number of rows as text, as for `call`.
+
+        Raises:
+            UnreadableResponseError: Not even one row can be received.
+            TemporalRequestError: The request failed.
+        """
+        sizes = self.page_sizes[rpc.name]
+        while True:
+            limited = min(rows, sizes.limit)
+            try:
+                async with self.request(rpc, limiter=limiter, bulk=bulk, description=description(limited)) as send:
+                    response = await read(send, limited)
+            except TemporalRequestError as error:
+                if not sizes.failed(limited, error):
+                    raise
+            else:
+                sizes.received(limited)
+                return response
 
     async def _send(self, rpc: Rpc[RequestT, ResponseT], message: RequestT, entry: LoggedRequest | None) -> ResponseT:
         method = getattr(self._client.workflow_service, rpc.method)
@@ -136,7 +186,11 @@ def _translated(about: str) -> Iterator[None]:
         # The SDK's own timeout has the code CANCELLED, which would hide that the server may be overloaded.
         timed_out = error.message == SDK_TIMEOUT_MESSAGE
         status = RPCStatusCode.DEADLINE_EXCEEDED if timed_out else error.status
+        if reason := unreadable_reason(status, error.message):
+            raise UnreadableResponseError(status.name, about + error.message, reason) from error
         raise TemporalRequestError(status.name, about + error.message) from error
+    except DecodeError as error:
+        raise UnreadableResponseError(RPCStatusCode.INTERNAL.name, f"{about}{error}", UNDECODABLE) from error
 
 
 def is_not_found(error: RPCError) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from temporalio.service import RPCStatusCode
 
-from temporal_slo.errors import TemporalRequestError
+from temporal_slo.errors import TemporalRequestError, UnreadableResponseError
 
 OVERLOAD_CODES: Final = frozenset(
     code.name for code in (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED)
@@ -33,6 +33,12 @@ LOWEST_RATE: Final = 1.0
 """Requests per second below which overload does not lower an adaptive rate."""
 
 
+def is_overload(error: TemporalRequestError) -> bool:
+    """Return whether *error* may be that of an overloaded server."""
+    # A response that is too large has the code of a rate limit.
+    return error.code in OVERLOAD_CODES and not isinstance(error, UnreadableResponseError)
+
+
 def backoff(failures: int, jitter: float) -> float:
     """Return the seconds to wait after consecutive failures: doubling, capped, with jitter.
 
@@ -49,9 +55,9 @@ def backoff(failures: int, jitter: float) -> float:
 class RateLimiter:
     """Spaces requests evenly, first come, first served; bulk requests yield to all others.
 
-    After a request that fails with one of OVERLOAD_CODES, all callers back off, and an adaptive rate is halved. It
+        After a request that fails as on an overloaded server, all callers back off, and an adaptive rate is halved. It
     grows as TCP's congestion window does, RFC 5681: fast until the first overload, then slowly.
-
+    
     Args:
         rate: Maximum requests per second; may be infinite.
         concurrency: Maximum requests at once.
@@ -104,7 +110,7 @@ class RateLimiter:
     async def slot(self, *, bulk: bool = False) -> AsyncIterator[None]:
         """Wait for admission, and hold a slot while the body makes one request.
 
-        A TemporalRequestError that leaves the body makes all callers back off if its code is one of OVERLOAD_CODES.
+        A TemporalRequestError that leaves the body makes all callers back off if the server may be overloaded.
 
         Args:
             bulk: Whether the request yields to all waiting requests that are not bulk: for catching up.
@@ -113,7 +119,7 @@ class RateLimiter:
         try:
             yield
         except TemporalRequestError as error:
-            (self.back_off if error.code in OVERLOAD_CODES else self.reset_backoff)()
+            (self.back_off if is_overload(error) else self.reset_backoff)()
             raise
         else:
             self.reset_backoff()

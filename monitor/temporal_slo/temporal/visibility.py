@@ -1,14 +1,12 @@
 """Visibility: the protocol, and the adapter for a Temporal server."""
 
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from temporalio.api.enums.v1 import WorkflowExecutionStatus
-from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
     GetClusterInfoRequest,
@@ -18,48 +16,21 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_slo.errors import TemporalRequestError
-from temporal_slo.names.values import (
-    CANCELED,
-    COMPLETED,
-    CONTINUED_AS_NEW,
-    FAILED,
-    PAUSED,
-    RUNNING,
-    TERMINATED,
-    TIMED_OUT,
-)
+from temporal_slo.errors import TemporalRequestError, UnreadableResponseError
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import STATUS_NAMES, Run
 from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.page_size import LARGEST
 from temporal_slo.temporal.rate_limit import OVERLOAD_CODES, RateLimiter
+from temporal_slo.temporal.rows import run_of
 from temporal_slo.temporal.rpc import COUNT_WORKFLOWS, GET_CLUSTER_INFO, LIST_WORKFLOWS
+from temporal_slo.temporal.unreadable_rows import time_of_first
 
-PAGE_SIZE_MAX: Final = 1000
+PAGE_SIZE_MAX: Final = LARGEST
 """The largest page that a server returns, whatever larger size is requested."""
 
 POSTGRES: Final = "postgres"
 """How the names of PostgreSQL's drivers begin."""
-
-NUL_SIGN: Final = "\u2400"
-"""Replaces the NUL character, which Temporal accepts in every name and PostgreSQL in none."""
-
-# Statuses by number: the SDK's enum lacks those of newer servers and raises on them.
-CLOSED_STATUSES: Final[Mapping[int, str]] = {
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: COMPLETED,
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: FAILED,
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED: CANCELED,
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED: TERMINATED,
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW: CONTINUED_AS_NEW,
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: TIMED_OUT,
-}
-# A number, because older SDKs have no name for it.
-STATUSES: Final[Mapping[int, str]] = {
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING: RUNNING,
-    8: PAUSED,
-    **CLOSED_STATUSES,
-}
-
 
 # Filtered by status only: on SQL stores a filter by CloseTime scans the table.
 CLOSED_QUERY: Final = f"ExecutionStatus IN {tuple(STATUS_NAMES)}"
@@ -67,6 +38,42 @@ RUNNING_QUERY: Final = "ExecutionStatus = 'Running'"
 OPEN_QUERY: Final = "ExecutionStatus IN ('Running', 'Paused')"
 
 Send = Callable[[ListWorkflowExecutionsRequest], Awaitable[ListWorkflowExecutionsResponse]]
+
+
+class _Listing(NamedTuple):
+    """A list of runs: what a request without size and token says.
+
+    Attributes:
+        query: Filter of the runs.
+        column: Name of the time that the list is sorted by.
+        kind: The runs, as text.
+        suffix: Appended to the description of a request.
+    """
+
+    query: str
+    column: str
+    kind: str
+    suffix: str = ""
+
+    def until(self, moment: int) -> "_Listing":
+        """Return the list without its runs later than *moment*."""
+        return self._replace(query=f"{self.query} AND {self.column} <= '{_timestamp(moment)}'")
+
+    def after(self, moment: int) -> "_Listing":
+        """Return the list without its runs until *moment*."""
+        return self._replace(query=f"{self.query} AND {self.column} > '{_timestamp(moment)}'")
+
+
+class _ReadableRowError(Exception):
+    """The row that could not be received can be, or there is another one in its place: the list has changed.
+
+    Args:
+        page: The page with that row.
+    """
+
+    def __init__(self, page: ListWorkflowExecutionsResponse) -> None:
+        super().__init__("the list has changed")
+        self.page = page
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,30 +138,18 @@ class TemporalVisibility:
         return await self._closed(f"ExecutionStatus = '{status}'", kind, size, token, until)
 
     async def _closed(self, query: str, kind: str, size: int, token: bytes, until: int | None) -> Page:
-        older = ""
+        listing = _Listing(query, "CloseTime", kind)
         if until is not None:
             # The filter costs a scan: it is for catching up only.
-            query += f" AND CloseTime <= '{_timestamp(until)}'"
-            older = f", closed until {_moment(until)}"
-        async with self._list(f"{kind}, {_page(size, token)}{older}") as send:
-            page = await send(self._list_request(query, size, token))
-        return _runs(page)
+            listing = listing.until(until)._replace(suffix=f", closed until {_moment(until)}")
+        return _runs(await self._list(listing, size, token))
 
     async def running(self, size: int, token: bytes = b"", *, paused: bool = False) -> Page:
         """Return running runs, and paused ones on request, newest start first."""
         # Two statuses in one query cost a scan on SQL stores.
         query = self._open_query if paused else RUNNING_QUERY
         kind = "running and paused runs" if paused else "running runs"
-        async with self._list(f"{kind}, {_page(size, token)}") as send:
-            try:
-                page = await send(self._list_request(query, size, token))
-            except RPCError as error:
-                if error.status is not RPCStatusCode.INVALID_ARGUMENT or query == RUNNING_QUERY:
-                    raise
-                # A server without paused runs rejects the status.
-                self._open_query = RUNNING_QUERY
-                page = await send(self._list_request(RUNNING_QUERY, size, token))
-        return _runs(page)
+        return _runs(await self._list(_Listing(query, "StartTime", kind), size, token))
 
     async def count(self, since: int, until: int) -> int:
         """Return the number of runs closed from *since* until before *until*."""
@@ -187,13 +182,76 @@ class TemporalVisibility:
             return ""
         return about.visibility_store
 
-    def _list(self, description: str) -> AbstractAsyncContextManager[Send]:
-        return self._gateway.request(LIST_WORKFLOWS, limiter=self._limiter, bulk=self._bulk, description=description)
+    async def _list(self, listing: _Listing, size: int, token: bytes) -> ListWorkflowExecutionsResponse:
+        """Return a page of at most *size* rows, without those that cannot be received."""
+        while True:
+            try:
+                return await self._gateway.page(
+                    LIST_WORKFLOWS,
+                    size,
+                    lambda send, rows: self._read(send, listing, rows, token),  # noqa: B023 called in this round
+                    limiter=self._limiter,
+                    bulk=self._bulk,
+                    description=lambda rows: f"{listing.kind}, {_page(rows, token)}{listing.suffix}",  # noqa: B023
+                )
+            except UnreadableResponseError as error:
+                try:
+                    listing = await self._below(listing, token, error)
+                except _ReadableRowError as changed:
+                    if not changed.page.next_page_token:
+                        # The rows behind it could not be requested.
+                        raise error from None
+                    return changed.page
 
-    def _list_request(self, query: str, size: int, token: bytes) -> ListWorkflowExecutionsRequest:
-        return ListWorkflowExecutionsRequest(
-            namespace=self._gateway.namespace, query=query, page_size=size, next_page_token=token
+    async def _read(self, send: Send, listing: _Listing, rows: int, token: bytes) -> ListWorkflowExecutionsResponse:
+        request = ListWorkflowExecutionsRequest(
+            namespace=self._gateway.namespace, query=listing.query, page_size=rows, next_page_token=token
         )
+        try:
+            return await send(request)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.INVALID_ARGUMENT or not request.query.startswith(OPEN_QUERY):
+                raise
+            # A server without paused runs rejects the status.
+            self._open_query = RUNNING_QUERY
+            request.query = request.query.replace(OPEN_QUERY, RUNNING_QUERY)
+            return await send(request)
+
+    async def _below(self, listing: _Listing, token: bytes, error: UnreadableResponseError) -> _Listing:
+        """Return the list below its first row after *token*, which cannot be received; count that row.
+
+        Raises:
+            UnreadableResponseError: The row is not found.
+            _ReadableRowError: It can be received.
+        """
+
+        async def is_empty(moment: int) -> bool:
+            try:
+                page = await self._first_after(listing, token, moment)
+            except UnreadableResponseError:
+                return False
+            if page.executions:
+                raise _ReadableRowError(page)
+            return True
+
+        rows = self._gateway.unreadable_rows
+        found = await time_of_first(is_empty, int(time.time() * SECOND), rows.times(listing.column))
+        if found is None:
+            raise error
+        rows.add(error.reason, listing.column, found, await self._count(listing.until(found).after(found - 1)))
+        return listing.until(found - 1)
+
+    async def _first_after(self, listing: _Listing, token: bytes, moment: int) -> ListWorkflowExecutionsResponse:
+        """Request the first row after *token*, if it is later than *moment*."""
+        description = f"{listing.kind}, search for a row that cannot be received, after {_moment(moment)}"
+        async with self._gateway.request(
+            LIST_WORKFLOWS, limiter=self._limiter, bulk=self._bulk, description=description
+        ) as send:
+            return await self._read(send, listing.after(moment), 1, token)
+
+    async def _count(self, listing: _Listing) -> int:
+        request = CountWorkflowExecutionsRequest(namespace=self._gateway.namespace, query=listing.query)
+        return (await self._gateway.call(COUNT_WORKFLOWS, request, limiter=self._limiter, bulk=self._bulk)).count
 
 
 async def count_closed(client: Client, workflow_type: str | None = None) -> Counter[str]:
@@ -208,36 +266,8 @@ async def count_closed(client: Client, workflow_type: str | None = None) -> Coun
     return Counter({STATUS_NAMES[str(group.group_values[0])]: group.count for group in count.groups})
 
 
-def storable(name: str) -> str:
-    """Return *name* as every ledger can store it, and as it is used everywhere else."""
-    return name.replace("\0", NUL_SIGN)
-
-
 def _runs(page: ListWorkflowExecutionsResponse) -> Page:
-    return Page(tuple(map(_run, page.executions)), page.next_page_token)
-
-
-def _run(row: WorkflowExecutionInfo) -> Run:
-    start = row.start_time.ToMicroseconds()
-    due = max(start, row.execution_time.ToMicroseconds())
-    close = row.close_time.ToMicroseconds()
-    return Run(
-        run_id=row.execution.run_id,
-        workflow_id=storable(row.execution.workflow_id),
-        workflow_type=storable(row.type.name),
-        task_queue=storable(row.task_queue),
-        status=STATUSES.get(row.status),
-        start_time=start,
-        due_time=due,
-        close_time=close,
-        duration=_duration(row, due, close),
-    )
-
-
-def _duration(row: WorkflowExecutionInfo, due: int, close: int) -> int:
-    if row.HasField("execution_duration"):
-        return row.execution_duration.ToMicroseconds()
-    return max(close - due, 0)
+    return Page(tuple(map(run_of, page.executions)), page.next_page_token)
 
 
 def _timestamp(moment: int) -> str:

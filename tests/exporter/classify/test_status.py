@@ -12,7 +12,7 @@ from temporalio.api.history.v1 import (
 
 from temporal_slo.exporter.classify.status import classify, needs_event
 from temporal_slo.runs.counted import Classification
-from temporal_slo.temporal.visibility import CLOSED_STATUSES
+from temporal_slo.temporal.rows import CLOSED_STATUSES
 
 DECLINED = Failure(application_failure_info=ApplicationFailureInfo(type="CardDeclined"))
 
