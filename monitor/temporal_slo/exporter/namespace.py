@@ -169,7 +169,7 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
     poller = Poller(
         namespace,
         mirror,
-        SelfMetrics(gateway.requests, limiters, runners, classifier),
+        SelfMetrics(gateway, limiters, runners, classifier),
         publisher.put,
         after_poll=after_poll,
         request_log=request_log,

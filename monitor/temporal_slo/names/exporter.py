@@ -157,6 +157,19 @@ EXPORTER_UNKNOWN_STATUS_ROWS: Final = Family(
     "Visibility rows skipped because of an unknown status; a row is counted each time it is read.",
     (NAMESPACE,),
 )
+EXPORTER_ROWS_SET_ASIDE: Final = Family(
+    f"{PREFIX}_exporter_rows_set_aside",
+    "counter",
+    "Visibility rows that cannot be received and are not counted as runs, while the rows after them are: `too_large` "
+    "if the row is larger than a message may be, `undecodable` if the server or the exporter cannot read it.",
+    (NAMESPACE, REASON),
+)
+EXPORTER_PAGE_SIZE: Final = Family(
+    f"{PREFIX}_exporter_page_size_limit_rows",
+    "gauge",
+    "Maximum rows of the next page, by API: below 1000 after larger pages could not be received, or not in time.",
+    (NAMESPACE, API),
+)
 EXPORTER_SOURCE_UP: Final = Family(
     f"{PREFIX}_exporter_source_up",
     "gauge",

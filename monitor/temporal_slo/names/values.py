@@ -50,6 +50,4 @@ OVER_LIMIT: Final = "over_limit"
 
 TOO_LARGE: Final = "too_large"
 UNDECODABLE: Final = "undecodable"
-INVALID: Final = "invalid"
-"""Reasons why a visibility row was set aside: larger than a message may be, not encodable or decodable, or with a time
-that is none."""
+"""Reasons why a response cannot be received: it is larger than a message may be, or cannot be encoded or decoded."""

@@ -55,9 +55,9 @@ def backoff(failures: int, jitter: float) -> float:
 class RateLimiter:
     """Spaces requests evenly, first come, first served; bulk requests yield to all others.
 
-        After a request that fails as on an overloaded server, all callers back off, and an adaptive rate is halved. It
+    After a request that fails as on an overloaded server, all callers back off, and an adaptive rate is halved. It
     grows as TCP's congestion window does, RFC 5681: fast until the first overload, then slowly.
-    
+
     Args:
         rate: Maximum requests per second; may be infinite.
         concurrency: Maximum requests at once.

@@ -91,10 +91,15 @@ class TemporalSchedules:
 
     async def page(self, token: bytes = b"") -> SchedulePage:
         """Return a page of all schedules."""
-        request = ListSchedulesRequest(
-            namespace=self._gateway.namespace, maximum_page_size=PAGE_SIZE, next_page_token=token
+
+        def request(rows: int) -> ListSchedulesRequest:
+            return ListSchedulesRequest(
+                namespace=self._gateway.namespace, maximum_page_size=rows, next_page_token=token
+            )
+
+        page = await self._gateway.page(
+            LIST_SCHEDULES, PAGE_SIZE, lambda send, rows: send(request(rows)), limiter=self._lists
         )
-        page = await self._gateway.call(LIST_SCHEDULES, request, limiter=self._lists)
         return SchedulePage(tuple(map(_listed, page.schedules)), page.next_page_token)
 
     async def describe(self, schedule_id: str) -> ScheduleDescription | None:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, ListWorkflowExecutionsRequest
 
+from temporal_slo.runs.storable import storable, storable_name
 from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import DESCRIBE_NAMESPACE, LIST_WORKFLOWS
@@ -73,22 +74,28 @@ class TemporalTaskProblems:
 
     async def page(self, size: int, token: bytes = b"") -> ProblemPage:
         """Return a page of at most *size* runs, newest start first."""
-        request = ListWorkflowExecutionsRequest(
-            namespace=self._gateway.namespace, query=PROBLEMS_QUERY, page_size=size, next_page_token=token
+
+        def request(rows: int) -> ListWorkflowExecutionsRequest:
+            return ListWorkflowExecutionsRequest(
+                namespace=self._gateway.namespace, query=PROBLEMS_QUERY, page_size=rows, next_page_token=token
+            )
+
+        page = await self._gateway.page(
+            LIST_WORKFLOWS, size, lambda send, rows: send(request(rows)), limiter=self._limiter
         )
-        page = await self._gateway.call(LIST_WORKFLOWS, request, limiter=self._limiter)
         return ProblemPage(tuple(map(_problem, page.executions)), page.next_page_token)
 
 
 def _problem(row: WorkflowExecutionInfo) -> Problem:
     parts = dict(value.split("=", 1) for value in _keywords(row) if "=" in value)
-    return Problem(row.type.name, parts.get("category", ""), parts.get("cause", ""))
+    category, cause = (storable(parts.get(name, "")) for name in ("category", "cause"))
+    return Problem(storable_name(row.type.name), category, cause)
 
 
 def _keywords(row: WorkflowExecutionInfo) -> list[str]:
     try:
         values = json.loads(row.search_attributes.indexed_fields[REPORTED_PROBLEMS].data)
-    except ValueError:
+    except (ValueError, RecursionError):
         # An unreadable attribute is still a problem of the run, and must not fail the page.
         return []
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else [str(values)]

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -43,7 +43,7 @@ class UnreadableRows:
         self.counts: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
 
     def times(self, column: str) -> list[int]:
-        """Return the times of the rows that are remembered, ascending; *column* is the one that the list is sorted by."""
+        """Return the times of the remembered rows of lists that are sorted by *column*, ascending."""
         return sorted(time for name, time in self._times if name == column)
 
     def add(self, reason: str, column: str, time: int, rows: int) -> None:
@@ -65,11 +65,11 @@ class UnreadableRows:
             # Nothing else is known of a row that no response can contain.
             where = f"{column} {datetime.fromtimestamp(time / SECOND, UTC).isoformat(timespec='microseconds')}"
             log.warning(
-                "%s: visibility row cannot be received (%s) and is not counted: %s", self._namespace, reason, where
+                "%s: visibility row cannot be received and is set aside, %s: %s", self._namespace, reason, where
             )
 
 
-async def time_of_first(is_empty: IsEmpty, now: int, known: Iterable[int] = ()) -> int | None:
+async def time_of_first(is_empty: IsEmpty, now: int, known: Sequence[int] = ()) -> int | None:
     """Return the time of the first row of a list, which cannot be received; None if it is not found.
 
     Args:
@@ -77,11 +77,9 @@ async def time_of_first(is_empty: IsEmpty, now: int, known: Iterable[int] = ()) 
         now: Current time, in microseconds of Unix time.
         known: Times at which it may be, ascending; they need few requests.
     """
-    for time in known:
-        if await is_empty(time):
-            if not await is_empty(time - 1):
-                return time
-            break
+    remembered = await _lowest_empty(is_empty, known)
+    if remembered is not None and not await is_empty(remembered - 1):
+        return remembered
     high, step = now, SECOND
     if not await is_empty(now):
         low, high = now, now + FAR
@@ -97,3 +95,11 @@ async def time_of_first(is_empty: IsEmpty, now: int, known: Iterable[int] = ()) 
         low, high = (low, middle) if await is_empty(middle) else (middle, high)
     # A passing fault of the server must not be taken for a row: both answers are repeated.
     return high if await is_empty(high) and not await is_empty(low) else None
+
+
+async def _lowest_empty(is_empty: IsEmpty, times: Sequence[int]) -> int | None:
+    low, high = 0, len(times)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if await is_empty(times[middle]) else (middle + 1, high)
+    return times[low] if low < len(times) else None

@@ -59,6 +59,10 @@ class _Listing(NamedTuple):
         """Return the list without its runs later than *moment*."""
         return self._replace(query=f"{self.query} AND {self.column} <= '{_timestamp(moment)}'")
 
+    def running_only(self) -> "_Listing":
+        """Return the list without paused runs."""
+        return self._replace(query=self.query.replace(OPEN_QUERY, RUNNING_QUERY))
+
     def after(self, moment: int) -> "_Listing":
         """Return the list without its runs until *moment*."""
         return self._replace(query=f"{self.query} AND {self.column} > '{_timestamp(moment)}'")
@@ -214,8 +218,7 @@ class TemporalVisibility:
                 raise
             # A server without paused runs rejects the status.
             self._open_query = RUNNING_QUERY
-            request.query = request.query.replace(OPEN_QUERY, RUNNING_QUERY)
-            return await send(request)
+            return await self._read(send, listing.running_only(), rows, token)
 
     async def _below(self, listing: _Listing, token: bytes, error: UnreadableResponseError) -> _Listing:
         """Return the list below its first row after *token*, which cannot be received; count that row.

@@ -22,8 +22,9 @@ from temporal_slo.names.samples import Sample
 from temporal_slo.runs.counted import INF_BUCKET, ClosedKey, FailureKey, RunningKey, SeenKey
 from temporal_slo.runs.microseconds import HOUR, SECOND
 from temporal_slo.spec.model import Outcome
-from temporal_slo.temporal.gateway import RequestCounts
+from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.rate_limit import RateLimiter
+from tests.temporal.fake_service import FakeService
 
 RIDE = RunningKey("Ride", "rides")
 NOW = 1_700_000_003 * SECOND
@@ -67,11 +68,14 @@ def snapshot(folder: Path) -> Snapshot:
     store = MirrorStore("shop", ledger, STATE, rules=RULES)
     ledger.close()
     store.audit_drift, store.oldest_pending = -97, NOW - 101 * SECOND
-    requests = RequestCounts({("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59})
+    gateway = Gateway(FakeService().client, "shop")
+    gateway.requests.update({("ListWorkflowExecutions", "OK"): 17, ("GetWorkflowExecutionHistory", "UNAVAILABLE"): 59})
+    gateway.page_sizes["ListWorkflowExecutions"].limit = 107
+    gateway.unreadable_rows.counts.update(too_large=109, undecodable=113)
     limiter = RateLimiter(50.0, 1, initial_rate=20.0)
     limiter.waited_seconds = 61.5
     classifier = Classifier(decode, {"Ride": Outcome.model_validate({"from": "status", "good": ["CONFIRMED"]})})
-    self_metrics = SelfMetrics(requests, {"history": limiter}, (), classifier)
+    self_metrics = SelfMetrics(gateway, {"history": limiter}, (), classifier)
     return Snapshot("shop", tuple(samples(store, NOW)), None, 1_700_000_000.5, 0.125, tuple(self_metrics()))
 
 
@@ -124,6 +128,9 @@ temporal_slo_exporter_missing_close_events_total{temporal_namespace="shop"} 41.0
 temporal_slo_exporter_failure_types_over_limit_total{temporal_namespace="shop"} 43.0
 temporal_slo_exporter_outcomes_stopped{temporal_namespace="shop"} 0.0
 temporal_slo_exporter_unknown_status_rows_total{temporal_namespace="shop"} 19.0
+temporal_slo_exporter_rows_set_aside_total{reason="too_large",temporal_namespace="shop"} 109.0
+temporal_slo_exporter_rows_set_aside_total{reason="undecodable",temporal_namespace="shop"} 113.0
+temporal_slo_exporter_page_size_limit_rows{api="ListWorkflowExecutions",temporal_namespace="shop"} 107.0
 temporal_slo_exporter_build_info{version="0.1.0"} 1.0
 """
 

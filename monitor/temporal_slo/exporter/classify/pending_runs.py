@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from temporal_slo import names
-from temporal_slo.errors import LedgerError, TemporalRequestError
+from temporal_slo.errors import LedgerError, TemporalRequestError, UnreadableResponseError
 from temporal_slo.exporter.classify.classifier import Classifier
 from temporal_slo.exporter.classify.lap import Lap
 from temporal_slo.exporter.mirror.store import MirrorStore
@@ -163,6 +163,9 @@ async def fetch(run: Run, history: CloseEvents, classifier: Classifier, *, late:
     event, responded = None, True
     try:
         event = await history.close_event(run.workflow_id, run.run_id)
+    except UnreadableResponseError:
+        # There is a response, and it would be the same every time.
+        pass
     except TemporalRequestError:
         responded = False
     classification = await classifier.with_event(run, event) if event else None

@@ -111,7 +111,7 @@ class Publisher:
         for namespace in {labels[0] for _, labels in self._unmarked}:
             own = {series for series in self._unmarked if series[1][0] == namespace}
             try:
-                await self._memory.mark_released(namespace, [json.dumps(series) for series in own])
+                await self._memory.mark_released(namespace, [json.dumps(series, ensure_ascii=False) for series in own])
             except (LedgerError, UsageError):
                 break
             self._unmarked -= own

@@ -7,7 +7,7 @@ from temporal_slo import names
 from temporal_slo.exporter.classify.classifier import Classifier
 from temporal_slo.exporter.sources.source import SourceResult, SourceRunner
 from temporal_slo.names.samples import Sample
-from temporal_slo.temporal.gateway import RequestCounts
+from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import (
     DESCRIBE_SCHEDULE,
@@ -32,23 +32,27 @@ class SelfMetrics:
     """Yields what the exporter did so far: requests, rate limits, decoding, data sources.
 
     Attributes:
-        requests: Counts requests by API and code.
+        gateway: Sends the requests.
         limiters: Rate limiters by name.
         runners: Read the data sources.
         classifier: Stops to read outcomes that it cannot decode.
     """
 
-    requests: RequestCounts
+    gateway: Gateway
     limiters: Mapping[str, RateLimiter]
     runners: tuple[SourceRunner, ...]
     classifier: Classifier
 
     def __call__(self) -> Iterator[Sample]:
         """Yield the samples, those of the data sources among them."""
-        for (api, code), count in self.requests.items():
+        for (api, code), count in self.gateway.requests.items():
             family = REQUEST_FAMILIES.get(api, names.EXPORTER_VISIBILITY_REQUESTS)
             labels = {names.API: api, names.CODE: code}
             yield Sample(family, {name: labels[name] for name in family.labels if name in labels}, count)
+        for api, size in self.gateway.page_sizes.items():
+            yield Sample(names.EXPORTER_PAGE_SIZE, {names.API: api}, size.limit)
+        for reason, count in self.gateway.unreadable_rows.counts.items():
+            yield Sample(names.EXPORTER_ROWS_SET_ASIDE, {names.REASON: reason}, count)
         for name, limiter in self.limiters.items():
             yield Sample(names.EXPORTER_RATE_LIMIT, {names.LIMITER: name}, limiter.rate)
             yield Sample(names.EXPORTER_CURRENT_RATE_LIMIT, {names.LIMITER: name}, limiter.current_rate)

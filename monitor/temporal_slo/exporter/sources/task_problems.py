@@ -12,8 +12,9 @@ from temporal_slo.names.values import OTHER
 from temporal_slo.temporal.task_problems import CATEGORIES, Problem, TaskProblemRequests
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX
 
-PAGES_MAX: Final = 5
-"""Pages listed per read."""
+RUNS_MAX: Final = 5 * PAGE_SIZE_MAX
+PAGES_MAX: Final = 50
+"""Runs and pages after which no further page is listed. Pages may be smaller than requested."""
 
 PROBLEMS_MAX: Final = 500
 """Distinct problems (workflow type, category, cause); further ones are counted as `other`."""
@@ -62,13 +63,13 @@ class TaskProblems(Source):
         ]
 
     async def _list(self) -> tuple[Counter[Problem], bool]:
-        """Return the number of runs with each problem on the first pages, and whether there are more pages."""
+        """Return the number of runs with each problem among the first runs, and whether there are more."""
         listed, token = Counter[Problem](), b""
         for _ in range(PAGES_MAX):
             page = await self._requests.page(PAGE_SIZE_MAX, token)
             listed.update(map(_normalized, page.problems))
             token = page.next_token
-            if not token:
+            if not token or listed.total() >= RUNS_MAX:
                 break
         return listed, bool(token)
 

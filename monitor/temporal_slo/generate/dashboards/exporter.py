@@ -54,6 +54,7 @@ ANOMALIES: Final = (
     (names.EXPORTER_AUDIT_REPAIRED_RUNS, "found by audit"),
     (names.EXPORTER_MISSING_CLOSE_EVENTS, "without close event"),
     (names.EXPORTER_UNKNOWN_STATUS_ROWS, "unknown status"),
+    (names.EXPORTER_ROWS_SET_ASIDE, "set aside"),
 )
 LIMITS: Final = (
     (names.EXPORTER_FAILURE_TYPES_OVER_LIMIT, "failure types counted as other"),
