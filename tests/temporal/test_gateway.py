@@ -8,6 +8,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import DecodeError
 from temporalio.api.workflowservice import v1
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode, WorkflowService
@@ -73,6 +74,7 @@ async def test_options(rpc: Rpc[v1.ListWorkersRequest, v1.ListWorkersResponse]) 
         (RPCError(SDK_TIMEOUT_MESSAGE, RPCStatusCode.CANCELLED, b""), "DEADLINE_EXCEEDED", "shop: Timeout expired"),
         (RuntimeError("Failed client connect: refused"), "UNAVAILABLE", "shop: Failed client connect: refused"),
         (not_found(), "NOT_FOUND", "shop: workflow not found"),
+        (DecodeError("invalid UTF-8"), "INTERNAL", "shop: invalid UTF-8"),
     ],
 )
 async def test_errors(error: Exception, code: str, message: str) -> None:

@@ -14,7 +14,7 @@ from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
 from temporal_slo import names
-from temporal_slo.errors import LedgerError, TemporalRequestError
+from temporal_slo.errors import LedgerError, TemporalRequestError, UnreadableResponseError
 from temporal_slo.exporter.classify import pending_runs as module
 from temporal_slo.exporter.classify.classifier import FAILURE_TYPES_MAX, Classifier
 from temporal_slo.exporter.classify.lap import Lap
@@ -102,6 +102,16 @@ async def test_missing_event(world: World) -> None:
     await world.poll()
     await world.pending.count_lap()
     assert world.mirror.state.failures == {FailureKey("Ride", "timed_out", "unknown"): 1}
+    assert world.mirror.state.counters[names.EXPORTER_MISSING_CLOSE_EVENTS] == 1
+
+
+async def test_event_too_large(world: World) -> None:
+    """A close event that cannot be received is missing: a run does not wait for what would be the same every time."""
+    run = closed(1, "failed")
+    world.visibility.put(run)
+    world.history.events[run.run_id] = UnreadableResponseError("RESOURCE_EXHAUSTED", "larger than max", "too_large")
+    await world.poll()
+    assert (await world.pending.count_lap(), world.statuses()) == (1, {"failed": 1})
     assert world.mirror.state.counters[names.EXPORTER_MISSING_CLOSE_EVENTS] == 1
 
 
