@@ -35,6 +35,8 @@ EXPORTER_DEFAULTS: Final[Mapping[str, str]] = {
     "spec": "",
     "backfill": "",
     "sources": DEFAULT_SOURCES,
+    "workflow-types-max": "80",
+    "task-queues-max": "100",
     "data-converter": DEFAULT_CONVERTER,
     "codec-endpoint": "",
     "visibility-rate": f"{DEFAULT_VISIBILITY_RATE:g}",
@@ -76,6 +78,8 @@ class ExporterSettings:
         redact_ids: Do not expose workflow or run IDs as exemplars.
         backfill: How long before the first start a run may have closed to be ingested too; None disables backfill.
         sources: Poll interval of each enabled additional data source.
+        workflow_types_max: Workflow types per namespace with series of their own, besides those of the specs.
+        task_queues_max: The same for task queues.
     """
 
     connection: ClientConnectConfig
@@ -97,6 +101,8 @@ class ExporterSettings:
     redact_ids: bool = False
     backfill: timedelta | None = None
     sources: Mapping[str, timedelta] = field(default_factory=dict)
+    workflow_types_max: int = 80
+    task_queues_max: int = 100
 
     def __post_init__(self) -> None:
         """Default to the namespace of the connection."""
@@ -280,6 +286,8 @@ def exporter(
         redact_ids="redact-ids" in switches,
         backfill=_backfill(*pick("backfill")),
         sources=_sources(*pick("sources")),
+        workflow_types_max=whole_number(*pick("workflow-types-max")),
+        task_queues_max=whole_number(*pick("task-queues-max")),
     )
 
 

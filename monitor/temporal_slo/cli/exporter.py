@@ -45,6 +45,16 @@ SETTINGS: Final = (
         "NAME=DURATION,...",
         "poll interval per additional data source, comma-separated; 'off' disables a source",
     ),
+    _setting(
+        "workflow-types-max",
+        "NUMBER",
+        "workflow types per namespace with series of their own, besides those in specs; others are counted as 'other'",
+    ),
+    _setting(
+        "task-queues-max",
+        "NUMBER",
+        "task queues per namespace with series of their own, besides those in specs; others are counted as 'other'",
+    ),
     _setting("data-converter", "MODULE:NAME", "data converter that decodes workflow results"),
     _setting(
         "codec-endpoint",

@@ -22,6 +22,7 @@ from temporal_slo.exporter.mirror.audit import Auditor
 from temporal_slo.exporter.mirror.exemplars import Exemplars
 from temporal_slo.exporter.mirror.latency_thresholds import LatencyThresholds
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.mirror.series_bounds import Limits, SeriesBounds
 from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.exporter.poller import Poller
 from temporal_slo.exporter.sources import registry
@@ -148,6 +149,7 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
     classifier = Classifier(decoder.decode, outcomes(slos), state.failures)
     visibility = MergedVisibility(TemporalVisibility(gateway, limiters["visibility"]))
     history = TemporalCloseEvents(gateway, limiters["history"])
+    limits = Limits(settings.workflow_types_max, settings.task_queues_max)
     mirror = Mirror(
         namespace,
         visibility,
@@ -157,11 +159,14 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
         classify=classifier.from_visibility,
         rules=SloRules.of(slos),
         exemplars=Exemplars(enabled=not settings.redact_ids),
+        bounds=SeriesBounds(state, slos, limits),
     )
     context = registry.SourceContext(namespace, gateway, ledger, mirror.store, slos, limiters)
     runners = registry.source_runners(settings, context)
     users: tuple[AppliesSlos, ...] = (mirror, classifier, *(runner.source for runner in runners))
-    backfill = _backfill(shared, context, mirror, Classifier(decoder.decode, outcomes(slos)))
+    backfill = _backfill(
+        shared, context, mirror, Classifier(decoder.decode, outcomes(slos)), SeriesBounds(state, slos, limits)
+    )
     if backfill:
         runners = (*runners, SourceRunner(namespace, backfill, PROGRESS_INTERVAL))
         users = (*users, backfill)
@@ -180,7 +185,11 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
 
 
 def _backfill(
-    shared: SharedParts, context: registry.SourceContext, mirror: Mirror, classifier: Classifier
+    shared: SharedParts,
+    context: registry.SourceContext,
+    mirror: Mirror,
+    classifier: Classifier,
+    bounds: SeriesBounds,
 ) -> Backfill | None:
     settings, namespace = shared.settings, context.namespace
     if not settings.backfill:
@@ -192,6 +201,7 @@ def _backfill(
         TemporalVisibility(context.gateway, context.limiters["visibility"], bulk=True),
         TemporalCloseEvents(context.gateway, context.limiters["history"], bulk=True),
         classifier=classifier,
+        bounds=bounds,
         since=None if settings.backfill == RETENTION else settings.backfill,
         on_progress=shared.progress_bar,
     )

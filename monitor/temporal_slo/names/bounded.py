@@ -1,7 +1,8 @@
 """A limit on the cardinality of a label."""
 
 import threading
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Final, Generic, TypeVar
 
 from temporal_slo.names.values import OTHER
@@ -14,12 +15,13 @@ VALUE_LENGTH: Final = 100
 class BoundedValues(Generic[K]):
     """Keeps the values of a label few, short and printable, whatever an application names its types and errors.
 
-    The first values of each key are kept; once a key has reached the limit, every new value becomes `other`.
+    The first values of each key are kept until they are released; once a key has reached the limit, every new value
+    becomes `other`.
     May be called from several threads.
 
     Args:
         limit: Maximum number of distinct values per key.
-        always: Values that are kept without counting towards the limit.
+        always: Values that are kept as they are, without counting towards the limit.
         known: Values that each key already has, for example in the ledger; they are kept even above the limit.
         empty: Replaces a value without printable characters; if it is empty, such a value becomes `other`.
         on_replaced: Called with the key each time a value becomes `other`, in the thread of the caller.
@@ -38,7 +40,7 @@ class BoundedValues(Generic[K]):
         on_replaced: Callable[[K], None] | None = None,
     ) -> None:
         self._limit = limit
-        self._always = {OTHER, *always}
+        self._always = frozenset({OTHER, *always})
         self._known = {key: set(values) - self._always for key, values in (known or {}).items()}
         self._empty = empty
         self._on_replaced = on_replaced
@@ -47,14 +49,48 @@ class BoundedValues(Generic[K]):
 
     def __call__(self, key: K, value: str) -> str:
         """Return the label value to use for *value* under *key*."""
-        short = printable(value) or self._empty
-        if short in self._always or (short and self._admits(key, short)):
-            return short
+        label = self._admitted(key, value)
+        if label is not None:
+            return label
         with self._lock:
             self.replaced += 1
         if self._on_replaced:
             self._on_replaced(key)
         return OTHER
+
+    def admit(self, key: K, values: Iterable[str]) -> None:
+        """Admit those of *values* for which there is room under *key*, the most frequent ones first."""
+        for value, _ in Counter(values).most_common():
+            self._admitted(key, value)
+
+    def current(self, key: K, value: str) -> str:
+        """Return the label value of *value* under *key* without admitting it; nothing is counted."""
+        known = self._known.get(key, ())
+        for candidate in (value, printable(value) or self._empty):
+            if candidate in self._always or candidate in known:
+                return candidate
+        return OTHER
+
+    def keep(self, values: Collection[str]) -> None:
+        """Always keep *values* from now on; those that were always kept so far keep their places as known ones."""
+        with self._lock:
+            former, self._always = self._always, frozenset({OTHER, *values})
+            for known in self._known.values():
+                known.update(former)
+                known.difference_update(self._always)
+
+    def retain(self, key: K, values: Collection[str]) -> None:
+        """Free the places of the known values of *key* that are not in *values*."""
+        with self._lock:
+            self._known.get(key, set()).intersection_update(values)
+
+    def _admitted(self, key: K, value: str) -> str | None:
+        # Known values first, as they are: those of a ledger or a spec may be longer than those that are admitted.
+        label = self.current(key, value)
+        if label != OTHER or value == OTHER:
+            return label
+        short = printable(value) or self._empty
+        return short if short and self._admits(key, short) else None
 
     def _admits(self, key: K, value: str) -> bool:
         # Without the lock two threads could both take the last place.

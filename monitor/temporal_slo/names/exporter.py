@@ -145,6 +145,18 @@ EXPORTER_FAILURE_TYPES_OVER_LIMIT: Final = Family(
     "Failures counted with failure type `other`, because their workflow type reached its limit of failure types.",
     (NAMESPACE,),
 )
+EXPORTER_WORKFLOW_TYPES_OVER_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_workflow_types_over_limit",
+    "counter",
+    "Workflow runs counted with workflow type `other`, because the limit of workflow types is reached.",
+    (NAMESPACE,),
+)
+EXPORTER_QUEUE_LABELS_OVER_LIMIT: Final = Family(
+    f"{PREFIX}_exporter_task_queue_labels_over_limit",
+    "counter",
+    "Workflow runs counted with task queue `other`, because the limit of task queues in labels is reached.",
+    (NAMESPACE,),
+)
 EXPORTER_OUTCOMES_STOPPED: Final = Family(
     f"{PREFIX}_exporter_outcomes_stopped",
     "gauge",
@@ -286,5 +298,7 @@ STORED_COUNTERS: Final = {
     EXPORTER_MISSING_CLOSE_EVENTS: "gone",
     EXPORTER_FAILURE_TYPES_OVER_LIMIT: "other_failures",
     EXPORTER_UNKNOWN_STATUS_ROWS: "unknown_status",
+    EXPORTER_WORKFLOW_TYPES_OVER_LIMIT: "other_types",
+    EXPORTER_QUEUE_LABELS_OVER_LIMIT: "other_queues",
 }
 """Counters that the ledger keeps, each with its name there."""

@@ -15,6 +15,7 @@ from temporal_slo.exporter.backfill.pending_runs import PendingBackfillRuns
 from temporal_slo.exporter.backfill.reader import BackfillReader
 from temporal_slo.exporter.classify.classifier import Classifier
 from temporal_slo.exporter.mirror.mirror import Mirror
+from temporal_slo.exporter.mirror.series_bounds import SeriesBounds
 from temporal_slo.exporter.sources.source import Source
 from temporal_slo.ledger.backfill import VISIBILITY_DELAY, BackfillStore, Progress
 from temporal_slo.ledger.change import CLOSED, MINUTES, Position
@@ -81,6 +82,7 @@ class Backfill(Source):
         visibility: Lists runs, with bulk requests, which yield to all others.
         history: Fetches close events, with bulk requests too.
         classifier: Used by the backfill alone: old results that cannot be decoded must not stop outcomes of live runs.
+        bounds: Used by the backfill alone: old workflow types must not take the places of live ones.
         since: How far back to read; None for all runs that the server still has.
         on_progress: Called with each change of the progress.
         page_size: Rows of a page.
@@ -102,6 +104,7 @@ class Backfill(Source):
         history: CloseEvents,
         *,
         classifier: Classifier,
+        bounds: SeriesBounds | None = None,
         since: timedelta | None,
         on_progress: Callable[[ProgressReport], None] = lambda _: None,
         page_size: int = PAGE_SIZE_MAX,
@@ -109,6 +112,7 @@ class Backfill(Source):
         clocks: Clocks = CLOCKS,
     ) -> None:
         self.classifier = classifier
+        self._bounds = SeriesBounds(mirror.state) if bounds is None else bounds
         self._namespace = namespace
         self._mirror = mirror
         self._ledger = ledger
@@ -143,6 +147,7 @@ class Backfill(Source):
     def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
         """Classify with the outcomes of *slos* from now on."""
         self.classifier.apply_slos(slos)
+        self._bounds.apply_slos(slos)
 
     async def run(self) -> None:
         """Read and count all requested runs, and return."""
@@ -155,6 +160,7 @@ class Backfill(Source):
             self._visibility,
             classify=self.classifier.from_visibility,
             count=self._mirror.store.counted,
+            bounds=self._bounds,
             floor=self._floor,
             page_size=self._page_size,
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from temporal_slo.errors import LedgerError, TemporalRequestError
+from temporal_slo.exporter.mirror.series_bounds import SeriesBounds
 from temporal_slo.ledger.backfill import BackfillChange, BackfillStore, Progress
 from temporal_slo.runs.counted import Classification, Counted
 from temporal_slo.runs.run import Run
@@ -32,6 +33,7 @@ class BackfillReader:
         visibility: Lists runs.
         classify: Classifies a run by its row, or returns None if that needs its close event.
         count: Adds the series and the bucket to a classified run.
+        bounds: Chooses the labels of the runs.
         floor: Oldest requested close time, in microseconds of Unix time.
         page_size: Rows of a page.
     """
@@ -43,6 +45,7 @@ class BackfillReader:
         *,
         classify: Callable[[Run], Classification | None],
         count: Callable[[Run, Classification], Counted],
+        bounds: SeriesBounds,
         floor: int,
         page_size: int = PAGE_SIZE_MAX,
     ) -> None:
@@ -50,6 +53,7 @@ class BackfillReader:
         self._visibility = visibility
         self._classify = classify
         self._count = count
+        self._bounds = bounds
         self._floor = floor
         self._page_size = page_size
         self._cursor = Cursor()
@@ -133,8 +137,9 @@ class BackfillReader:
         change, runs = BackfillChange(), {run.run_id: run for run in rows if run.status}
         change.unknown_status = sum(run.status is None for run in rows)
         known = await self._store.known(runs) if runs else set()
-        for run in (run for run_id, run in runs.items() if run_id not in known):
-            change.new_closed.append(run)
+        change.new_closed = [run for run_id, run in runs.items() if run_id not in known]
+        self._bounds.admit(change.new_closed)
+        for run in map(self._bounds.labeled, change.new_closed):
             classification = self._classify(run)
             if classification is None:
                 change.pending.append(run)

@@ -8,7 +8,7 @@ from temporal_slo.exporter.mirror.gaps import merged, unread
 from temporal_slo.exporter.mirror.store import MirrorStore
 from temporal_slo.exporter.mirror.watermark import Watermark
 from temporal_slo.ledger.change import AUDIT, CLOSED, MINUTES, OPEN, Change, Gap
-from temporal_slo.runs.counted import Classification, RunningKey
+from temporal_slo.runs.counted import Classification
 from temporal_slo.runs.run import Run
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Visibility
 
@@ -102,14 +102,15 @@ class ClosedRuns:
         change = Change()
         runs = {run.run_id: run for run in with_status(rows, change) if run.close_time}
         unseen = await self._store.unseen(list(runs))
-        for run in (run for run_id, run in runs.items() if run_id in unseen):
-            change.new_closed.append(run)
+        change.new_closed = [run for run_id, run in runs.items() if run_id in unseen]
+        self._store.bounds.admit(change.new_closed)
+        for run in change.new_closed:
             if run.close_time < self._audited_until:
                 change.counters[names.EXPORTER_AUDIT_REPAIRED_RUNS] += 1
             self._start(run, change)
             if self._was_overdue(run):
                 change.closed_overdue.append(run)
-            self._count(run, change)
+            self._count(self._store.bounds.labeled(run), change)
         return change
 
     def _count(self, run: Run, change: Change) -> None:
@@ -123,8 +124,10 @@ class ClosedRuns:
         state = self._store.state
         if run.run_id in state.open:
             change.no_longer_open.append(run.run_id)
-        elif run.start_time >= state.positions[OPEN].lowest:
-            change.started[RunningKey(run.workflow_type, run.task_queue)] += 1
+            return
+        key = self._store.bounds.key(run, change)
+        if run.start_time >= state.positions[OPEN].lowest:
+            change.started[key] += 1
 
     def _was_overdue(self, run: Run) -> bool:
         """Return whether *run* was overdue in minutes that are not evaluated yet."""

@@ -9,6 +9,7 @@ from temporal_slo.exporter.mirror.exemplars import Exemplars
 from temporal_slo.exporter.mirror.open_runs import OpenRuns, due
 from temporal_slo.exporter.mirror.overdue_minutes import OverdueMinutes
 from temporal_slo.exporter.mirror.samples import samples
+from temporal_slo.exporter.mirror.series_bounds import SeriesBounds
 from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.exporter.mirror.store import MirrorStore
 from temporal_slo.exporter.mirror.watermark import Watermark
@@ -46,6 +47,7 @@ class Mirror:
         classify: Classifies a closed run by its row, or returns None if that needs its close event.
         rules: What the SLOs require.
         exemplars: Collects exemplars.
+        bounds: Limits workflow types and task queues; None for the default limits.
         stopwatch: Measures how long a poll takes: time in seconds that never goes back.
 
     Attributes:
@@ -63,9 +65,10 @@ class Mirror:
         classify: Classify,
         rules: SloRules | None = None,
         exemplars: Exemplars | None = None,
+        bounds: SeriesBounds | None = None,
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.store = MirrorStore(namespace, ledger, state, rules=rules, exemplars=exemplars)
+        self.store = MirrorStore(namespace, ledger, state, rules=rules, exemplars=exemplars, bounds=bounds)
         self._ledger = ledger
         self._visibility = visibility
         self._closed = ClosedRuns(self.store, visibility, classify, now)
@@ -85,6 +88,7 @@ class Mirror:
     def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
         """Use the rules of *slos* from now on. Runs that are counted already keep their classification."""
         self.store.rules = SloRules.of(slos)
+        self.store.bounds.apply_slos(slos)
 
     def samples(self, now: int) -> Iterable[Sample]:
         """Return the metrics of the namespace.

@@ -11,7 +11,6 @@ from temporal_slo.exporter.mirror.store import MirrorStore
 from temporal_slo.exporter.mirror.watermark import Watermark
 from temporal_slo.ledger.change import OPEN, Change
 from temporal_slo.names.values import PAUSED, RUNNING
-from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Visibility
@@ -113,11 +112,12 @@ class OpenRuns:
         change.paused = {run_id: paused for run_id, paused in known if paused != state.open[run_id].paused}
         new = [run_id for run_id in runs if run_id not in state.open]
         # A listing may lag: a run whose close was seen is not open.
-        for run_id in await self._store.unseen(new):
-            run = runs[run_id]
-            change.new_open.append(run)
+        change.new_open = [runs[run_id] for run_id in await self._store.unseen(new)]
+        self._store.bounds.admit(change.new_open)
+        for run in change.new_open:
+            key = self._store.bounds.key(run, change)
             if run.start_time >= state.positions[OPEN].lowest:
-                change.started[RunningKey(run.workflow_type, run.task_queue)] += 1
+                change.started[key] += 1
         return change
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from temporal_slo import names
@@ -34,7 +35,7 @@ def samples(store: MirrorStore, now: int) -> Iterator[Sample]:
     """
     yield from _closed_runs(store)
     yield from _overdue_minutes(store)
-    yield from _open_runs(store.state, now)
+    yield from _open_runs(store, now)
     yield from _overdue_runs(store, now)
     yield from _progress(store)
     yield Sample(names.EXPORTER_OLDEST_PENDING_AGE, {}, _oldest_pending_age(store, now))
@@ -99,19 +100,20 @@ def _overdue_minutes(store: MirrorStore) -> Iterator[Sample]:
         yield Sample(names.OVERDUE_MINUTES, {names.SLO: rule.slo}, minutes.overdue)
 
 
-def _open_runs(state: State, now: int) -> Iterator[Sample]:
+def _open_runs(store: MirrorStore, now: int) -> Iterator[Sample]:
+    state, labels = store.state, cache(store.bounds.current)
     # A series that existed once stays at 0: one that vanishes looks like missing data.
     known = {*state.started, *(RunningKey(key.workflow_type, key.task_queue) for key in state.closed)}
     running = Counter(dict.fromkeys(known, 0))
     paused = Counter(dict.fromkeys((key.workflow_type for key in known), 0))
     oldest = {key.workflow_type: now for key in known}
     for run in state.open.values():
-        workflow_type = run.key.workflow_type
+        key = labels(run.key)
         if run.paused:
-            paused[workflow_type] += 1
+            paused[key.workflow_type] += 1
         else:
-            running[run.key] += 1
-        oldest[workflow_type] = min(oldest.get(workflow_type, now), run.due_time)
+            running[key] += 1
+        oldest[key.workflow_type] = min(oldest.get(key.workflow_type, now), run.due_time)
     for key, count in running.items():
         yield Sample(names.WORKFLOWS_RUNNING, key._asdict(), count)
     for workflow_type, count in paused.items():

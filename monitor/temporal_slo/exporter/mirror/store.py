@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from temporal_slo.exporter.mirror.exemplars import Exemplars
+from temporal_slo.exporter.mirror.series_bounds import SeriesBounds
 from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.ledger import reads
 from temporal_slo.ledger.change import Change
@@ -21,6 +22,7 @@ class MirrorStore:
         state: The facts, as the ledger has them.
         rules: What the SLOs require; a reload replaces them as a whole.
         exemplars: Collects exemplars.
+        bounds: Limits workflow types and task queues; None for the default limits.
 
     Attributes:
         oldest_pending: Close time of the oldest pending run when requests were last sent; None before.
@@ -35,11 +37,13 @@ class MirrorStore:
         *,
         rules: SloRules | None = None,
         exemplars: Exemplars | None = None,
+        bounds: SeriesBounds | None = None,
     ) -> None:
         self.namespace = namespace
         self.state = state
         self.rules = SloRules() if rules is None else rules
         self.exemplars = Exemplars() if exemplars is None else exemplars
+        self.bounds = SeriesBounds(state) if bounds is None else bounds
         self.oldest_pending: int | None = None
         self.audit_drift: int | None = None
         self._ledger = ledger

@@ -8,6 +8,7 @@ from temporal_slo import names
 from temporal_slo.exporter.sources.source import Source
 from temporal_slo.ledger.state import State
 from temporal_slo.names.samples import Sample
+from temporal_slo.names.values import OTHER
 from temporal_slo.spec.bound import BoundSlo, task_queues
 from temporal_slo.temporal.task_queues import TASK_TYPES, WORKFLOW, TaskQueueInfo, TaskQueueRequests
 
@@ -105,7 +106,8 @@ class TaskQueues(Source):
 
 
 def _describable(queues: Iterable[str]) -> set[str]:
-    return {queue for queue in queues if queue and not queue.startswith(PARTITION_PREFIX)}
+    # `other` stands for task queues beyond the limit of labels.
+    return {queue for queue in queues if queue not in {"", OTHER} and not queue.startswith(PARTITION_PREFIX)}
 
 
 def _samples(labels: dict[str, str], info: TaskQueueInfo) -> Iterator[Sample]:

@@ -58,6 +58,8 @@ ANOMALIES: Final = (
 )
 LIMITS: Final = (
     (names.EXPORTER_FAILURE_TYPES_OVER_LIMIT, "failure types counted as other"),
+    (names.EXPORTER_WORKFLOW_TYPES_OVER_LIMIT, "runs with workflow type other"),
+    (names.EXPORTER_QUEUE_LABELS_OVER_LIMIT, "runs with task queue other"),
     (names.EXPORTER_TASK_PROBLEMS_OVER_LIMIT, "task problems counted as other"),
     (names.EXPORTER_RETRYING_ACTIVITIES_OVER_LIMIT, "retrying activities counted as other"),
     (names.EXPORTER_TASK_QUEUES_OVER_LIMIT, "task queues not monitored"),
