@@ -126,6 +126,8 @@ temporal_slo_exporter_pending_runs{temporal_namespace="shop"} 53.0
 temporal_slo_exporter_oldest_pending_age_seconds{temporal_namespace="shop"} 101.0
 temporal_slo_exporter_missing_close_events_total{temporal_namespace="shop"} 41.0
 temporal_slo_exporter_failure_types_over_limit_total{temporal_namespace="shop"} 43.0
+temporal_slo_exporter_workflow_types_over_limit_total{temporal_namespace="shop"} 0.0
+temporal_slo_exporter_task_queue_labels_over_limit_total{temporal_namespace="shop"} 0.0
 temporal_slo_exporter_outcomes_stopped{temporal_namespace="shop"} 0.0
 temporal_slo_exporter_unknown_status_rows_total{temporal_namespace="shop"} 19.0
 temporal_slo_exporter_rows_set_aside_total{reason="too_large",temporal_namespace="shop"} 109.0
