@@ -1,10 +1,14 @@
 """Workflow types and task queues beyond a limit are counted as `other`, and no counter ever falls."""
 
+import asyncio
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from temporal_slo import names
 from temporal_slo.exporter.mirror.mirror import Mirror
@@ -15,6 +19,7 @@ from temporal_slo.ledger.state import State
 from temporal_slo.names.values import OTHER
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import SECOND
+from temporal_slo.runs.run import Run
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.load import load
 from temporal_slo.testing import FakeVisibility
@@ -93,10 +98,14 @@ async def test_same_series_after_a_restart(site: Bounded) -> None:
     again = await site.restart(20)
     assert (again.running, again.started) == (before.running, before.started)
     assert again.running == {RunningKey("A", "rides"): 1, RunningKey("B", "rides"): 1, RunningKey(OTHER, "rides"): 1}
+    site.visibility.put(*(close(run, 21) for run in list(site.visibility.runs.values())))
+    await site.poll(22)
+    await site.restart(23)
     for second in range(5):
-        site.visibility.put(closed(22 + second, workflow_type="C"))
+        site.visibility.put(closed(24 + second, workflow_type="C"))
     found = await site.poll(30)
-    assert {key.workflow_type for key in found.closed} == {OTHER}
+    counts = {key.workflow_type: count for key, count in found.closed.items()}
+    assert counts == {"A": 1, "B": 1, OTHER: 6}
 
 
 async def test_folded_run_that_closes_later(site: Bounded) -> None:
@@ -134,3 +143,37 @@ async def test_types_of_a_spec(site: Bounded, tmp_path: Path) -> None:
     site.visibility.put(closed(31), closed(31, workflow_type="D"))
     found = await site.poll(45)
     assert Counter(key.workflow_type for key in found.closed) == {"Ride": 1, OTHER: 1}
+
+
+polls = st.lists(st.tuples(st.lists(st.sampled_from("ABCDE"), max_size=4), st.booleans()), max_size=8)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(polls=polls)
+def test_no_counter_falls(polls: list[tuple[list[str], bool]]) -> None:
+    """Whatever starts, closes and restarts, no counter falls, none vanishes, and all runs are counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+        try:
+            asyncio.run(play(Bounded(ledger), polls))
+        finally:
+            ledger.close()
+
+
+async def play(site: Bounded, polls: list[tuple[list[str], bool]]) -> None:
+    """Start a run of each kind at each poll, and close those of the poll before; restart where that is said."""
+    before, open_runs, total = await site.poll(0), list[Run](), 0
+    for number, (kinds, restart) in enumerate([*polls, ([], True), ([], False)]):
+        at = 20 * (number + 1)
+        site.visibility.put(*(close(run, at - 1, "failed") for run in open_runs))
+        open_runs = [running(at - 1, workflow_type=kind, task_queue=kind.lower()) for kind in kinds]
+        site.visibility.put(*open_runs)
+        total += len(open_runs)
+        found = await site.poll(at)
+        for family in (names.WORKFLOWS_STARTED, names.WORKFLOWS_CLOSED, names.WORKFLOWS_SEEN_CLOSED):
+            now = found.series(family)
+            assert all(now.get(key, -1) >= count for key, count in before.series(family).items())
+            assert len({key[0] for key in now} - {OTHER}) <= Limits(2, 2).workflow_types
+        before = await site.restart(at) if restart else found
+        assert (before.started, before.closed, before.running) == (found.started, found.closed, found.running)
+    assert (sum(before.started.values()), sum(before.closed.values())) == (total, total)
