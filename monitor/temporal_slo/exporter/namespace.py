@@ -14,7 +14,7 @@ from temporal_slo import names
 from temporal_slo.exporter.backfill.backfill import Backfill
 from temporal_slo.exporter.backfill.progress_bar import ProgressBar
 from temporal_slo.exporter.classify.classifier import Classifier
-from temporal_slo.exporter.classify.payloads import Decoder
+from temporal_slo.exporter.classify.payloads import Converters, Decoder
 from temporal_slo.exporter.classify.pending_runs import PendingRuns
 from temporal_slo.exporter.exposition.publisher import ProcessMetrics, Publisher
 from temporal_slo.exporter.exposition.self_metrics import SelfMetrics
@@ -53,6 +53,7 @@ class SharedParts:
     client: Client
     connection: Connection
     progress_bar: ProgressBar
+    converters: Converters
 
     @classmethod
     async def of(cls, settings: ExporterSettings, ledger: Ledger, process_metrics: ProcessMetrics = tuple) -> Self:
@@ -62,10 +63,14 @@ class SharedParts:
             settings: Of the exporter.
             ledger: Opened.
             process_metrics: Returns metrics of the process, in addition to those of the connection.
+
+        Raises:
+            UsageError: The data converter or the codec endpoint is wrong.
         """
+        converters = Converters(settings)
         connection = await Connection.lazy(settings.connection, settings.reload_connection)
-        publisher = Publisher(ledger, lambda: (*process_metrics(), *connection.samples()))
-        return cls(settings, ledger, publisher, connection.client, connection, ProgressBar(sys.stderr))
+        publisher = Publisher(ledger, lambda: (*process_metrics(), *connection.samples(), *converters.samples()))
+        return cls(settings, ledger, publisher, connection.client, connection, ProgressBar(sys.stderr), converters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,6 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
         slos: Its SLOs.
 
     Raises:
-        UsageError: The data converter or the codec endpoint is wrong.
         LedgerError: The ledger cannot be read.
     """
     settings, ledger, publisher = shared.settings, shared.ledger, shared.publisher
@@ -145,7 +149,7 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
     await publisher.join(namespace)
     limiters, request_log = registry.limiters(settings, HISTORY_CONCURRENCY), RequestLog()
     gateway = Gateway(shared.client, namespace, request_log)
-    decoder = Decoder.of(settings, namespace)
+    decoder = Decoder.of(settings, namespace, shared.converters.current())
     classifier = Classifier(decoder.decode, outcomes(slos), state.failures)
     visibility = MergedVisibility(TemporalVisibility(gateway, limiters["visibility"]))
     history = TemporalCloseEvents(gateway, limiters["history"])

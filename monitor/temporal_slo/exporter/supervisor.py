@@ -62,7 +62,7 @@ class Supervisor:
         """Build the monitors of the namespaces of the settings, or of those that exist.
 
         Raises:
-            UsageError: A data converter or the codec endpoint is wrong, or the ledger cannot be read.
+            UsageError: The ledger cannot be read.
         """
         settings = self._shared.settings
         namespaces = await self._discovery.namespaces() if self._discovery else settings.namespaces

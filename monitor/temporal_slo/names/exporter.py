@@ -160,7 +160,8 @@ EXPORTER_QUEUE_LABELS_OVER_LIMIT: Final = Family(
 EXPORTER_OUTCOMES_STOPPED: Final = Family(
     f"{PREFIX}_exporter_outcomes_stopped",
     "gauge",
-    "1 if business outcomes are no longer read, because too many consecutive results could not be decoded.",
+    "1 if business outcomes are not read, because too many consecutive results could not be decoded; decoding is tried "
+    "again every ten minutes.",
     (NAMESPACE,),
 )
 EXPORTER_UNKNOWN_STATUS_ROWS: Final = Family(
@@ -234,6 +235,13 @@ EXPORTER_RELOAD_TIMESTAMP: Final = Family(
     "Last successful reload of the SLO specs, in Unix time.",
     (),
     "seconds",
+)
+EXPORTER_CONVERTER_SUCCESSFUL: Final = Family(
+    f"{PREFIX}_exporter_data_converter_last_reload_successful",
+    "gauge",
+    "1 if the data converter could be made when a namespace last started, 0 if that failed and the last good one is "
+    "still in use.",
+    (),
 )
 EXPORTER_CREDENTIALS_SUCCESSFUL: Final = Family(
     f"{PREFIX}_exporter_credentials_last_reload_successful",

@@ -28,6 +28,7 @@ from temporal_slo.exporter.classify.payloads import (
     converter_decode,
     load_converter,
 )
+from temporal_slo.testing import FixedClock
 from tests.integration.endings import Reversed
 
 CARD = "4111-1111"
@@ -181,6 +182,56 @@ async def test_stops_decoding(caplog: pytest.LogCaptureFixture) -> None:
     assert "decoding 20 consecutive results failed (" in caplog.text
 
 
+async def test_decodes_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Ten minutes after decoding stopped it is tried again: once if that fails, and from then on if it succeeds."""
+    clock, key = FixedClock(), {"right": False}
+
+    async def decode(_: Payload, __: str) -> object:
+        if not key["right"]:
+            raise ValueError
+        return {"status": "FAILED"}
+
+    rides = OutcomeReader({"Ride": RIDE}, decode, clock)
+    with caplog.at_level(logging.INFO):
+        for _ in range(20):
+            await read(plain(1), rides)
+        clock.forward(599)
+        assert rides.stopped
+        clock.forward(1)
+        assert not rides.stopped
+        assert [await read(plain(1), rides) for _ in range(3)] == ["unknown"] * 3
+        assert (rides.stopped, rides.undecodable) == (True, 21)
+        key["right"] = True
+        clock.forward(600)
+        assert [await read(plain(1), rides) for _ in range(3)] == ["bad"] * 3
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+@pytest.mark.parametrize("error", [CodecUnavailableError(), ConnectionRefusedError(), FileNotFoundError("key.pem")])
+async def test_outage_of_the_codec(error: Exception) -> None:
+    """An outage is waited out with backoff: it makes no outcome unknown, and does not stop decoding."""
+    clock, calls, down = FixedClock(), 0, True
+
+    async def decode(_: Payload, __: str) -> object:
+        nonlocal calls
+        calls += 1
+        if down:
+            raise error
+        return {"status": "FAILED"}
+
+    rides = OutcomeReader({"Ride": RIDE}, decode, clock)
+    for _ in range(600):
+        assert await read(plain(1), rides) is None
+        clock.forward(0.5)
+    assert (rides.stopped, rides.undecodable) == (False, 0)
+    # 1 s, 2 s, 4 s … 30 s, each less a jitter of at most a half.
+    assert calls < 40
+    down = False
+    clock.forward(30)
+    assert not rides.waits("Ride")
+    assert await read(plain(1), rides) == "bad"
+
+
 async def test_logs_once(caplog: pytest.LogCaptureFixture) -> None:
     """Results in flight when decoding stops do not log the stop again."""
 
@@ -267,7 +318,7 @@ async def test_remote_codec() -> None:
     assert json_format.Parse(request.content, Payloads()).payloads[0] == payload
 
 
-@pytest.mark.parametrize("code", [429, 502, 503, 504])
+@pytest.mark.parametrize("code", [401, 403, 408, 429, 500, 502, 503, 504, 520])
 async def test_remote_codec_unavailable(code: int) -> None:
     """If the endpoint reports that it is unavailable, the outcome must be read later."""
     rides = reader(DataConverter(payload_codec=remote(lambda _: httpx.Response(code))))
@@ -288,8 +339,7 @@ async def test_remote_codec_unreachable() -> None:
     "response",
     [
         httpx.Response(400, text="cannot decrypt"),
-        httpx.Response(403, text='{"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "e30="}]}'),
-        httpx.Response(500),
+        httpx.Response(422, text='{"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "e30="}]}'),
         httpx.Response(404),
         httpx.Response(302, headers={"location": "https://login"}),
         httpx.Response(200, text="<html>"),

@@ -1,10 +1,14 @@
+import logging
+import sys
 from datetime import timedelta
 
 import pytest
+from temporalio.converter import DataConverter
 
+from temporal_slo.errors import UsageError
 from temporal_slo.exporter.classify import payloads
 from temporal_slo.exporter.classify.classifier import Classifier
-from temporal_slo.exporter.classify.payloads import Decoder, RemoteCodec
+from temporal_slo.exporter.classify.payloads import Converters, Decoder, RemoteCodec
 from temporal_slo.settings import ExporterSettings
 
 
@@ -26,7 +30,7 @@ async def test_one_codec_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         timedelta(seconds=1),
         codec_endpoint="http://127.0.0.1:1/{namespace}",
     )
-    decoder = Decoder.of(settings, "shop")
+    decoder = Decoder.of(settings, "shop", Converters(settings).current())
     classifier = Classifier(decoder.decode)
     for _ in range(3):
         classifier.apply_slos(())
@@ -34,3 +38,40 @@ async def test_one_codec_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         await decoder.close()
     assert [codec._http.is_closed for codec in opened] == [True]  # noqa: SLF001 as above
+
+
+MADE = [DataConverter()]
+
+
+def make() -> DataConverter:
+    """Return a data converter, as long as its key is there."""
+    if not MADE:
+        raise FileNotFoundError("key.pem")
+    return MADE[-1]
+
+
+def test_converter_in_rotation(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the data converter cannot be made again, the last good one stays in use: logged once, visible in a metric."""
+    first = MADE[0]
+    settings = ExporterSettings(
+        {"target_host": "localhost:7233", "namespace": "shop"},
+        "sqlite:///none",
+        ("127.0.0.1", 0),
+        timedelta(seconds=1),
+        data_converter=f"{__name__}:make",
+    )
+    converters = Converters(settings)
+
+    def successful() -> list[float]:
+        return [sample.value for sample in converters.samples()]  # type: ignore[misc] # no histogram among them
+
+    with caplog.at_level(logging.INFO):
+        monkeypatch.setattr(sys.modules[__name__], "MADE", [])
+        assert [converters.current() is first for _ in range(2)] == [True, True]
+        assert successful() == [0]
+        with pytest.raises(UsageError, match=r"key\.pem"):
+            Converters(settings)
+        monkeypatch.setattr(sys.modules[__name__], "MADE", [DataConverter()])
+        assert converters.current() is not first
+        assert successful() == [1]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]

@@ -49,7 +49,7 @@ class Classifier:
 
     @property
     def outcomes_stopped(self) -> bool | None:
-        """Whether outcomes are no longer read, because too many results cannot be decoded; None without outcomes."""
+        """Whether outcomes are not read for a while: too many results cannot be decoded; None without outcomes."""
         return self._reader.stopped if self._outcomes else None
 
     def from_visibility(self, run: Run) -> Classification | None:
@@ -58,6 +58,10 @@ class Classifier:
         if needs_event(status, outcome=self._reader.reads(run.workflow_type)):
             return None
         return classify(status, None, self._no_outcome(run))
+
+    def must_wait(self, run: Run) -> bool:
+        """Return whether *run* cannot be classified now even with its close event: the codec is unavailable."""
+        return run.status == COMPLETED and self._reader.waits(run.workflow_type)
 
     def without_event(self, run: Run) -> Classification:
         """Return the classification of a run whose close event is missing or did not come in time."""

@@ -3,7 +3,8 @@
 import dataclasses
 import importlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Self
@@ -14,7 +15,9 @@ from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import DataConverter, PayloadCodec, PayloadConverter, WorkflowSerializationContext
 
+from temporal_slo import names
 from temporal_slo.errors import UsageError
+from temporal_slo.names.samples import Sample
 from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
 
 DECODE_TIMEOUT: Final = timedelta(seconds=30)
@@ -23,16 +26,66 @@ DECODE_TIMEOUT: Final = timedelta(seconds=30)
 ENDPOINT_TIMEOUT: Final = timedelta(seconds=10)
 """Time limit of each phase of a request to a codec endpoint: connect, write, read."""
 
-# Without 500, which many codec servers return for payloads that they cannot decode.
-UNAVAILABLE_CODES: Final = {
-    httpx.codes.TOO_MANY_REQUESTS,
-    httpx.codes.BAD_GATEWAY,
-    httpx.codes.SERVICE_UNAVAILABLE,
-    httpx.codes.GATEWAY_TIMEOUT,
-}
+UNAVAILABLE_CODES: Final = frozenset(
+    {
+        httpx.codes.UNAUTHORIZED,
+        httpx.codes.FORBIDDEN,
+        httpx.codes.PROXY_AUTHENTICATION_REQUIRED,
+        httpx.codes.REQUEST_TIMEOUT,
+        httpx.codes.TOO_MANY_REQUESTS,
+    }
+)
+"""Codes below 500 that say nothing about the payload: they end with an outage, or with a rotation of credentials."""
+
+log = logging.getLogger(__name__)
 
 Decode = Callable[[Payload, str], Awaitable[object]]
 """Returns the value of a payload; the second argument is the id of its workflow."""
+
+
+class Converters:
+    """Makes the data converter, again for each namespace that starts; after a failure the last good one stays in use.
+
+    Args:
+        settings: Of the exporter.
+
+    Raises:
+        UsageError: The data converter or the codec endpoint is invalid at the start.
+    """
+
+    def __init__(self, settings: ExporterSettings) -> None:
+        self._settings = settings
+        self._error: str | None = None
+        self._current = self._load()
+        if settings.codec_endpoint:
+            _checked_url(settings.codec_endpoint.replace("{namespace}", "namespace"))
+
+    def current(self) -> DataConverter:
+        """Make the data converter and return it; if that fails, return the last good one."""
+        before, self._error = self._error, None
+        try:
+            self._current = self._load()
+        except UsageError as error:
+            self._error = str(error)
+            if self._error != before:
+                log.warning("data converter cannot be made, keeping the last good one: %s", error)
+        if before and not self._error:
+            log.info("data converter can be made again")
+        return self._current
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield whether the data converter could be made the last time."""
+        yield Sample(names.EXPORTER_CONVERTER_SUCCESSFUL, {}, int(self._error is None))
+
+    def _load(self) -> DataConverter:
+        converter = load_converter(self._settings.data_converter, "--data-converter")
+        if self._settings.codec_endpoint and converter.payload_codec:
+            raise UsageError(
+                "--codec-endpoint",
+                "conflicts with the codec of the data converter",
+                "set only one of --codec-endpoint and --data-converter",
+            )
+        return converter
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +101,10 @@ class Decoder:
     close: Callable[[], Awaitable[None]]
 
     @classmethod
-    def of(cls, settings: ExporterSettings, namespace: str) -> Self:
-        """Return the decoder configured by *settings*.
-
-        Raises:
-            UsageError: The data converter or the codec endpoint is invalid.
-        """
-        converter = load_converter(settings.data_converter, "--data-converter")
+    def of(cls, settings: ExporterSettings, namespace: str, converter: DataConverter) -> Self:
+        """Return the decoder configured by *settings*, with the data converter *converter*."""
         if not settings.codec_endpoint:
             return cls(converter_decode(converter, namespace), _close_nothing)
-        if converter.payload_codec:
-            raise UsageError(
-                "--codec-endpoint",
-                "conflicts with the codec of the data converter",
-                "set only one of --codec-endpoint and --data-converter",
-            )
         codec = RemoteCodec(settings.codec_endpoint, namespace, authorization=settings.codec_authorization)
         return cls(converter_decode(dataclasses.replace(converter, payload_codec=codec), namespace), codec.close)
 
@@ -178,7 +220,7 @@ class RemoteCodec(PayloadCodec):
             response = await self._http.post(f"{self._endpoint}/{action}", content=body, headers=self._headers)
         except httpx.TransportError as error:
             raise CodecUnavailableError from error
-        if response.status_code in UNAVAILABLE_CODES:
+        if response.is_server_error or response.status_code in UNAVAILABLE_CODES:
             raise CodecUnavailableError
         response.raise_for_status()
         return list(json_format.Parse(response.content, Payloads()).payloads)

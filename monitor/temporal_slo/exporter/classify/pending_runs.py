@@ -160,6 +160,8 @@ class PendingRuns:
 
 async def fetch(run: Run, history: CloseEvents, classifier: Classifier, *, late: Callable[[], bool]) -> Fetched:
     """Request the close event of *run* and classify it; without the event if there is none, or if it is *late*."""
+    if classifier.must_wait(run) and not late():
+        return Fetched(run, None)
     event, responded = None, True
     try:
         event = await history.close_event(run.workflow_id, run.run_id)
