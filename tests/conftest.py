@@ -14,8 +14,10 @@ import pytest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
+from temporal_slo.errors import UsageError
 from temporal_slo.reference.workflows.booking import TEMPORAL_NAMESPACE
 from temporal_slo.servers import tools
+from temporal_slo.servers.cluster import SERVER_VARIABLE, SQL_TOOL_VARIABLE, ClusterPrograms
 from temporal_slo.servers.postgres import Postgres
 from temporal_slo.servers.postgres import programs as postgres_programs
 from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
@@ -132,7 +134,8 @@ def no_user_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Tests ignore the connection settings of the user, both environment variables and the profile."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
-            patch.delenv(name)
+            if name not in {SERVER_VARIABLE, SQL_TOOL_VARIABLE}:
+                patch.delenv(name)
         empty = tmp_path_factory.mktemp("settings") / "temporal.toml"
         empty.touch()
         patch.setenv("TEMPORAL_CONFIG_FILE", str(empty))
@@ -163,6 +166,15 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
         yield Temporal(server, Client(client.service_client, namespace=TEMPORAL_NAMESPACE))
     finally:
         server.child.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster_programs() -> ClusterPrograms:
+    """The programs of a Temporal cluster; skips the test where the environment does not name them."""
+    try:
+        return ClusterPrograms.of_environment(os.environ)
+    except UsageError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -44,8 +44,8 @@ Row = tuple[Any, ...]
 
 
 @dataclass
-class Site:
-    """A server and its database.
+class Namespace:
+    """NAMESPACE on a server.
 
     Attributes:
         client: Client of NAMESPACE.
@@ -53,11 +53,27 @@ class Site:
         rows: Number of closed rows stored.
     """
 
-    server: TemporalServer
-    database: Path
     client: Client
     namespace_id: str
     rows: int = 0
+
+    def closed(self, count: int, newest: int, step: int = STEP) -> Iterator[Row]:
+        """Yield closed rows, newest first, the order of the indexes of the server."""
+        for number in range(count):
+            yield _row(self.namespace_id, newest - number * step, _random.choice(CLOSED))
+
+    def open(self, count: int, newest: int) -> Iterator[Row]:
+        """Yield rows of open runs, newest first."""
+        for number in range(count):
+            yield _row(self.namespace_id, newest - number * STEP, RUNNING)
+
+
+@dataclass(kw_only=True)
+class Site(Namespace):
+    """A development server and its database."""
+
+    server: TemporalServer
+    database: Path
 
     async def fill(self, rows: Iterable[Row]) -> None:
         """Store many rows while the server is stopped, without a journal."""
@@ -72,16 +88,6 @@ class Site:
         _insert(self.database, rows, "")
         self.rows += len(rows)
 
-    def closed(self, count: int, newest: int, step: int = STEP) -> Iterator[Row]:
-        """Yield closed rows, newest first, the order of the indexes of the server."""
-        for number in range(count):
-            yield _row(self.namespace_id, newest - number * step, _random.choice(CLOSED))
-
-    def open(self, count: int, newest: int) -> Iterator[Row]:
-        """Yield rows of open runs, newest first."""
-        for number in range(count):
-            yield _row(self.namespace_id, newest - number * STEP, RUNNING)
-
 
 @asynccontextmanager
 async def seeded(
@@ -92,15 +98,21 @@ async def seeded(
     server = TemporalServer(folder, durable=True, options=[*OPTIONS, *options])
     try:
         client = await server.ready()
-        await ensure_namespace(client, NAMESPACE)
-        client = Client(client.service_client, namespace=NAMESPACE)
-        about = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
-        site = Site(server, folder / "temporal.db", client, about.namespace_info.id)
+        client, namespace_id = await created_namespace(client)
+        site = Site(client, namespace_id, server=server, database=folder / "temporal.db")
         await site.fill(site.closed(rows, newest, step))
         site.rows = rows
         yield site
     finally:
         server.child.kill()
+
+
+async def created_namespace(client: Client) -> tuple[Client, str]:
+    """Create NAMESPACE, and return its client and its ID."""
+    await ensure_namespace(client, NAMESPACE)
+    client = Client(client.service_client, namespace=NAMESPACE)
+    about = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
+    return client, about.namespace_info.id
 
 
 def _insert(database: Path, rows: Iterable[Row], pragmas: str) -> None:
