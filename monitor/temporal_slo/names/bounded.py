@@ -15,8 +15,7 @@ VALUE_LENGTH: Final = 100
 class BoundedValues(Generic[K]):
     """Keeps the values of a label few, short and printable, whatever an application names its types and errors.
 
-    The first values of each key are kept until they are released; once a key has reached the limit, every new value
-    becomes `other`.
+    The first values of each key are kept; once a key has reached the limit, every new value becomes `other`.
     May be called from several threads.
 
     Args:
@@ -78,11 +77,6 @@ class BoundedValues(Generic[K]):
             for known in self._known.values():
                 known.update(former)
                 known.difference_update(self._always)
-
-    def retain(self, key: K, values: Collection[str]) -> None:
-        """Free the places of the known values of *key* that are not in *values*."""
-        with self._lock:
-            self._known.get(key, set()).intersection_update(values)
 
     def _admitted(self, key: K, value: str) -> str | None:
         # Known values first, as they are: those of a ledger or a spec may be longer than those that are admitted.

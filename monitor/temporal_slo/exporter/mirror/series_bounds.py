@@ -28,7 +28,7 @@ class SeriesBounds:
     """Chooses the labels of the runs of one namespace; those beyond the limits are counted as `other`.
 
     Workflow types and task queues that a spec names always have series of their own, and so has what the ledger counts
-    already. A value that has a series keeps it until the series is dropped.
+    already. A value that has a series keeps it.
 
     Args:
         state: The facts of the namespace.
@@ -79,12 +79,6 @@ class SeriesBounds:
             self._types.current(names.WORKFLOW_TYPE, key.workflow_type),
             self._queues.current(names.TASK_QUEUE, key.task_queue),
         )
-
-    def free(self) -> None:
-        """Free the places of workflow types and task queues without series."""
-        keys = {*_counted(self._state), *(run.key for run in self._state.open.values())}
-        self._types.retain(names.WORKFLOW_TYPE, {self.current(key).workflow_type for key in keys})
-        self._queues.retain(names.TASK_QUEUE, {self.current(key).task_queue for key in keys})
 
     def _admit(self, keys: Sequence[RunningKey]) -> None:
         self._types.admit(names.WORKFLOW_TYPE, (key.workflow_type for key in keys))
