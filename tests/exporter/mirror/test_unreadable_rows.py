@@ -15,6 +15,8 @@ from temporal_slo import names
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
+from temporal_slo.names.bounded import printable
+from temporal_slo.names.values import OTHER
 from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.runs.storable import storable, storable_name
 from temporal_slo.temporal.gateway import Gateway
@@ -57,6 +59,11 @@ stored_rows = st.lists(
 )
 
 
+def label(name: str) -> str:
+    """Return the label value of a workflow type or a task queue."""
+    return printable(storable_name(name)) or OTHER
+
+
 async def play(url: str, rows: Sequence[StoredRow]) -> None:
     """Poll while rows become visible, and compare what is counted with the rows."""
     rows = [replace(row, run_id=f"{number}-{row.run_id}") for number, row in enumerate(rows)]
@@ -79,9 +86,7 @@ async def play(url: str, rows: Sequence[StoredRow]) -> None:
     finally:
         ledger.close()
     readable = [row for row in rows if row.is_text and row.size <= LIMIT]
-    closed = Counter(
-        (storable_name(row.workflow_type), storable_name(row.task_queue)) for row in readable if not row.is_open
-    )
+    closed = Counter((label(row.workflow_type), label(row.task_queue)) for row in readable if not row.is_open)
     assert Counter({(key.workflow_type, key.task_queue): count for key, count in found.closed.items()}) == closed
     assert {storable_name(row.run_id) for row in readable if row.is_open} == set(state.open)
     assert found.one(names.EXPORTER_GAP) == 0
