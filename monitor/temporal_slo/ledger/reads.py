@@ -19,7 +19,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from temporal_slo.ledger import schema
+from temporal_slo.ledger import chains, schema
 from temporal_slo.ledger.change import CLOSED, Gap, Position
 from temporal_slo.ledger.state import ClosedOverdueRun, Histogram, Minutes, OpenRun, State
 from temporal_slo.ledger.writes import RANKS
@@ -61,17 +61,24 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
     state.gaps = tuple(Gap(row["low"], row["high"]) for row in rows(schema.gaps))
     for row in rows(schema.open_runs):
         key = RunningKey(row["workflow_type"], row["task_queue"])
-        state.open[row["run_id"]] = OpenRun(key, row["due_time"], bool(row["paused"]))
+        state.open[row["run_id"]] = OpenRun(
+            key, row["due_time"], bool(row["paused"]), row["execution_start"]
+        )
     for row in rows(schema.closed_overdue_runs):
         key = RunningKey(row["workflow_type"], row["task_queue"])
-        state.closed_overdue[row["run_id"]] = ClosedOverdueRun(key, row["due_time"], row["close_time"])
+        state.closed_overdue[row["run_id"]] = ClosedOverdueRun(
+            key, row["due_time"], row["close_time"], row["execution_start"]
+        )
     for row in rows(schema.minute_totals):
         state.minutes[row["slo"]] = Minutes(row["observed"], row["overdue"])
-    for row in rows(schema.closed_totals):
-        closed = ClosedKey(row["workflow_type"], row["task_queue"], row["status"], row["outcome"])
-        histogram = state.closed.setdefault(closed, Histogram())
-        histogram.counts[row["bucket"]] += row["count"]
-        histogram.duration += row["duration"]
+    for table, histograms in ((schema.closed_totals, state.closed), (schema.execution_totals, state.executions)):
+        for row in rows(table):
+            closed = ClosedKey(row["workflow_type"], row["task_queue"], row["status"], row["outcome"])
+            histogram = histograms.setdefault(closed, Histogram())
+            histogram.counts[row["bucket"]] += row["count"]
+            histogram.duration += row["duration"]
+    for chain_run in map(chains.from_row, rows(schema.chain_runs)):
+        state.chain_runs.setdefault(chain_run.run.workflow_id, {})[chain_run.run.run_id] = chain_run
     for row in rows(schema.started_totals):
         state.started[RunningKey(row["workflow_type"], row["task_queue"])] = row["count"]
     for row in rows(schema.failure_totals):

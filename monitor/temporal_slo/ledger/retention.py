@@ -34,6 +34,7 @@ def expire(connection: Connection, namespace: str, epoch: int, floor: int, now: 
     oldest = now - KEEP_DAYS * 24 * HOUR
     for column, unit in (
         (minutes.c.minute, MINUTE),
+        (schema.execution_minutes.c.minute, MINUTE),
         (schema.minute_hours.c.hour, HOUR),
         (schema.bad_runs.c.close_time, 1),
     ):

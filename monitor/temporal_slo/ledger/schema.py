@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
 
-VERSION: Final = 4
+VERSION: Final = 5
 APPLICATION_ID: Final = 0x54534C4F
 """Identifies a SQLite file as a ledger: "TSLO"."""
 
@@ -46,8 +46,9 @@ gaps: Final = _table("gaps", {**NAMESPACE, "low": BigInteger}, {"high": BigInteg
 seen: Final = _table("seen", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger, "inserted": BigInteger})
 """Closed runs that are counted or pending, kept as long as they can be listed again."""
 
-open_runs: Final = _table("open_runs", {**NAMESPACE, "run_id": Text}, {**_RUN, "paused": Integer})
-"""Open runs."""
+open_runs: Final = _table("open_runs", {**NAMESPACE, "run_id": Text}, {**_RUN, "paused": Integer, "execution_start": BigInteger})
+"""Open runs. `execution_start` is when the first run of their chain was due; 0 if it is not known."""
+Index("open_workflow", open_runs.c.namespace, open_runs.c.workflow_id)
 
 pending: Final = _table(
     "pending",
@@ -55,6 +56,14 @@ pending: Final = _table(
     {**_RUN, "status": Text, "close_time": BigInteger, "duration": BigInteger, "rank": Integer, "inserted": BigInteger},
 )
 """Closed runs that wait for their close event to be counted. Requests are shared between the ranks."""
+_FAILURES: Final = pending.c.rank == 0
+Index(
+    "pending_workflow",
+    pending.c.namespace,
+    pending.c.workflow_id,
+    sqlite_where=_FAILURES,
+    postgresql_where=_FAILURES,
+)
 Index("pending_close", pending.c.namespace, pending.c.rank, pending.c.close_time, pending.c.run_id)
 
 closed_minutes: Final = _table("closed_minutes", {**NAMESPACE, "minute": Integer, **_CLOSED}, {"count": BigInteger})
@@ -62,6 +71,34 @@ closed_minutes: Final = _table("closed_minutes", {**NAMESPACE, "minute": Integer
 
 closed_totals: Final = _table("closed_totals", {**_EPOCH, **_CLOSED}, {"count": BigInteger, "duration": BigInteger})
 """Closed runs and the sum of their durations."""
+
+execution_minutes: Final = _table(
+    "execution_minutes", {**NAMESPACE, "minute": Integer, **_CLOSED}, {"count": BigInteger}
+)
+"""What is added to `closed_minutes` where durations are those of executions; negative where a run is taken out."""
+
+execution_totals: Final = _table(
+    "execution_totals", {**_EPOCH, **_CLOSED}, {"count": BigInteger, "duration": BigInteger}
+)
+"""What is added to `closed_totals` where durations are those of executions."""
+
+_CHAIN_RUN: Final = {
+    **_RUN,
+    "status": Text,
+    "close_time": BigInteger,
+    "duration": BigInteger,
+    "execution_start": BigInteger,
+    "counted_status": Text,
+    "outcome": Text,
+    "failure_type": Text,
+    "bucket": BigInteger,
+}
+
+chain_runs: Final = _table("chain_runs", {**NAMESPACE, "run_id": Text}, _CHAIN_RUN)
+"""Closed runs of which it is not known yet what came before them, or what comes after them.
+
+`execution_start` is 0 or -1 if it is not known; `counted_status` is empty until the run is classified.
+"""
 
 started_totals: Final = _table("started_totals", {**_EPOCH, **_SERIES}, {"count": BigInteger})
 """Started runs."""
@@ -81,9 +118,12 @@ _MINUTES: Final = {"observed": BigInteger, "overdue": BigInteger}
 closed_overdue_runs: Final = _table(
     "long_runs",
     {**NAMESPACE, "run_id": Text},
-    {**_SERIES, "due_time": BigInteger, "close_time": BigInteger},
+    {**_SERIES, "due_time": BigInteger, "close_time": BigInteger, "execution_start": BigInteger},
 )
-"""Closed runs that were overdue in minutes that are not evaluated yet."""
+"""Closed runs that were overdue in minutes that are not evaluated yet.
+
+`execution_start` is 0 if it is `due_time`, and -1 if the execution goes on in another run.
+"""
 
 minute_totals: Final = _table("minute_totals", {**_EPOCH, "slo": Text}, _MINUTES)
 """Minutes evaluated for an overdue SLO, and those of them that were overdue."""
@@ -132,6 +172,14 @@ backfill_pending: Final = _table(
 )
 """Backfilled runs that wait for their close event to be counted."""
 Index("past_pending_order", backfill_pending.c.namespace, backfill_pending.c.close_time, backfill_pending.c.run_id)
+
+backfill_chain_runs: Final = _table("past_chain_runs", {**NAMESPACE, "run_id": Text}, _CHAIN_RUN)
+"""The same as `chain_runs`, of backfilled runs."""
+
+backfill_last_execution_minute: Final = _table(
+    "past_last_execution_minute", {**NAMESPACE, **_CLOSED}, {"count": BigInteger}
+)
+"""What is added to `past_last_minute` where durations are those of executions."""
 
 backfill_last_minute: Final = _table("past_last_minute", {**NAMESPACE, **_CLOSED}, {"count": BigInteger})
 """Backfilled runs that closed in the minute in which counting started; `closed_minutes` includes them."""

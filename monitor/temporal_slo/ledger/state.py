@@ -5,26 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from temporal_slo.ledger.change import MINUTES, Change, Gap, Position
+from temporal_slo.ledger.change import MINUTES, Change, ClosedOverdueRun, Gap, Position
 from temporal_slo.names import Family
 from temporal_slo.names.values import PAUSED
 from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey, SeenKey, seen_key
+from temporal_slo.runs.executions import ChainRun
+
+__all__ = ["ClosedOverdueRun", "Histogram", "Minutes", "OpenRun", "State"]
 
 
 class OpenRun(NamedTuple):
-    """An open run, as memory holds it; times are microseconds of Unix time."""
+    """An open run, as memory holds it; times are microseconds of Unix time.
+
+    Attributes:
+        execution_start: When its execution was due; 0 if it is not known whether the run continues another.
+    """
 
     key: RunningKey
     due_time: int
     paused: bool = False
-
-
-class ClosedOverdueRun(NamedTuple):
-    """A closed run that was overdue, kept until the minutes in which it was overdue are evaluated."""
-
-    key: RunningKey
-    due_time: int
-    close_time: int
+    execution_start: int = 0
 
 
 @dataclass
@@ -57,6 +57,8 @@ class State:
         gaps: Close times that are not ingested yet.
         open: Open runs by run id.
         closed: Durations of closed runs by series.
+        executions: What is added to `closed` for the durations of executions; it may be negative.
+        chain_runs: Closed runs that may be part of a chain, by workflow id and run id.
         started: Started runs by series.
         failures: Failures by series.
         counters: The exporter's own counters.
@@ -71,6 +73,8 @@ class State:
     gaps: tuple[Gap, ...] = ()
     open: dict[str, OpenRun] = field(default_factory=dict)
     closed: dict[ClosedKey, Histogram] = field(default_factory=dict)
+    executions: dict[ClosedKey, Histogram] = field(default_factory=dict)
+    chain_runs: dict[str, dict[str, ChainRun]] = field(default_factory=dict)
     started: Counter[RunningKey] = field(default_factory=Counter)
     failures: Counter[FailureKey] = field(default_factory=Counter)
     counters: Counter[Family] = field(default_factory=Counter)
@@ -99,21 +103,40 @@ class State:
         self.positions.update(change.positions)
         self.gaps = self.gaps if change.gaps is None else change.gaps
         self._apply_open(change)
+        self._apply_executions(change)
         self._apply_minutes(change)
 
     def _apply_open(self, change: Change) -> None:
         for run in change.new_open:
             key = RunningKey(run.workflow_type, run.task_queue)
-            self.open[run.run_id] = OpenRun(key, run.due_time, run.status == PAUSED)
+            start = change.execution_starts.get(run.run_id, 0)
+            self.open[run.run_id] = OpenRun(key, run.due_time, run.status == PAUSED, start)
         for run_id, paused in change.paused.items():
             self.open[run_id] = self.open[run_id]._replace(paused=paused)
         for run_id in change.no_longer_open:
             self.open.pop(run_id, None)
 
+    def _apply_executions(self, change: Change) -> None:
+        for key, bucket, _, count, duration in change.observed:
+            histogram = self.executions.setdefault(key, Histogram())
+            histogram.counts[bucket] += count
+            histogram.duration += duration
+        for run_id, start in change.execution_starts.items():
+            if run_id in self.open:
+                self.open[run_id] = self.open[run_id]._replace(execution_start=start)
+        for run_id, chain_run in change.chain_runs.items():
+            self.chain_runs.setdefault(chain_run.run.workflow_id, {})[run_id] = chain_run
+        for run_id, workflow_id in change.unchained.items():
+            of_workflow = self.chain_runs.get(workflow_id, {})
+            of_workflow.pop(run_id, None)
+            if not of_workflow:
+                self.chain_runs.pop(workflow_id, None)
+
     def _apply_minutes(self, change: Change) -> None:
         for run in change.closed_overdue:
             key = RunningKey(run.workflow_type, run.task_queue)
             self.closed_overdue[run.run_id] = ClosedOverdueRun(key, run.due_time, run.close_time)
+        self.closed_overdue.update(change.overdue_executions)
         for slo, _, observed, overdue in change.evaluated:
             minutes = self.minutes.setdefault(slo, Minutes())
             minutes.observed += observed

@@ -25,12 +25,12 @@ def increment(connection: Connection, table: Table, rows: Sequence[Row]) -> None
     _upsert(connection, table, rows, add)
 
 
-def replace(connection: Connection, table: Table, rows: Sequence[Row], column: str) -> None:
-    """Insert *rows*, which have the same columns; of rows that exist only *column* is replaced."""
+def replace(connection: Connection, table: Table, rows: Sequence[Row], *columns: str) -> None:
+    """Insert *rows*, which have the same columns; of rows that exist only *columns* are replaced."""
     keys = [key.name for key in table.primary_key]
 
     def overwrite(statement: Any) -> Any:  # noqa: ANN401 - one of two classes with the same methods
-        return statement.on_conflict_do_update(index_elements=keys, set_={column: statement.excluded[column]})
+        return statement.on_conflict_do_update(index_elements=keys, set_={name: statement.excluded[name] for name in columns})
 
     _upsert(connection, table, rows, overwrite)
 

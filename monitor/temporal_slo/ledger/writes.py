@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, update
 
-from temporal_slo.ledger import schema, upserts
+from temporal_slo.ledger import chains, schema, upserts
 from temporal_slo.ledger.change import MINUTES, Change, Gap, Position
 from temporal_slo.names import STORED_COUNTERS
 from temporal_slo.names.values import FAILED, PAUSED, TIMED_OUT
@@ -36,6 +36,7 @@ def write(connection: Connection, namespace: str, epoch: int, change: Change, no
     for table, rows in new_rows(change, now):
         upserts.insert_missing(connection, table, _of(namespace, rows))
     _set_paused(connection, namespace, change.paused)
+    chains.write(connection, namespace, change)
     delete_runs(connection, schema.open_runs, namespace, change.no_longer_open)
     delete_runs(connection, schema.pending, namespace, [run.run_id for run in change.resolved])
     for table, rows in increments(change):
@@ -63,10 +64,10 @@ def new_rows(change: Change, now: int) -> Iterator[tuple[Table, Rows]]:
     """
     inserted = {"inserted": now}
     yield schema.seen, (run_row(schema.seen, run) | inserted for run in change.new_closed)
-    paused = (run_row(schema.open_runs, run) | {"paused": int(run.status == PAUSED)} for run in change.new_open)
-    yield schema.open_runs, paused
+    yield schema.open_runs, (_open_row(run, change.execution_starts) for run in change.new_open)
     yield schema.pending, (run_row(schema.pending, run) | {"rank": _rank(run)} | inserted for run in change.pending)
-    yield schema.closed_overdue_runs, (run_row(schema.closed_overdue_runs, run) for run in change.closed_overdue)
+    overdue = (run_row(schema.closed_overdue_runs, run) | {"execution_start": 0} for run in change.closed_overdue)
+    yield schema.closed_overdue_runs, overdue
     yield schema.bad_runs, _bad_rows(change)
 
 
@@ -74,6 +75,7 @@ def increments(change: Change) -> Iterator[tuple[Table, Rows]]:
     """Yield each table of counts with the increments that *change* makes, one row a key."""
     yield from _closed_increments(change)
     yield schema.started_totals, (key._asdict() | {"count": count} for key, count in change.started.items())
+    yield from chains.increments(change.observed)
     yield from _minute_increments(change)
     yield (
         schema.other_totals,
@@ -135,8 +137,13 @@ def _minute_increments(change: Change) -> Iterator[tuple[Table, Rows]]:
     yield schema.minute_hours, (row._asdict() for row in change.evaluated)
 
 
+def _open_row(run: Run, execution_starts: Mapping[str, int]) -> dict[str, Any]:
+    columns = {"paused": int(run.status == PAUSED), "execution_start": execution_starts.get(run.run_id, 0)}
+    return run_row(schema.open_runs, run) | columns
+
+
 def _bad_rows(change: Change) -> Rows:
-    for counted in change.counted:
+    for counted in (*change.counted, *change.bad_executions):
         for slo in counted.bad_for:
             yield {"slo": slo, **run_row(schema.bad_runs, counted.run), **counted.classification._asdict()}
 

@@ -7,18 +7,17 @@ from typing import Final
 
 from temporal_slo.names.values import (
     BAD,
-    CANCELED,
     COMPLETED,
     EXCLUDED,
     FAILED,
-    TERMINATED,
     TIMED_OUT,
     UNKNOWN,
 )
+from temporal_slo.runs.executions import FINAL_STATUSES
 from temporal_slo.spec.slis import BAD_OUTCOME, Latency, Sli, Success
 
-EVENT_STATUSES: Final = (COMPLETED, FAILED, TIMED_OUT, CANCELED, TERMINATED)
-"""Statuses of closed runs that may be an event. After a run of any other status, another run follows."""
+EVENT_STATUSES: Final = FINAL_STATUSES
+"""Statuses of closed runs that may be an event: those of the last run of an execution."""
 
 INF_BUCKET: Final = -1
 """The histogram bucket above every bound, `+Inf` in Prometheus."""

@@ -20,6 +20,11 @@ SCHEDULE_TO_START_BUCKETS: Final = tuple(
 BAD_OUTCOME: Final = "bad_outcome"
 """Stands in `bad` for completed runs with a bad business outcome."""
 
+EXECUTION: Final = "execution"
+RUN: Final = "run"
+Measure = Literal["execution", "run"]
+"""What a duration or an age is one of."""
+
 BadEvent = Literal["failed", "timed_out", "canceled", "terminated", "bad_outcome"]
 ExcludedEvent = Literal["failed", "timed_out", "canceled", "terminated"]
 
@@ -54,6 +59,8 @@ class Latency(Part):
 
     Attributes:
         threshold: Longest duration of a good run.
+        measure: `execution` for the time from the first run of a chain of continue-as-new and workflow retries to the
+            close of the last, which is what a caller waits for; `run` for the time of the last run alone.
         failures: `bad` to count failed and timed-out runs, and those with a bad outcome, as bad events; by default they
             are no events, because a failure is not slow.
     """
@@ -61,6 +68,7 @@ class Latency(Part):
     kind: ClassVar[str] = "latency"
 
     threshold: Duration = Field(examples=["2m"])
+    measure: Measure = Field(default=EXECUTION, examples=["run"])
     failures: Literal["excluded", "bad"] = Field(default="excluded", examples=["bad"])
 
 
@@ -69,12 +77,15 @@ class Overdue(Part):
 
     Attributes:
         max_age: Age from which an open run is overdue.
+        measure: `execution` for the age since the first run of a chain of continue-as-new and workflow retries; `run`
+            for the age of the open run alone.
         tolerate: Overdue runs that a good minute may have.
     """
 
     kind: ClassVar[str] = "overdue"
 
     max_age: Duration = Field(examples=["15m"])
+    measure: Measure = Field(default=EXECUTION, examples=["run"])
     tolerate: Count = Field(default=0, examples=["2"])
 
 

@@ -127,6 +127,7 @@ class Mirror:
         listed = await self._open.read(opened, now, open_floor, size)
         await self._closed.read(closed, now, closed_floor, size)
         await self._open.drop_missing(listed, now)
+        await self.store.commit(Change(), now, polled=now)
         self._polled = now
         if sweep:
             self._swept = now

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from temporal_slo.exporter.mirror.slo_rules import OverdueRule
 from temporal_slo.exporter.mirror.store import MirrorStore
-from temporal_slo.ledger.change import MINUTES, Change, EvaluatedHour, Position
+from temporal_slo.ledger.change import GOES_ON, MINUTES, Change, EvaluatedHour, Position
 from temporal_slo.ledger.state import ClosedOverdueRun, OpenRun
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
 
@@ -47,7 +47,8 @@ class OverdueMinutes:
             return
         # A ledger of an older version has no position here.
         lowest, first = state.positions.get(MINUTES, Position(self.first, self.first))
-        last = min((swept - EVALUATED_AFTER) // MINUTE, first // MINUTE + MINUTES_MAX) * MINUTE
+        until = await store.executions.judged_until(swept - EVALUATED_AFTER, store.rules)
+        last = min(until // MINUTE, first // MINUTE + MINUTES_MAX) * MINUTE
         if last <= first:
             return
         runs: Iterable[OpenRun | ClosedOverdueRun] = [*state.open.values(), *state.closed_overdue.values()]
@@ -84,7 +85,8 @@ def evaluate(
 def _overdue(rule: OverdueRule, runs: Iterable[OpenRun | ClosedOverdueRun], first: int, last: int) -> Iterator[int]:
     """Yield the numbers of the overdue minutes."""
     change: Counter[int] = Counter()
-    for begin, end in (_span(rule, run) for run in runs if rule.applies_to(run.key)):
+    counted = (run for run in runs if rule.applies_to(run.key) and rule.since(run) != GOES_ON)
+    for begin, end in (_span(rule, run) for run in counted):
         if begin < min(end, last * MINUTE) and end > first * MINUTE:
             change[max(begin // MINUTE, first)] += 1
             # The last overdue minute contains the end; a minute that begins at the end does not.
@@ -98,4 +100,4 @@ def _overdue(rule: OverdueRule, runs: Iterable[OpenRun | ClosedOverdueRun], firs
 
 def _span(rule: OverdueRule, run: OpenRun | ClosedOverdueRun) -> Span:
     never = 1 << 62
-    return Span(run.due_time + rule.max_age, run.close_time if isinstance(run, ClosedOverdueRun) else never)
+    return Span(rule.since(run) + rule.max_age, run.close_time if isinstance(run, ClosedOverdueRun) else never)

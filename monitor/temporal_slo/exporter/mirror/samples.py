@@ -127,7 +127,7 @@ def _overdue_runs(store: MirrorStore, now: int) -> Iterator[Sample]:
     for rule in store.rules.overdue:
         counts = dict.fromkeys(rule.workflow_types, 0)
         for run in store.state.open.values():
-            if now - run.due_time > rule.max_age and rule.applies_to(run.key):
+            if now - rule.since(run) > rule.max_age and rule.applies_to(run.key):
                 counts[run.key.workflow_type] += 1
         for workflow_type, count in counts.items():
             labels = {names.WORKFLOW_TYPE: workflow_type, names.SLO: rule.slo}

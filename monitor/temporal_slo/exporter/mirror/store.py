@@ -1,8 +1,11 @@
 """What is known of one namespace, in memory and in the ledger; a change moves both."""
 
+import asyncio
 from collections.abc import Sequence
 
+from temporal_slo.errors import LedgerError
 from temporal_slo.exporter.mirror.exemplars import Exemplars
+from temporal_slo.exporter.mirror.executions import Executions
 from temporal_slo.exporter.mirror.series_bounds import SeriesBounds
 from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.ledger import reads
@@ -26,6 +29,7 @@ class MirrorStore:
 
     Attributes:
         oldest_pending: Close time of the oldest pending run when requests were last sent; None before.
+        executions: Finds out when the execution of each run started.
         audit_drift: Closed runs that the server counted beyond the ledger in the last audited slice; None before.
     """
 
@@ -46,7 +50,10 @@ class MirrorStore:
         self.bounds = SeriesBounds(state) if bounds is None else bounds
         self.oldest_pending: int | None = None
         self.audit_drift: int | None = None
+        self.executions = Executions(namespace, ledger, state)
         self._ledger = ledger
+        # What is read and what is classified are committed by two loops, and each looks at what the other has written.
+        self._committing = asyncio.Lock()
 
     async def recover(self) -> None:
         """Find out whether a change whose commit was not acknowledged is in the ledger.
@@ -69,19 +76,27 @@ class MirrorStore:
         """Return *run* as the rules of this moment count it."""
         return self.rules.counted(run, classification)
 
-    async def commit(self, change: Change, now: int) -> None:
-        """Write *change* to the ledger, then apply it in memory.
+    async def commit(self, change: Change, now: int, *, polled: int | None = None) -> None:
+        """Add to *change* what it says about executions, write it to the ledger, then apply it in memory.
 
         Args:
             change: An empty one is not written.
             now: Current time in microseconds of Unix time.
+            polled: When a complete poll began that has just ended; None if none has.
 
         Raises:
             LedgerError: It could not be written; nothing is applied.
         """
-        if change != Change():
-            await self._ledger.commit(self.namespace, change, now, written=self._apply)
+        async with self._committing:
+            try:
+                await self.executions.complete(change, self.rules, now, polled)
+                if change != Change():
+                    await self._ledger.commit(self.namespace, change, now, written=self._apply)
+            except LedgerError:
+                self.executions.reload()
+                raise
 
     def _apply(self, change: Change) -> None:
         self.state.apply(change)
+        self.executions.applied(change)
         self.exemplars.add(change.counted)

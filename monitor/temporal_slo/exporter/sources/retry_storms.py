@@ -125,7 +125,7 @@ class RetryStorms(Source):
         max_ages: dict[RunningKey, float] = {}
         overdue: list[tuple[int, str]] = []
         others: list[tuple[int, str]] = []
-        for run_id, (key, due_time, _) in self._state.open.items():
+        for run_id, (key, due_time, *_) in self._state.open.items():
             max_age = max_ages.get(key)
             if max_age is None:
                 max_age = max_ages[key] = _max_age(rules, key)
