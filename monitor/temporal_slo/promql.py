@@ -14,6 +14,7 @@ from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.spec.events import RunEvents, run_events
 from temporal_slo.spec.formatting import duration_text, seconds_text
 from temporal_slo.spec.model import ActivitySuccess, Latency, Overdue, ScheduleToStart, Success
+from temporal_slo.spec.slis import RUN
 
 REPLICA_LABELS: Final = "instance, pod"
 """Labels that differ between exporter replicas of the same Temporal namespace, which count the same runs."""
@@ -226,14 +227,20 @@ def _classified_events(slo: BoundSlo, events: RunEvents) -> str:
 
 def _duration_events(slo: BoundSlo, events: RunEvents) -> str:
     matchers = one_of(names.STATUS, events.statuses), none_of(names.OUTCOME, events.no_events)
-    return selector(f"{names.WORKFLOW_DURATION.name}_count", *_run_matchers(slo), *matchers)
+    return selector(f"{_duration_metric(slo)}_count", *_run_matchers(slo), *matchers)
+
+
+def _duration_metric(slo: BoundSlo) -> str:
+    """Return the histogram of the durations that *slo* measures: of executions, or of runs."""
+    by_run = isinstance(slo.sli, Latency) and slo.sli.measure == RUN
+    return (names.RUN_DURATION if by_run else names.WORKFLOW_DURATION).name
 
 
 def _latency(slo: BoundSlo, window: timedelta) -> SliRates:
     assert isinstance(slo.sli, Latency)  # noqa: S101 as above
     events, range_ = run_events(slo.sli), duration_text(window)
     successful = one_of(names.STATUS, (COMPLETED,)), one_of(names.OUTCOME, (GOOD, NONE))
-    metric, bound = names.WORKFLOW_DURATION.name, bucket_bound(slo.sli.threshold)
+    metric, bound = _duration_metric(slo), bucket_bound(slo.sli.threshold)
     fast = _exporter_rate(selector(f"{metric}_bucket", *_run_matchers(slo), *successful, bound), range_)
     since = selector(names.LATENCY_MEASURED_SINCE.sample, _of_namespace(slo), one_of(names.SLO, (slo.name,)))
     # Runs that closed before the threshold had a bucket cannot be classified.

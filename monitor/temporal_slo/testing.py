@@ -15,6 +15,7 @@ from temporal_slo.runs.run import STATUS_NAMES, Run
 from temporal_slo.temporal.pending_activities import PendingActivity
 from temporal_slo.temporal.schedules import PAGE_SIZE as SCHEDULE_PAGE_SIZE
 from temporal_slo.temporal.schedules import ListedSchedule, ScheduleDescription, SchedulePage
+from temporal_slo.temporal.start_events import Start
 from temporal_slo.temporal.task_problems import Problem, ProblemPage
 from temporal_slo.temporal.task_queues import Backlog, TaskQueueInfo
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Page
@@ -135,6 +136,27 @@ class FakeCloseEvents:
         if isinstance(event, TemporalRequestError):
             raise event
         return event
+
+
+class FakeStartEvents:
+    """Start events that a test adds; all other runs do not exist.
+
+    Attributes:
+        starts: How runs started, by run id; an error to raise it.
+        requests: Workflow id and run id of each request so far.
+    """
+
+    def __init__(self) -> None:
+        self.starts: dict[str, Start | TemporalRequestError] = {}
+        self.requests: list[tuple[str, str]] = []
+
+    async def start(self, workflow_id: str, run_id: str) -> Start | None:
+        """Return how a run started; None if the run does not exist."""
+        self.requests.append((workflow_id, run_id))
+        start = self.starts.get(run_id)
+        if isinstance(start, TemporalRequestError):
+            raise start
+        return start
 
 
 class FakeTaskQueues:

@@ -17,16 +17,20 @@ from temporal_slo.ledger import migrations, opening, schema
 from temporal_slo.ledger.change import AUDIT, MINUTES, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import ClosedOverdueRun, Histogram, Minutes, OpenRun, State
-from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey, SeenKey
+from temporal_slo.runs.counted import Classification, ClosedKey, FailureKey, RunningKey, SeenKey
+from temporal_slo.runs.executions import WAITS, ChainRun
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
+from temporal_slo.runs.run import Run
 from temporal_slo.testing import FakeVisibility
 from tests.conftest import query
 from tests.run_factory import BEGAN, from_visibility
 
 LEDGERS = Path(__file__).parent / "ledgers"
 RIDE = RunningKey("Ride", "rides")
+ENDED = (BEGAN - 20 * SECOND, BEGAN - 20 * SECOND, BEGAN - SECOND, 19 * SECOND)
 FIRST_WITH_ALL_ROWS = 3
 """The first version whose stored ledger has rows in every table."""
+FIRST_WITH_EXECUTIONS = 5
 
 
 def restore(url: str, version: int) -> None:
@@ -86,6 +90,10 @@ async def test_upgrade_of_all_rows(ledger_url: str, tmp_path: Path, version: int
         ledger = Ledger(url)
         states.append((await ledger.load("shop"), await ledger.released("shop")))
         ledger.close()
+    if version < FIRST_WITH_EXECUTIONS:
+        known = states[1][0]
+        known.executions, known.chain_runs = {}, {}
+        known.closed_overdue = {run_id: run._replace(execution_start=0) for run_id, run in known.closed_overdue.items()}
     assert states[0] == states[1]
     assert columns(ledger_url) == columns(new)
 
@@ -150,8 +158,20 @@ async def test_same_schema(ledger_url: str) -> None:
                 names.EXPORTER_FAILURE_TYPES_OVER_LIMIT: 7,
             }
         ),
+        executions={ClosedKey(*RIDE, "completed", "good"): Histogram(Counter({30_000: -1}), -7 * SECOND)},
+        chain_runs={
+            "w-7": {
+                "run-7": ChainRun(
+                    Run("run-7", "w-7", *RIDE, "continued_as_new", *ENDED),
+                    BEGAN - 60 * SECOND,
+                    Classification("continued_as_new", "none"),
+                    30_000,
+                )
+            },
+            "w-8": {"run-8": ChainRun(Run("run-8", "w-8", *RIDE, "failed", *ENDED), WAITS)},
+        },
         waiting=Counter({SeenKey(*RIDE, "terminated"): 1}),
-        closed_overdue={"run-5": ClosedOverdueRun(RIDE, BEGAN - 900 * SECOND, BEGAN + 5 * SECOND)},
+        closed_overdue={"run-5": ClosedOverdueRun(RIDE, BEGAN - 900 * SECOND, BEGAN + 5 * SECOND, BEGAN - 1000 * SECOND)},
         minutes={"stuck": Minutes(observed=7, overdue=3)},
     )
 

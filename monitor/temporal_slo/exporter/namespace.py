@@ -19,6 +19,7 @@ from temporal_slo.exporter.classify.pending_runs import PendingRuns
 from temporal_slo.exporter.exposition.publisher import ProcessMetrics, Publisher
 from temporal_slo.exporter.exposition.self_metrics import SelfMetrics
 from temporal_slo.exporter.mirror.audit import Auditor
+from temporal_slo.exporter.mirror.chain_starts import ChainStarts
 from temporal_slo.exporter.mirror.exemplars import Exemplars
 from temporal_slo.exporter.mirror.latency_thresholds import LatencyThresholds
 from temporal_slo.exporter.mirror.mirror import Mirror
@@ -37,6 +38,7 @@ from temporal_slo.temporal.connection import Connection
 from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.merged_visibility import MergedVisibility
 from temporal_slo.temporal.request_log import RequestLog
+from temporal_slo.temporal.start_events import TemporalStartEvents
 from temporal_slo.temporal.visibility import TemporalVisibility
 
 HISTORY_CONCURRENCY: Final = 8
@@ -85,6 +87,7 @@ class NamespaceMonitor:
     mirror: Mirror
     poller: Poller
     pending_runs: PendingRuns
+    chain_starts: ChainStarts
     runners: tuple[SourceRunner, ...]
     backfill: Backfill | None
     request_log: RequestLog
@@ -102,6 +105,7 @@ class NamespaceMonitor:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.poller.run())
                 tasks.create_task(self.pending_runs.run())
+                tasks.create_task(self.chain_starts.run())
                 if self.backfill:
                     tasks.create_task(self.backfill.run())
                 for runner in self.runners:
@@ -185,7 +189,11 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
         interval=settings.poll_interval,
     )
     pending_runs = PendingRuns(mirror.store, ledger, history, classifier=classifier)
-    return NamespaceMonitor(namespace, mirror, poller, pending_runs, runners, backfill, request_log, decoder, users)
+    events = TemporalStartEvents(gateway, limiters["history"], bulk=True)
+    chain_starts = ChainStarts(mirror.store, ledger, events)
+    return NamespaceMonitor(
+        namespace, mirror, poller, pending_runs, chain_starts, runners, backfill, request_log, decoder, users
+    )
 
 
 def _backfill(

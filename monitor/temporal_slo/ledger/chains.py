@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
 from temporal_slo.ledger import schema, upserts
-from temporal_slo.ledger.change import Change
+from temporal_slo.ledger.change import Change, ClosedOverdueRun
 from temporal_slo.names.values import FAILED, TIMED_OUT
 from temporal_slo.runs.counted import Classification, ClosedKey
 from temporal_slo.runs.executions import ChainRun, Observation
@@ -31,11 +31,7 @@ def write(connection: Connection, namespace: str, change: Change) -> None:
     inserted = {run.run_id for run in change.new_open}
     starts = {run_id: start for run_id, start in change.execution_starts.items() if run_id not in inserted}
     _set_starts(connection, namespace, starts)
-    rows = [
-        {"namespace": namespace, "run_id": run_id, **run.key._asdict(), **_overdue_columns(run)}
-        for run_id, run in change.overdue_executions.items()
-    ]
-    upserts.replace(connection, schema.closed_overdue_runs, rows, "execution_start")
+    _write_overdue(connection, namespace, change.overdue_executions)
 
 
 def replace(connection: Connection, table: Table, namespace: str, chain_runs: Iterable[ChainRun]) -> None:
@@ -83,6 +79,14 @@ def open_runs(connection: Connection, namespace: str, workflow_ids: Sequence[str
     return [Run(**row, status=None) for row in _of_workflows(connection, schema.open_runs, namespace, workflow_ids)]
 
 
+def runs(connection: Connection, namespace: str, run_ids: Sequence[str]) -> list[Run]:
+    """Return those of these runs that are open, without a status."""
+    columns = [column for column in schema.open_runs.columns if column.name in RUN_COLUMNS]
+    of_runs = schema.open_runs.c.namespace == namespace, schema.open_runs.c.run_id.in_(run_ids)
+    query = select(*columns).where(*of_runs)
+    return [Run(**row, status=None) for row in connection.execute(query).mappings()]
+
+
 def pending_failures(
     connection: Connection, namespace: str, workflow_ids: Sequence[str], table: Table = schema.pending
 ) -> list[Run]:
@@ -120,8 +124,18 @@ def _row(chain_run: ChainRun) -> dict[str, Any]:
     }
 
 
-def _overdue_columns(run: Any) -> dict[str, Any]:  # noqa: ANN401 a closed overdue run
-    return {name: getattr(run, name) for name in ("due_time", "close_time", "execution_start")}
+def _write_overdue(connection: Connection, namespace: str, overdue: Mapping[str, ClosedOverdueRun]) -> None:
+    keys = {"namespace": namespace}
+    runs = [
+        keys | {"run_id": run_id, **run.key._asdict(), "due_time": run.due_time, "close_time": run.close_time}
+        for run_id, run in overdue.items()
+    ]
+    upserts.insert_missing(connection, schema.closed_overdue_runs, runs)
+    starts = [
+        keys | {"run_id": run_id, "close_time": run.close_time, "execution_start": run.execution_start}
+        for run_id, run in overdue.items()
+    ]
+    upserts.replace(connection, schema.closed_overdue_executions, starts, "execution_start")
 
 
 def _set_starts(connection: Connection, namespace: str, starts: Mapping[str, int]) -> None:

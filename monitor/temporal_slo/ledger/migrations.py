@@ -23,7 +23,6 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
     4: (
         # 0: whether they continue other runs is found out afterwards.
         "ALTER TABLE open_runs ADD COLUMN execution_start BIGINT DEFAULT 0 NOT NULL",
-        "ALTER TABLE long_runs ADD COLUMN execution_start BIGINT DEFAULT 0 NOT NULL",
         "CREATE INDEX open_workflow ON open_runs (namespace, workflow_id)",
         "CREATE INDEX pending_workflow ON pending (namespace, workflow_id) WHERE rank = 0",
     ),

@@ -64,11 +64,10 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
         state.open[row["run_id"]] = OpenRun(
             key, row["due_time"], bool(row["paused"]), row["execution_start"]
         )
+    starts = {row["run_id"]: row["execution_start"] for row in rows(schema.closed_overdue_executions)}
     for row in rows(schema.closed_overdue_runs):
-        key = RunningKey(row["workflow_type"], row["task_queue"])
-        state.closed_overdue[row["run_id"]] = ClosedOverdueRun(
-            key, row["due_time"], row["close_time"], row["execution_start"]
-        )
+        key, start = RunningKey(row["workflow_type"], row["task_queue"]), starts.get(row["run_id"], 0)
+        state.closed_overdue[row["run_id"]] = ClosedOverdueRun(key, row["due_time"], row["close_time"], start)
     for row in rows(schema.minute_totals):
         state.minutes[row["slo"]] = Minutes(row["observed"], row["overdue"])
     for table, histograms in ((schema.closed_totals, state.closed), (schema.execution_totals, state.executions)):

@@ -118,12 +118,14 @@ _MINUTES: Final = {"observed": BigInteger, "overdue": BigInteger}
 closed_overdue_runs: Final = _table(
     "long_runs",
     {**NAMESPACE, "run_id": Text},
-    {**_SERIES, "due_time": BigInteger, "close_time": BigInteger, "execution_start": BigInteger},
+    {**_SERIES, "due_time": BigInteger, "close_time": BigInteger},
 )
-"""Closed runs that were overdue in minutes that are not evaluated yet.
+"""Closed runs that were overdue in minutes that are not evaluated yet, or whose executions were."""
 
-`execution_start` is 0 if it is `due_time`, and -1 if the execution goes on in another run.
-"""
+closed_overdue_executions: Final = _table(
+    "long_executions", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger, "execution_start": BigInteger}
+)
+"""When the executions of some of these runs were due; -1 if the execution goes on in another run."""
 
 minute_totals: Final = _table("minute_totals", {**_EPOCH, "slo": Text}, _MINUTES)
 """Minutes evaluated for an overdue SLO, and those of them that were overdue."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from temporal_slo.ledger import schema
+from temporal_slo.ledger import closed_durations, schema
 from temporal_slo.ledger.reads import counting_start
 from temporal_slo.names.values import NONE, UNKNOWN
 from temporal_slo.runs.microseconds import HOUR, MINUTE
@@ -49,12 +49,13 @@ def events(connection: Connection, slo: BoundSlo, begin: int, end: int) -> Event
     if not isinstance(slo.sli, Success | Latency) or counting_start(connection, slo.temporal_namespace) is None:
         return None
     begin = max(begin, measured_since(connection, slo.temporal_namespace, slo.sli))
-    table, pending = schema.closed_minutes, schema.pending
-    period = table.c.minute >= begin // MINUTE, table.c.minute < -(-end // MINUTE)
-    keys = table.c.status, table.c.outcome, table.c.bucket
-    rows = connection.execute(
-        select(*keys, func.sum(table.c.count).label("runs")).where(*slo_filter(table, slo), *period).group_by(*keys)
+    pending, table = schema.pending, closed_durations.counts(
+        schema.closed_minutes,
+        lambda one: (*slo_filter(one, slo), one.c.minute >= begin // MINUTE, one.c.minute < -(-end // MINUTE)),
+        executions=closed_durations.measures_executions(slo.sli),
     )
+    keys = table.c.status, table.c.outcome, table.c.bucket
+    rows = connection.execute(select(*keys, func.sum(table.c.count).label("runs")).group_by(*keys))
     closed = pending.c.close_time >= begin, pending.c.close_time < end
     waiting = connection.execute(
         select(pending.c.status, func.count().label("runs"))

@@ -66,8 +66,7 @@ def new_rows(change: Change, now: int) -> Iterator[tuple[Table, Rows]]:
     yield schema.seen, (run_row(schema.seen, run) | inserted for run in change.new_closed)
     yield schema.open_runs, (_open_row(run, change.execution_starts) for run in change.new_open)
     yield schema.pending, (run_row(schema.pending, run) | {"rank": _rank(run)} | inserted for run in change.pending)
-    overdue = (run_row(schema.closed_overdue_runs, run) | {"execution_start": 0} for run in change.closed_overdue)
-    yield schema.closed_overdue_runs, overdue
+    yield schema.closed_overdue_runs, (run_row(schema.closed_overdue_runs, run) for run in change.closed_overdue)
     yield schema.bad_runs, _bad_rows(change)
 
 
@@ -168,9 +167,9 @@ def _write_positions(connection: Connection, namespace: str, positions: Mapping[
     rows = [{"namespace": namespace, "list": name, **position._asdict()} for name, position in positions.items()]
     upserts.replace(connection, schema.watermarks, rows, "position")
     if evaluated := positions.get(MINUTES):
-        table = schema.closed_overdue_runs
-        over = table.c.namespace == namespace, table.c.close_time <= evaluated.position
-        connection.execute(delete(table).where(*over))
+        for table in (schema.closed_overdue_runs, schema.closed_overdue_executions):
+            over = table.c.namespace == namespace, table.c.close_time <= evaluated.position
+            connection.execute(delete(table).where(*over))
 
 
 def _replace_gaps(connection: Connection, namespace: str, gaps: Iterable[Gap]) -> None:

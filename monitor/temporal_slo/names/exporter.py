@@ -139,6 +139,20 @@ EXPORTER_MISSING_CLOSE_EVENTS: Final = Family(
     "Closed workflow runs counted without their close event, because it was deleted or could not be read in time.",
     (NAMESPACE,),
 )
+EXPORTER_UNKNOWN_EXECUTION_STARTS: Final = Family(
+    f"{PREFIX}_exporter_unknown_execution_starts",
+    "gauge",
+    "Workflow runs of which it is not known yet when their execution started: open runs that began before counting, "
+    "and closed runs that may continue a run that is not read or not classified.",
+    (NAMESPACE,),
+)
+EXPORTER_SHORTENED_EXECUTIONS: Final = Family(
+    f"{PREFIX}_exporter_shortened_executions",
+    "counter",
+    "Executions that count from the oldest run that is known, because the runs before it were deleted or could not be "
+    "read in time.",
+    (NAMESPACE,),
+)
 EXPORTER_FAILURE_TYPES_OVER_LIMIT: Final = Family(
     f"{PREFIX}_exporter_failure_types_over_limit",
     "counter",
@@ -304,6 +318,7 @@ STORED_COUNTERS: Final = {
     EXPORTER_RECONCILED_RUNS: "reconciled",
     EXPORTER_AUDIT_REPAIRED_RUNS: "repaired",
     EXPORTER_MISSING_CLOSE_EVENTS: "gone",
+    EXPORTER_SHORTENED_EXECUTIONS: "shortened",
     EXPORTER_FAILURE_TYPES_OVER_LIMIT: "other_failures",
     EXPORTER_UNKNOWN_STATUS_ROWS: "unknown_status",
     EXPORTER_WORKFLOW_TYPES_OVER_LIMIT: "other_types",

@@ -50,8 +50,17 @@ WORKFLOW_FAILURES: Final = Family(
 WORKFLOW_DURATION: Final = Family(
     f"{PREFIX}_workflow_duration_seconds",
     "histogram",
-    "Time from the scheduled start of execution to close, of the workflow runs closed since the ledger was created, "
-    "as of the last poll.",
+    "Duration of the workflow executions closed since the ledger was created, from the scheduled start of the first "
+    "run of a chain of continue-as-new and workflow retries to the close of the last, as of the last poll. Of runs that "
+    "are continued as new, retried or reset: from their own scheduled start.",
+    (NAMESPACE, WORKFLOW_TYPE, STATUS, OUTCOME),
+    "seconds",
+)
+RUN_DURATION: Final = Family(
+    f"{PREFIX}_workflow_run_duration_seconds",
+    "histogram",
+    "Time from the scheduled start of a workflow run to its close, of the runs closed since the ledger was created, as "
+    "of the last poll; only of workflow types with a latency SLO that measures runs.",
     (NAMESPACE, WORKFLOW_TYPE, STATUS, OUTCOME),
     "seconds",
 )

@@ -7,7 +7,8 @@ from typing import Self
 
 from temporal_slo.spec.alerting import Alerting, LowTraffic
 from temporal_slo.spec.burn import tiers_of
-from temporal_slo.spec.model import Outcome, Period, Sli, Slo, Spec, Tier
+from temporal_slo.spec.model import Latency, Outcome, Period, Sli, Slo, Spec, Tier
+from temporal_slo.spec.slis import RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,16 @@ class LoadedSpecs(tuple[Spec, ...]):  # noqa: SLOT001 a tuple cannot have slots 
 def outcomes(slos: Sequence[BoundSlo]) -> dict[str, Outcome]:
     """Return how to read the outcome of each workflow type that has one."""
     return {type_: slo.outcome for slo in slos if slo.outcome for type_ in slo.workflow_types}
+
+
+def run_types(slos: Iterable[BoundSlo], temporal_namespace: str) -> frozenset[str]:
+    """Return the workflow types of a Temporal namespace of which a latency SLO measures runs, not executions."""
+    return frozenset(
+        workflow_type
+        for slo in slos
+        for workflow_type in slo.workflow_types
+        if slo.temporal_namespace == temporal_namespace and isinstance(slo.sli, Latency) and slo.sli.measure == RUN
+    )
 
 
 def workflow_types(slos: Sequence[BoundSlo]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from temporal_slo.ledger import schema
 from temporal_slo.ledger.opening import open_engine, redacted_message
 from temporal_slo.ledger.postgres import PROGRAM
 from temporal_slo.runs.microseconds import SECOND
-from temporal_slo.spec.bound import BoundSlo
+from temporal_slo.spec.bound import BoundSlo, run_types
 
 LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 RESERVED_LABELS: Final = frozenset({*names.WORKFLOWS_CLOSED.labels, *names.WORKFLOW_DURATION.labels, "le"})
@@ -66,7 +66,7 @@ def export(
     since = settings.duration(options["since"], "--since") if options["since"] else None
     begin = 0 if since is None else int((clock() - since.total_seconds()) * 1000)
     with ledger_snapshot(url) as connection, atomic_file(path) as file:
-        exports = list(_exports(connection, options["temporal_namespace"], target, begin, step // MILLISECOND))
+        exports = list(_exports(connection, options["temporal_namespace"], target, begin, step // MILLISECOND, slos=slos))
         _check_namespaces(slos, exports)
         recorded = recorded_series.families(connection, exports, slos) if slos else ()
         written = write(file, chain(counters.families(connection, exports), recorded))
@@ -146,7 +146,13 @@ def _target_labels(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _exports(
-    connection: Connection, namespace: str | None, target: Mapping[str, str], begin: int, step: int
+    connection: Connection,
+    namespace: str | None,
+    target: Mapping[str, str],
+    begin: int,
+    step: int,
+    *,
+    slos: Sequence[BoundSlo],
 ) -> Iterator[NamespaceExport]:
     starts = counters.counting_starts(connection)
     if namespace is not None and namespace not in starts:
@@ -156,7 +162,7 @@ def _exports(
         if namespace in {None, name}:
             labels = {**target, names.NAMESPACE: name}
             window, bounds = Window(begin, start // 1000, step), counters.bucket_bounds_ms(connection, name)
-            yield NamespaceExport(name, start, window, labels, bounds)
+            yield NamespaceExport(name, start, window, labels, bounds, run_types(slos, name))
 
 
 def _summary(

@@ -15,7 +15,7 @@ from temporal_slo.exporter.history_export.openmetrics_file import (
     ExportedSeries,
     Window,
 )
-from temporal_slo.ledger import schema
+from temporal_slo.ledger import closed_durations, schema
 from temporal_slo.ledger.slo_events import Events, by_minute, measured_since, slo_filter
 from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.spec.bound import BoundSlo
@@ -75,11 +75,16 @@ def _minutes(
     last_minute, since = export.counting_start // MINUTE, measured_since(connection, export.namespace, sli)
     keys = names.STATUS, names.OUTCOME, "bucket"
     begin = max(export.window.begin // MINUTE_MS, since // MINUTE)
-    whole = select(table.c.minute, *(table.c[key] for key in keys), table.c.count).where(
-        *slo_filter(table, slo), table.c.minute >= begin, table.c.minute < last_minute
+    executions = closed_durations.measures_executions(sli)
+    runs = closed_durations.counts(
+        table,
+        lambda one: (*slo_filter(one, slo), one.c.minute >= begin, one.c.minute < last_minute),
+        executions=executions,
     )
+    whole = select(runs.c.minute, *(runs.c[key] for key in keys), runs.c.count)
     minute = literal(last_minute).label("minute")
-    rest = select(minute, *(last.c[key] for key in keys), last.c.count).where(*slo_filter(last, slo))
+    others = closed_durations.counts(last, lambda one: slo_filter(one, slo), executions=executions)
+    rest = select(minute, *(others.c[key] for key in keys), others.c.count)
     both = union_all(whole, rest).subquery()
     order = [both.c.minute, *(both.c[key] for key in keys)]
     query = select(*order, func.sum(both.c.count).label("runs")).group_by(*order).order_by(*order)

@@ -49,6 +49,9 @@ class Executions:
         namespace: Temporal namespace.
         ledger: Looks up runs by workflow id.
         state: The facts.
+
+    Attributes:
+        unknown_open: Ids of open runs that may continue runs that closed before counting began.
     """
 
     def __init__(self, namespace: str, ledger: Ledger, state: State) -> None:
@@ -67,10 +70,14 @@ class Executions:
         self._in_gap: list[tuple[int, str, str]] = []
         self._late: dict[str, tuple[str, int]] = {}
         self._wait(one for runs in self._state.chain_runs.values() for one in runs.values())
+        self.unknown_open = {run_id for run_id, run in self._state.open.items() if run.execution_start == 0}
 
     def applied(self, change: Change) -> None:
         """Note what waits now, after *change* was applied."""
         self._wait(change.chain_runs.values())
+        for run_id, start in change.execution_starts.items():
+            (self.unknown_open.discard if start else self.unknown_open.add)(run_id)
+        self.unknown_open.difference_update(change.no_longer_open)
         self._chained_types.update(
             one.run.workflow_type for one in change.counted if one.classification.status in CONTINUED_STATUSES
         )
@@ -158,7 +165,8 @@ class Executions:
         if not types:
             return last
         times = [one.run.start_time for one in self.waiting() if one.run.workflow_type in types]
-        if any(run.execution_start == 0 and run.key.workflow_type in types for run in self._state.open.values()):
+        unknown = (self._state.open.get(run_id) for run_id in self.unknown_open)
+        if any(run and run.key.workflow_type in types for run in unknown):
             times.append(0)
         failures = (runs for key, runs in self._state.waiting.items() if key.status_group == FAILED)
         if any(failures):
@@ -182,8 +190,8 @@ class _Step:
         self.gaps = state.gaps if change.gaps is None else change.gaps
         self._chained, self._covered = chained, covered
         self._new_waiting = set[str]()
-        # Before this nothing was read: a run that started earlier may continue another.
-        self._lowest = state.positions[CLOSED].lowest if CLOSED in state.positions else 0
+        # A run that started earlier may continue one that closed before anything was read.
+        self._lowest = state.positions[CLOSED].lowest + NEXT_RUN_WITHIN if CLOSED in state.positions else 0
 
     def take_open(self) -> set[str]:
         """Set the start of the execution of runs that are seen open; return no workflow ids."""

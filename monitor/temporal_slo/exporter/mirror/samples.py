@@ -57,7 +57,10 @@ def _closed_runs(store: MirrorStore) -> Iterator[Sample]:
         yield Sample(
             names.WORKFLOW_FAILURES, failure._asdict(), ValueWithExemplar(count, exemplar) if exemplar else count
         )
-    yield from _durations(closed, rules.bucket_bounds)
+    executions = {key: closed_executions(key, histogram, state) for key, histogram in closed.items()}
+    yield from _durations(names.WORKFLOW_DURATION, executions, rules.bucket_bounds)
+    by_run = {key: histogram for key, histogram in closed.items() if key.workflow_type in rules.run_types}
+    yield from _durations(names.RUN_DURATION, by_run, rules.bucket_bounds)
 
 
 def _seen_closed(state: State, closed: Mapping[ClosedKey, Histogram]) -> Iterator[Sample]:
@@ -80,7 +83,19 @@ def _expected(state: State, rules: SloRules) -> Iterator[ClosedKey]:
             yield ClosedKey(workflow_type, task_queue, status, NONE)
 
 
-def _durations(closed: dict[ClosedKey, Histogram], bounds: tuple[int, ...]) -> Iterator[Sample]:
+def closed_executions(key: ClosedKey, runs: Histogram, state: State) -> Histogram:
+    """Return the durations of the executions of a series, whose runs have the durations *runs*."""
+    added = state.executions.get(key)
+    if added is None:
+        return runs
+    counts = Counter(runs.counts)
+    counts.update(added.counts)
+    return Histogram(counts, runs.duration + added.duration)
+
+
+def _durations(
+    family: names.Family, closed: Mapping[ClosedKey, Histogram], bounds: tuple[int, ...]
+) -> Iterator[Sample]:
     seconds = tuple(bound / 1000 for bound in bounds)
     merged: dict[DurationKey, Histogram] = {}
     for key, histogram in closed.items():
@@ -90,7 +105,7 @@ def _durations(closed: dict[ClosedKey, Histogram], bounds: tuple[int, ...]) -> I
         whole.duration += histogram.duration
     for duration, whole in merged.items():
         observed = Observations(bucket_counts(whole.counts, bounds), whole.duration / SECOND)
-        yield Sample(names.WORKFLOW_DURATION, duration._asdict(), HistogramValue(observed, seconds))
+        yield Sample(family, duration._asdict(), HistogramValue(observed, seconds))
 
 
 def _overdue_minutes(store: MirrorStore) -> Iterator[Sample]:
@@ -146,6 +161,8 @@ def _progress(store: MirrorStore) -> Iterator[Sample]:
         yield Sample(names.EXPORTER_AUDIT_DRIFT, {}, store.audit_drift)
     yield Sample(names.EXPORTER_GAP, {}, sum(gap.high - gap.low for gap in state.gaps) / SECOND)
     yield Sample(names.EXPORTER_PENDING_RUNS, {}, state.pending)
+    unknown = sum(1 for _ in store.unknown_open()) + sum(1 for _ in store.executions.waiting())
+    yield Sample(names.EXPORTER_UNKNOWN_EXECUTION_STARTS, {}, unknown)
     for family in names.STORED_COUNTERS:
         yield Sample(family, {}, state.counters[family])
 

@@ -11,7 +11,7 @@ from temporal_slo.ledger.state import OpenRun
 from temporal_slo.names.values import BAD, EXCLUDED, GOOD, NONE, UNKNOWN
 from temporal_slo.runs.counted import BUCKET_BOUNDS_MS, Classification, Counted, RunningKey, bucket
 from temporal_slo.runs.run import Run
-from temporal_slo.spec.bound import BoundSlo, outcomes, workflow_types
+from temporal_slo.spec.bound import BoundSlo, outcomes, run_types, workflow_types
 from temporal_slo.spec.events import bad_run_predicate
 from temporal_slo.spec.model import Latency, Overdue
 from temporal_slo.spec.slis import EXECUTION, RUN
@@ -76,6 +76,7 @@ class SloRules:
         overdue: When open runs are overdue.
         closed_runs: When closed runs are bad events.
         latency_thresholds: Threshold of each latency SLO, in milliseconds.
+        run_types: Workflow types of which durations of runs are measured, besides those of executions.
         expected_outcomes: Outcomes that a completed run may have, by workflow type of the specs.
     """
 
@@ -83,6 +84,7 @@ class SloRules:
     overdue: tuple[OverdueRule, ...] = ()
     closed_runs: tuple[ClosedRunRule, ...] = ()
     latency_thresholds: Mapping[str, int] = field(default_factory=dict)
+    run_types: frozenset[str] = frozenset()
     expected_outcomes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -98,6 +100,7 @@ class SloRules:
                 if (is_bad := bad_run_predicate(slo.sli))
             ),
             latency_thresholds=thresholds,
+            run_types=frozenset(chain(*(run_types(slos, slo.temporal_namespace) for slo in slos))),
             expected_outcomes={
                 workflow_type: (GOOD, BAD, EXCLUDED, UNKNOWN) if workflow_type in read else (NONE,)
                 for workflow_type in workflow_types(slos)

@@ -1,7 +1,7 @@
 """What is known of one namespace, in memory and in the ledger; a change moves both."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from temporal_slo.errors import LedgerError
 from temporal_slo.exporter.mirror.exemplars import Exemplars
@@ -54,6 +54,13 @@ class MirrorStore:
         self._ledger = ledger
         # What is read and what is classified are committed by two loops, and each looks at what the other has written.
         self._committing = asyncio.Lock()
+
+    def unknown_open(self) -> Iterator[str]:
+        """Yield the ids of open runs of which an SLO must know whether they continue others, and does not."""
+        types, opened = self.rules.execution_types, self.state.open
+        for run_id in sorted(self.executions.unknown_open):
+            if run_id in opened and opened[run_id].key.workflow_type in types:
+                yield run_id
 
     async def recover(self) -> None:
         """Find out whether a change whose commit was not acknowledged is in the ledger.
