@@ -19,6 +19,7 @@ from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import Gateway
 from temporal_slo.temporal.rate_limit import RateLimiter
+from temporal_slo.temporal.start_events import TemporalStartEvents
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, TemporalVisibility
 
 from .polling import parts_of
@@ -34,6 +35,7 @@ def backfill_of(parts: NamespaceMonitor, ledger: Ledger, client: Client, page_si
         ledger,
         TemporalVisibility(gateway, limiters["visibility"], bulk=True),
         TemporalCloseEvents(gateway, limiters["history"], bulk=True),
+        starts=TemporalStartEvents(gateway, limiters["history"], bulk=True),
         classifier=Classifier(decode),
         since=None,
         page_size=page_size,

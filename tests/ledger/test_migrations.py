@@ -171,7 +171,9 @@ async def test_same_schema(ledger_url: str) -> None:
             "w-8": {"run-8": ChainRun(Run("run-8", "w-8", *RIDE, "failed", *ENDED), WAITS)},
         },
         waiting=Counter({SeenKey(*RIDE, "terminated"): 1}),
-        closed_overdue={"run-5": ClosedOverdueRun(RIDE, BEGAN - 900 * SECOND, BEGAN + 5 * SECOND, BEGAN - 1000 * SECOND)},
+        closed_overdue={
+            "run-5": ClosedOverdueRun(RIDE, BEGAN - 900 * SECOND, BEGAN + 5 * SECOND, BEGAN - 1000 * SECOND)
+        },
         minutes={"stuck": Minutes(observed=7, overdue=3)},
     )
 

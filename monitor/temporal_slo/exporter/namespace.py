@@ -212,6 +212,7 @@ def _backfill(
         shared.ledger,
         TemporalVisibility(context.gateway, context.limiters["visibility"], bulk=True),
         TemporalCloseEvents(context.gateway, context.limiters["history"], bulk=True),
+        starts=TemporalStartEvents(context.gateway, context.limiters["history"], bulk=True),
         classifier=classifier,
         bounds=bounds,
         since=None if settings.backfill == RETENTION else settings.backfill,

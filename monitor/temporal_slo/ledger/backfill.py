@@ -7,11 +7,13 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, delete, literal, select, tuple_, update
 
+from temporal_slo.ledger import chains as stored_chains
 from temporal_slo.ledger import schema, upserts, writes
 from temporal_slo.ledger.change import Change
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.reads import SortKey, count_pending, known
-from temporal_slo.runs.counted import Counted
+from temporal_slo.runs.counted import ClosedKey, Counted
+from temporal_slo.runs.executions import ChainRun, Observation
 from temporal_slo.runs.microseconds import MINUTE
 from temporal_slo.runs.run import SWEEP_OVERLAP, Run
 
@@ -51,6 +53,10 @@ class BackfillChange:
         resolved: Ids of runs that are no longer pending.
         without_event: How many of the resolved runs are counted without their close event.
         unknown_status: Visibility rows skipped because of an unknown status.
+        chain_runs: Runs that may be part of a chain, by run id.
+        unchained: Workflow ids of runs about whose chain nothing is left to find out, by run id.
+        observed: Differences between the durations of executions and those of runs.
+        bad_executions: Runs whose execution consumes the error budget of an SLO.
         position: New position; None for no change.
         rescanned: Whether this completes the second read of the newest runs.
     """
@@ -61,6 +67,10 @@ class BackfillChange:
     resolved: list[str] = field(default_factory=list)
     without_event: int = 0
     unknown_status: int = 0
+    chain_runs: dict[str, ChainRun] = field(default_factory=dict)
+    unchained: dict[str, str] = field(default_factory=dict)
+    observed: list[Observation] = field(default_factory=list)
+    bad_executions: list[Counted] = field(default_factory=list)
     position: int | None = None
     rescanned: bool = False
 
@@ -98,6 +108,10 @@ class BackfillStore:
         """Return up to *limit* runs that wait for their close event, newest first, starting after a sort key."""
         return await self._ledger.transact(self._pending_runs, limit, after)
 
+    async def chain_runs(self) -> list[ChainRun]:
+        """Return the runs that may be part of a chain."""
+        return await self._ledger.transact(stored_chains.of_namespace, schema.backfill_chain_runs, self._namespace)
+
     async def commit(self, change: BackfillChange, now: int) -> Progress:
         """Write *change* in one transaction and return the progress.
 
@@ -134,7 +148,9 @@ class BackfillStore:
         pending = schema.backfill_pending
         upserts.insert_missing(connection, pending, [self._row(writes.run_row(pending, run)) for run in change.pending])
         writes.delete_runs(connection, pending, self._namespace, change.resolved)
-        self._count(connection, change.counted, now)
+        stored_chains.replace(connection, schema.backfill_chain_runs, self._namespace, change.chain_runs.values())
+        stored_chains.remove(connection, schema.backfill_chain_runs, self._namespace, change.unchained)
+        self._count(connection, change, now)
 
     def _row(self, columns: dict[str, Any]) -> dict[str, Any]:
         return {"namespace": self._namespace, **columns}
@@ -163,18 +179,27 @@ class BackfillStore:
             read = table.c.close_time != row.position, table.c.close_time < rescan_from
             connection.execute(delete(table).where(table.c.namespace == self._namespace, *read))
 
-    def _count(self, connection: Connection, counted: list[Counted], now: int) -> None:
-        change = Change(counted=counted)
+    def _count(self, connection: Connection, page: BackfillChange, now: int) -> None:
+        counted = page.counted
+        change = Change(counted=counted, observed=page.observed, bad_executions=page.bad_executions)
         # Only tables without an epoch: the others hold the exposed counters.
         for table, rows in writes.new_rows(change, now):
             if table is schema.bad_runs:
                 upserts.insert_missing(connection, table, [self._row(row) for row in rows])
         for table, rows in writes.increments(change):
-            if table is schema.closed_minutes:
+            if table in {schema.closed_minutes, schema.execution_minutes}:
                 upserts.increment(connection, table, [self._row(row) for row in rows])
         last = Counter((one.key, one.bucket) for one in counted if one.run.close_time // MINUTE == self.end // MINUTE)
         upserts.increment(
             connection,
             schema.backfill_last_minute,
             [self._row(key._asdict() | {"bucket": bucket, "count": count}) for (key, bucket), count in last.items()],
+        )
+        added: Counter[tuple[ClosedKey, int]] = Counter()
+        for one in page.observed:
+            added[one.key, one.bucket] += one.count if one.minute == self.end // MINUTE else 0
+        upserts.increment(
+            connection,
+            schema.backfill_last_execution_minute,
+            [self._row(key._asdict() | {"bucket": bucket, "count": n}) for (key, bucket), n in added.items() if n],
         )

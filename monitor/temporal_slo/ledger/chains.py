@@ -74,6 +74,12 @@ def from_row(row: Mapping[str, Any]) -> ChainRun:
     return ChainRun(run, row["execution_start"], classification, row["bucket"])
 
 
+def of_namespace(connection: Connection, table: Table, namespace: str) -> list[ChainRun]:
+    """Return all chain runs of a namespace in *table*."""
+    rows = connection.execute(select(table).where(table.c.namespace == namespace)).mappings()
+    return [from_row(dict(row)) for row in rows]
+
+
 def open_runs(connection: Connection, namespace: str, workflow_ids: Sequence[str]) -> list[Run]:
     """Return the open runs of these workflow ids, without a status."""
     return [Run(**row, status=None) for row in _of_workflows(connection, schema.open_runs, namespace, workflow_ids)]

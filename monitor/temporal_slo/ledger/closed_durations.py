@@ -16,9 +16,7 @@ ADDED: Final = {
 """The table of what executions add to a table of runs."""
 
 
-def counts(
-    table: Table, where: Callable[[Table], Sequence[ColumnElement[bool]]], *, executions: bool
-) -> FromClause:
+def counts(table: Table, where: Callable[[Table], Sequence[ColumnElement[bool]]], *, executions: bool) -> FromClause:
     """Return closed runs by duration bucket, with the columns of *table*; a key may have several rows to be summed.
 
     Args:

@@ -61,9 +61,7 @@ def load(connection: Connection, namespace: str, epoch: int) -> State:
     state.gaps = tuple(Gap(row["low"], row["high"]) for row in rows(schema.gaps))
     for row in rows(schema.open_runs):
         key = RunningKey(row["workflow_type"], row["task_queue"])
-        state.open[row["run_id"]] = OpenRun(
-            key, row["due_time"], bool(row["paused"]), row["execution_start"]
-        )
+        state.open[row["run_id"]] = OpenRun(key, row["due_time"], bool(row["paused"]), row["execution_start"])
     starts = {row["run_id"]: row["execution_start"] for row in rows(schema.closed_overdue_executions)}
     for row in rows(schema.closed_overdue_runs):
         key, start = RunningKey(row["workflow_type"], row["task_queue"]), starts.get(row["run_id"], 0)

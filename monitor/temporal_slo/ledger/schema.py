@@ -46,7 +46,9 @@ gaps: Final = _table("gaps", {**NAMESPACE, "low": BigInteger}, {"high": BigInteg
 seen: Final = _table("seen", {**NAMESPACE, "run_id": Text}, {"close_time": BigInteger, "inserted": BigInteger})
 """Closed runs that are counted or pending, kept as long as they can be listed again."""
 
-open_runs: Final = _table("open_runs", {**NAMESPACE, "run_id": Text}, {**_RUN, "paused": Integer, "execution_start": BigInteger})
+open_runs: Final = _table(
+    "open_runs", {**NAMESPACE, "run_id": Text}, {**_RUN, "paused": Integer, "execution_start": BigInteger}
+)
 """Open runs. `execution_start` is when the first run of their chain was due; 0 if it is not known."""
 Index("open_workflow", open_runs.c.namespace, open_runs.c.workflow_id)
 

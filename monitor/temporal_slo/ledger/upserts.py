@@ -30,7 +30,9 @@ def replace(connection: Connection, table: Table, rows: Sequence[Row], *columns:
     keys = [key.name for key in table.primary_key]
 
     def overwrite(statement: Any) -> Any:  # noqa: ANN401 - one of two classes with the same methods
-        return statement.on_conflict_do_update(index_elements=keys, set_={name: statement.excluded[name] for name in columns})
+        return statement.on_conflict_do_update(
+            index_elements=keys, set_={name: statement.excluded[name] for name in columns}
+        )
 
     _upsert(connection, table, rows, overwrite)
 

@@ -51,8 +51,8 @@ WORKFLOW_DURATION: Final = Family(
     f"{PREFIX}_workflow_duration_seconds",
     "histogram",
     "Duration of the workflow executions closed since the ledger was created, from the scheduled start of the first "
-    "run of a chain of continue-as-new and workflow retries to the close of the last, as of the last poll. Of runs that "
-    "are continued as new, retried or reset: from their own scheduled start.",
+    "run of a chain of continue-as-new and workflow retries to the close of the last, as of the last poll. Runs that "
+    "are continued as new, retried or reset count from their own scheduled start.",
     (NAMESPACE, WORKFLOW_TYPE, STATUS, OUTCOME),
     "seconds",
 )
@@ -80,7 +80,8 @@ WORKFLOW_OLDEST_RUNNING_AGE: Final = Family(
 WORKFLOWS_OVERDUE: Final = Family(
     f"{PREFIX}_workflows_overdue",
     "gauge",
-    "Workflow runs open for longer than the max_age of the SLO, as of the last successful poll.",
+    "Open workflow runs whose execution, or the run itself with `measure: run`, is open for longer than the max_age of "
+    "the SLO, as of the last successful poll.",
     (NAMESPACE, WORKFLOW_TYPE, SLO),
 )
 LATENCY_MEASURED_SINCE: Final = Family(

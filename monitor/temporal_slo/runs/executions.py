@@ -1,4 +1,4 @@
-"""Executions: what a customer waits for. An execution consists of one run, or of a chain of runs that follow each other.
+"""Executions: what a customer waits for. An execution consists of one run, or of a chain of runs.
 
 The chain goes on while runs continue as new or are retried by the workflow's retry policy. Each invocation of a cron
 workflow is an execution of its own, and so is the run that a reset starts.

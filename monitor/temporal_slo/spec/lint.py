@@ -144,7 +144,7 @@ def _unmeasured(place: KeyPath, slo: Slo) -> Iterator[Lint]:
         yield Lint((*place, "sli", slo.sli.kind, "threshold"), text)
     if isinstance(slo.sli, Latency) and slo.task_queue and TASK_QUEUE not in WORKFLOW_DURATION.labels:
         text = (
-            "run durations have no label for the task queue, so the alerts count runs of every task queue; "
+            "durations have no label for the task queue, so the alerts count runs of every task queue; "
             "write a separate workflow type for these runs, and remove task_queue"
         )
         yield Lint((*place, "task_queue"), text, warning=True)

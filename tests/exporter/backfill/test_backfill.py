@@ -33,7 +33,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.runs.microseconds import MINUTE, SECOND
 from temporal_slo.runs.run import Run
 from temporal_slo.servers.process import until
-from temporal_slo.testing import FakeCloseEvents, FakeVisibility, FixedClock
+from temporal_slo.testing import FakeCloseEvents, FakeStartEvents, FakeVisibility, FixedClock
 from tests.exposed import exposed
 from tests.run_factory import BEGAN, closed, running
 
@@ -115,6 +115,7 @@ class Site:
             self.ledger,
             self.visibility,
             self.close_events,
+            starts=FakeStartEvents(),
             classifier=Classifier(decode),
             since=since,
             page_size=page_size,

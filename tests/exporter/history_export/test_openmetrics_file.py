@@ -198,7 +198,7 @@ def test_no_history(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE ledger SET value = '2' WHERE key = 'schema'")
     with pytest.raises(
-        UsageError, match="is not a ledger of schema version 4; start this version of temporal-slo exporter"
+        UsageError, match="is not a ledger of schema version 5; start this version of temporal-slo exporter"
     ):
         export({"step": "1m", **options}, [], {})
     assert not target.exists()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 from temporalio.api.enums.v1 import RetryState
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionFailedEventAttributes
 
@@ -20,6 +21,7 @@ from temporal_slo.exporter.classify.pending_runs import PendingRuns
 from temporal_slo.exporter.mirror.chain_starts import ChainStarts
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.exporter.mirror.slo_rules import ClosedRunRule, OverdueRule, SloRules
+from temporal_slo.ledger import schema
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.runs.microseconds import SECOND
@@ -32,12 +34,18 @@ from tests.run_factory import BEGAN
 MEMORY = Path("/dev/shm")  # noqa: S108 tempfile creates the folders in it with safe names
 FAST = MEMORY if MEMORY.is_dir() else None
 RULES = SloRules(
-    overdue=(OverdueRule("stuck", ("Ride",), None, 50 * SECOND), OverdueRule("run", ("Ride",), None, 50 * SECOND, 0, True)),
-    closed_runs=(ClosedRunRule("quick", ("Ride",), None, lambda _, __, duration: duration > 60 * SECOND, True),),
+    overdue=(
+        OverdueRule("stuck", ("Ride",), None, 50 * SECOND),
+        OverdueRule("run", ("Ride",), None, 50 * SECOND, by_run=True),
+    ),
+    closed_runs=(
+        ClosedRunRule("quick", ("Ride",), None, lambda _, __, duration: duration > 60 * SECOND, by_execution=True),
+    ),
     bucket_bounds=tuple(range(1000, 400_000, 1000)),
     run_types=frozenset({"Ride"}),
 )
 UNAVAILABLE = TemporalRequestError("UNAVAILABLE", "connection refused")
+SMALL = 0.01
 HANDOVER = 200
 """Microseconds from the failure of a run to the start of its retry, as a server needs them."""
 
@@ -233,6 +241,17 @@ def by_bucket(durations: Sequence[int]) -> Counter[int]:
     return Counter(-(-duration // SECOND) for duration in durations)
 
 
+def late_by_execution(world: World) -> set[str]:
+    """Return the ids of the runs that ended a slow execution."""
+    return {one.run.run_id for one in world.counted() if one.run.close_time - one.execution_start > 60 * SECOND}
+
+
+async def bad_runs(ledger: Ledger) -> dict[str, int]:
+    """Return the durations of the runs in the ledger that consumed an error budget, by run id."""
+    query = select(schema.bad_runs.c.run_id, schema.bad_runs.c.duration)
+    return await ledger.transact(lambda connection: {row.run_id: row.duration for row in connection.execute(query)})
+
+
 async def play(workflows: Sequence[tuple[int, Sequence[Part]]], steps: Sequence[Step], page_limit: int) -> None:
     """Execute *steps*, and compare the executions at the end with the plan."""
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
@@ -247,6 +266,9 @@ async def play(workflows: Sequence[tuple[int, Sequence[Part]]], steps: Sequence[
                 assert all(now[status][bound] >= n for status, counts in before.items() for bound, n in counts.items())
                 before = now
             compare(world, found)
+            bad = await bad_runs(world.ledger)
+            assert bad.keys() == late_by_execution(world)
+            assert all(duration > 60 * SECOND for duration in bad.values())
         finally:
             world.ledger.close()
 
@@ -262,8 +284,10 @@ def compare(world: World, found: Exposed) -> None:
     durations, of_runs = buckets(found, names.WORKFLOW_DURATION), buckets(found, names.RUN_DURATION)
     assert {status: durations.get(status, Counter()) for status in expected} == expected
     assert {status: of_runs.get(status, Counter()) for status in expected} == runs
-    seconds = sum(found.series(names.WORKFLOW_DURATION)[("Ride", status, "none")].observed.total for status in durations if status in expected)
-    assert abs(seconds - sum(one.run.close_time - one.execution_start for one in executions) / SECOND) < 0.01
+    series = found.series(names.WORKFLOW_DURATION)
+    seconds = sum(series["Ride", status, "none"].observed.total for status in durations if status in expected)
+    total = sum(one.run.close_time - one.execution_start for one in executions) / SECOND
+    assert abs(seconds - total) < SMALL
     opened = [one for one in world.planned if one.run.run_id in world.mirror.state.open]
     ages = {"stuck": [one.execution_start for one in opened], "run": [one.run.due_time for one in opened]}
     for slo, starts in ages.items():
@@ -273,10 +297,8 @@ def compare(world: World, found: Exposed) -> None:
     assert found.counters.get(names.EXPORTER_SHORTENED_EXECUTIONS, 0) == 0
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(workflows=workflows, steps=steps, page_limit=st.integers(1, 5))
-def test_executions_of_chains(
-    workflows: list[tuple[int, list[Part]]], steps: list[Step], page_limit: int
-) -> None:
+def test_executions_of_chains(workflows: list[tuple[int, list[Part]]], steps: list[Step], page_limit: int) -> None:
     """Executions count once, from their first run, whatever the order of rows and close events, failures and kills."""
     asyncio.run(play(workflows, steps, page_limit))

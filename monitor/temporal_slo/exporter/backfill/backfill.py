@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from temporal_slo import names
 from temporal_slo.errors import LedgerError, TemporalRequestError
+from temporal_slo.exporter.backfill.executions import ExecutionsBackfillStore
 from temporal_slo.exporter.backfill.pending_runs import PendingBackfillRuns
 from temporal_slo.exporter.backfill.reader import BackfillReader
 from temporal_slo.exporter.classify.classifier import Classifier
@@ -26,6 +27,7 @@ from temporal_slo.runs.microseconds import SECOND
 from temporal_slo.spec.bound import BoundSlo
 from temporal_slo.temporal.close_events import CloseEvents
 from temporal_slo.temporal.rate_limit import backoff
+from temporal_slo.temporal.start_events import StartEvents
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, Visibility
 
 HISTORY_KEPT: Final = timedelta(days=KEEP_DAYS)
@@ -41,6 +43,7 @@ JITTER: Final = 0.5
 
 READING: Final = "reading closed runs"
 COUNTING: Final = "counting pending runs"
+ASKING: Final = "reading start events"
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ class Backfill(Source):
         ledger: Gets the runs.
         visibility: Lists runs, with bulk requests, which yield to all others.
         history: Fetches close events, with bulk requests too.
+        starts: Reads start events, with bulk requests too.
         classifier: Used by the backfill alone: old results that cannot be decoded must not stop outcomes of live runs.
         bounds: Used by the backfill alone: old workflow types must not take the places of live ones.
         since: How far back to read; None for all runs that the server still has.
@@ -103,6 +107,7 @@ class Backfill(Source):
         visibility: Visibility,
         history: CloseEvents,
         *,
+        starts: StartEvents,
         classifier: Classifier,
         bounds: SeriesBounds | None = None,
         since: timedelta | None,
@@ -118,6 +123,7 @@ class Backfill(Source):
         self._ledger = ledger
         self._visibility = visibility
         self._history = history
+        self._starts = starts
         self._since = since
         self._on_progress = on_progress
         self._page_size = page_size
@@ -154,7 +160,13 @@ class Backfill(Source):
         state = self._mirror.state
         while CLOSED not in state.positions:
             await self._clocks.sleep(CHECK_INTERVAL)
-        store = BackfillStore(self._ledger, self._namespace, state.positions[CLOSED].lowest)
+        store = ExecutionsBackfillStore(
+            self._ledger,
+            self._namespace,
+            state.positions[CLOSED].lowest,
+            floor=self._floor,
+            rules=lambda: self._mirror.store.rules,
+        )
         reader = BackfillReader(
             store,
             self._visibility,
@@ -192,13 +204,14 @@ class Backfill(Source):
                 await self._clocks.sleep(backoff(failures, JITTER))
 
     async def _count_pending(
-        self, pending: PendingBackfillRuns, store: BackfillStore, reading: "asyncio.Task[None]"
+        self, pending: PendingBackfillRuns, store: ExecutionsBackfillStore, reading: "asyncio.Task[None]"
     ) -> None:
         complete = False
         while not complete:
             all_read = reading.done()
             progress = await self._try(COUNTING, lambda: pending.count_all(self._now), store)
-            complete = all_read and progress is not None and not progress.pending
+            asked = await self._try(ASKING, lambda: store.ask(self._starts, self._now()), store)
+            complete = bool(all_read and progress and asked and not progress.pending and not await store.waiting())
             await self._clocks.sleep(0 if complete else CHECK_INTERVAL)
 
     async def _try(self, step: str, act: Callable[[], Awaitable[Progress]], store: BackfillStore) -> Progress | None:

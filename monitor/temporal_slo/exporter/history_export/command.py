@@ -66,7 +66,9 @@ def export(
     since = settings.duration(options["since"], "--since") if options["since"] else None
     begin = 0 if since is None else int((clock() - since.total_seconds()) * 1000)
     with ledger_snapshot(url) as connection, atomic_file(path) as file:
-        exports = list(_exports(connection, options["temporal_namespace"], target, begin, step // MILLISECOND, slos=slos))
+        exports = list(
+            _exports(connection, options["temporal_namespace"], target, begin, step // MILLISECOND, slos=slos)
+        )
         _check_namespaces(slos, exports)
         recorded = recorded_series.families(connection, exports, slos) if slos else ()
         written = write(file, chain(counters.families(connection, exports), recorded))

@@ -1,4 +1,4 @@
-"""Asks when the execution of a run started, where the runs before it were not read: those that began before counting."""
+"""Asks when the execution of a run started if the runs before it were not read, because they closed before counting."""
 
 import asyncio
 import logging
@@ -119,26 +119,34 @@ class ChainStarts:
     async def _answer(self, run: Run, change: Change) -> int | None:
         """Return when the execution of *run* was due; None if nobody answers."""
         try:
-            return await self._execution_start(run, change)
+            start, known = await execution_start(self._events, run)
         except TemporalRequestError:
             return None
-
-    async def _execution_start(self, run: Run, change: Change) -> int:
-        start = await self._events.start(run.workflow_id, run.run_id)
-        # The start event of a run that was reset is that of the run before.
-        if start and run.start_time - start.time > NEXT_RUN_WITHIN:
-            return run.due_time
-        known = run.due_time
-        for _ in range(CRON_RUNS_MAX):
-            if start is None:
-                break
-            known = min(known, start.due_time)
-            if not start.continued:
-                return known
-            start = await self._events.start(run.workflow_id, start.first or start.continued)
-        # The runs before were deleted by retention: the execution counts from the oldest that is known.
-        change.counters[names.EXPORTER_SHORTENED_EXECUTIONS] += 1
-        return known
+        change.counters[names.EXPORTER_SHORTENED_EXECUTIONS] += not known
+        return start
 
     def _now(self) -> int:
         return int(self._clock() * SECOND)
+
+
+async def execution_start(events: StartEvents, run: Run) -> tuple[int, bool]:
+    """Return when the execution of *run* was due, and whether that is known.
+
+    If the runs before were deleted by retention, it counts from the oldest that is known.
+
+    Raises:
+        TemporalRequestError: There is no answer.
+    """
+    start = await events.start(run.workflow_id, run.run_id)
+    # The start event of a run that a reset started is that of an earlier run.
+    if start and run.start_time - start.time > NEXT_RUN_WITHIN:
+        return run.due_time, True
+    known = run.due_time
+    for _ in range(CRON_RUNS_MAX):
+        if start is None:
+            break
+        known = min(known, start.due_time)
+        if not start.continued:
+            return known, True
+        start = await events.start(run.workflow_id, start.first or start.continued)
+    return known, False

@@ -85,9 +85,7 @@ class Chains:
                 settled.append(known)
         return settled
 
-    def _start(
-        self, runs: dict[str, ChainRun], chain_run: ChainRun, waits: Callable[[ChainRun], bool]
-    ) -> int | None:
+    def _start(self, runs: dict[str, ChainRun], chain_run: ChainRun, waits: Callable[[ChainRun], bool]) -> int | None:
         before = _before(runs.values(), chain_run.run)
         if before is None:
             return None if waits(chain_run) else chain_run.run.due_time
@@ -123,6 +121,13 @@ class Chains:
                 del runs[one.run.run_id]
                 return one.execution_start
         return None
+
+    def forget_continued(self, closed_before: int) -> None:
+        """Remove runs that closed before this time and whose execution goes on in a run that is not known."""
+        for runs in self._runs.values():
+            for run_id, one in list(runs.items()):
+                if one.is_continued and one.is_settled and one.run.close_time < closed_before:
+                    del runs[run_id]
 
     def handed_over(self) -> list[str]:
         """Return the workflow ids with a new or changed run whose execution goes on in a run that is not known yet."""

@@ -8,8 +8,9 @@ execution is counted when its start is known.
 
 import heapq
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from temporal_slo.exporter.mirror.chains import Chains, Execution, only_differences, put_in, taken_out
 from temporal_slo.exporter.mirror.slo_rules import SloRules
@@ -68,7 +69,7 @@ class Executions:
         """Find out again for what each run waits, after a change that was not applied."""
         # Runs that started in a gap, latest start first; and since when others wait for rows that are late.
         self._in_gap: list[tuple[int, str, str]] = []
-        self._late: dict[str, tuple[str, int]] = {}
+        self._late: dict[str, tuple[Run, int]] = {}
         self._wait(one for runs in self._state.chain_runs.values() for one in runs.values())
         self.unknown_open = {run_id for run_id, run in self._state.open.items() if run.execution_start == 0}
 
@@ -86,9 +87,12 @@ class Executions:
         for one in chain_runs:
             if one.execution_start == WAITS and one.run.run_id not in self._late:
                 if _starts_in(one.run, self._state.gaps):
-                    heapq.heappush(self._in_gap, (-one.run.start_time, one.run.workflow_id, one.run.run_id))
+                    self._wait_in_gap(one.run)
                 else:
-                    self._late[one.run.run_id] = one.run.workflow_id, self._now
+                    self._late[one.run.run_id] = one.run, self._now
+
+    def _wait_in_gap(self, run: Run) -> None:
+        heapq.heappush(self._in_gap, (-run.start_time, run.workflow_id, run.run_id))
 
     async def complete(self, change: Change, rules: SloRules, now: int, polled: int | None = None) -> None:
         """Add to *change* what it says about executions.
@@ -104,7 +108,8 @@ class Executions:
         """
         self._now = now
         chains = Chains(self._state.chain_runs)
-        step = _Step(self._state, change, rules, chains, self._covered, self._chained_types | _continued_types(change))
+        read = Read(self._covered, self._chained_types | _continued_types(change))
+        step = Step(self._state, change, rules, chains, read)
         touched = step.take_open()
         if change.new_closed and step.types:
             await self._add_pending_failures(step, chains)
@@ -121,9 +126,11 @@ class Executions:
         change.chain_runs, change.unchained = chains.changed(), chains.removed()
         change.observed = only_differences(change.observed)
 
-    async def _add_pending_failures(self, step: "_Step", chains: Chains) -> None:
+    async def _add_pending_failures(self, step: "Step", chains: Chains) -> None:
         """Add failed runs that may be retried, and that wait for their close event, if a run may continue them."""
-        waiting = {key.workflow_type for key, runs in self._state.waiting.items() if runs and key.status_group == FAILED}
+        waiting = {
+            key.workflow_type for key, runs in self._state.waiting.items() if runs and key.status_group == FAILED
+        }
         ids = [run.workflow_id for run in step.change.new_closed if run.workflow_type in step.types & waiting]
         if not ids:
             return
@@ -140,7 +147,10 @@ class Executions:
             released.add(heapq.heappop(self._in_gap)[1])
         if polled is not None:
             visible = [run_id for run_id, (_, since) in self._late.items() if since + OVERLAP <= polled]
-            released.update(self._late.pop(run_id)[0] for run_id in visible)
+            for run, _ in map(self._late.pop, visible):
+                if _starts_in(run, gaps):
+                    self._wait_in_gap(run)
+                released.add(run.workflow_id)
         return released
 
     def _forget_without_next(self, chains: Chains) -> None:
@@ -179,16 +189,26 @@ class Executions:
         return (one for runs in self._state.chain_runs.values() for one in runs.values() if not one.is_settled)
 
 
-class _Step:
+class Read(NamedTuple):
+    """What was read before a change.
+
+    Attributes:
+        until: Close time up to which an earlier poll has read everything that was visible then.
+        chained_types: Workflow types that had chains. Of others no rows are waited for.
+    """
+
+    until: int
+    chained_types: AbstractSet[str]
+
+
+class Step:
     """The completion of one change."""
 
-    def __init__(
-        self, state: State, change: Change, rules: SloRules, chains: Chains, covered: int, chained: set[str]
-    ) -> None:
+    def __init__(self, state: State, change: Change, rules: SloRules, chains: Chains, read: Read) -> None:
         self.state, self.change, self._rules, self._chains = state, change, rules, chains
         self.types = rules.execution_types
         self.gaps = state.gaps if change.gaps is None else change.gaps
-        self._chained, self._covered = chained, covered
+        self._read = read
         self._new_waiting = set[str]()
         # A run that started earlier may continue one that closed before anything was read.
         self._lowest = state.positions[CLOSED].lowest + NEXT_RUN_WITHIN if CLOSED in state.positions else 0
@@ -242,7 +262,7 @@ class _Step:
         relevant = run.workflow_type in self.types
         if run.start_time < self._lowest:
             return run.due_time if known or not relevant else ASKS
-        late = run.workflow_type in self._chained and run.start_time + OVERLAP > self._covered
+        late = run.workflow_type in self._read.chained_types and run.start_time + OVERLAP > self._read.until
         if run.workflow_id in self._chains or (relevant and (late or _starts_in(run, self.gaps))):
             if relevant and late:
                 self._new_waiting.add(run.run_id)

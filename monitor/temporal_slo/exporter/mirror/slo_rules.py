@@ -158,7 +158,9 @@ def _overdue_rules(slos: Sequence[BoundSlo]) -> Iterator[OverdueRule]:
     for slo in slos:
         if isinstance(slo.sli, Overdue):
             max_age = slo.sli.max_age // timedelta(microseconds=1)
-            yield OverdueRule(slo.name, slo.workflow_types, slo.task_queue, max_age, slo.sli.tolerate, slo.sli.measure == RUN)
+            yield OverdueRule(
+                slo.name, slo.workflow_types, slo.task_queue, max_age, slo.sli.tolerate, slo.sli.measure == RUN
+            )
 
 
 def _by_execution(slo: BoundSlo) -> bool:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from temporal_slo.errors import LedgerError
-from temporal_slo.exporter.mirror.exemplars import Exemplars
 from temporal_slo.exporter.mirror.executions import Executions
+from temporal_slo.exporter.mirror.exemplars import Exemplars
 from temporal_slo.exporter.mirror.series_bounds import SeriesBounds
 from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.ledger import reads

@@ -217,7 +217,7 @@ def _duration_heatmap() -> Panel:
     expr = increase(names.WORKFLOW_DURATION, "le", matchers=TYPED, suffix="_bucket")
     return heatmap(
         "Workflow duration",
-        "Durations of closed runs. The bucket bounds include the latency thresholds of the specs.",
+        "Durations of closed executions. The bucket bounds include the latency thresholds of the specs.",
         Query(expr, "{{le}}", format="heatmap"),
         unit="s",
     )
@@ -231,7 +231,7 @@ def _duration_quantiles() -> Panel:
     )
     return timeseries(
         "Workflow duration quantiles",
-        "Duration of closed runs: p50, p90 and p99, interpolated within the histogram's buckets.",
+        "Duration of closed executions: p50, p90 and p99, interpolated within the histogram's buckets.",
         *queries,
         unit="s",
     )
