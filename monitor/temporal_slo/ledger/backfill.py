@@ -197,7 +197,7 @@ class BackfillStore:
         )
         added: Counter[tuple[ClosedKey, int]] = Counter()
         for one in page.observed:
-            added[one.key, one.bucket] += one.count if one.minute == self.end // MINUTE else 0
+            added[one.key, one.bucket] += one.added if one.minute == self.end // MINUTE else 0
         upserts.increment(
             connection,
             schema.backfill_last_execution_minute,

@@ -66,7 +66,7 @@ def increments(observed: Iterable[Observation]) -> Iterator[tuple[Table, Rows]]:
     )
 
 
-def from_row(row: Mapping[str, Any]) -> ChainRun:
+def from_row(row: Mapping[Any, Any]) -> ChainRun:
     """Return the chain run of a row of `chain_runs`."""
     run = Run(*(row[name] for name in RUN_COLUMNS))
     status = row["counted_status"]

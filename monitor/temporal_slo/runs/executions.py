@@ -71,14 +71,14 @@ class Observation(NamedTuple):
     Attributes:
         bucket: Upper bound of the duration bucket, in milliseconds.
         minute: Minute of the close time.
-        count: 1 to add an execution to the bucket, -1 to take a run from it.
-        duration: Microseconds to add to the sum of durations; negative with a negative count.
+        added: 1 to add an execution to the bucket, -1 to take a run from it.
+        duration: Microseconds to add to the sum of durations; negative if a run is taken.
     """
 
     key: ClosedKey
     bucket: int
     minute: int
-    count: int
+    added: int
     duration: int
 
 

@@ -1,0 +1,124 @@
+"""Executions of several runs on a real server: late, overdue, and as old after the exporter was killed."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from temporal_slo import names
+from temporal_slo.servers.process import until
+from tests.conftest import Temporal
+
+from .exporter import Exporter
+
+SPEC = """
+version: temporal-slo/v1
+service: chain
+temporal_namespace: {namespace}
+owner: chain
+period: 30d
+slos:
+  - {{name: latency, workflow: [Chain, Retried, Cron], objective: 99, sli: {{latency: {{threshold: 3s}}}}}}
+  - {{name: not-stuck, workflow: [Chain, Retried, Cron], objective: 99, sli: {{overdue: {{max_age: 3s}}}}}}
+"""
+
+
+@workflow.defn
+class Chain:
+    """Continues as new."""
+
+    @workflow.run
+    async def run(self, more: int) -> None:
+        """Wait for a second, then continue."""
+        await asyncio.sleep(1)
+        if more:
+            workflow.continue_as_new(more - 1)
+
+
+@workflow.defn
+class Retried:
+    """Fails in its first attempts."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Wait for a second, then fail until the fourth attempt."""
+        await asyncio.sleep(1)
+        if workflow.info().attempt < 4:
+            raise ApplicationError("no", type="Flaky")
+
+
+@workflow.defn
+class Cron:
+    """Completes at once."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Complete."""
+
+
+class Watch:
+    """What an exporter exposes over its restarts."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self.exporter = exporter
+        self.overdue: set[str] = set()
+
+    async def closed(self) -> dict[str, tuple[int, int]]:
+        """Return completed executions, and those of them within 3 seconds, by workflow type; note what is overdue."""
+        text = (await self.exporter.http.get("/metrics")).text
+        samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+        found: dict[str, tuple[int, int]] = {}
+        for one in samples:
+            if one.name == names.WORKFLOWS_OVERDUE.name and one.value:
+                self.overdue.add(one.labels[names.WORKFLOW_TYPE])
+            if one.name == f"{names.WORKFLOW_DURATION.name}_bucket" and one.labels[names.STATUS] == "completed":
+                total, fast = found.get(one.labels[names.WORKFLOW_TYPE], (0, 0))
+                total += int(one.value) if one.labels["le"] == "+Inf" else 0
+                fast += int(one.value) if one.labels["le"] == "3.0" else 0
+                found[one.labels[names.WORKFLOW_TYPE]] = total, fast
+        return found
+
+
+async def test_chains(temporal: Temporal, tmp_path: Path) -> None:
+    """A chain and a retried workflow are overdue and late, also if the exporter is killed meanwhile; cron runs are not."""
+    client = await temporal.namespace(f"chains-{uuid.uuid4().hex[:8]}")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC.format(namespace=client.namespace))
+    address = temporal.connection(client.namespace)["target_host"]
+    exporter = Exporter(tmp_path, address, client.namespace, "--spec", str(spec))
+    watch = Watch(await exporter.started())
+    await exporter.becomes(names.EXPORTER_UP, 1)
+    once = RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=1)
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(client, task_queue="q", workflows=[Chain, Retried, Cron], workflow_runner=runner):
+        cron = await client.start_workflow("Cron", id="cron", task_queue="q", cron_schedule="@every 1s")
+        retried = await client.start_workflow("Retried", id="r", task_queue="q", retry_policy=once)
+        chain = await client.start_workflow("Chain", 4, id="c", task_queue="q")
+
+        async def continued() -> bool:
+            return (await exporter.closed("Chain")).get("continued_as_new", 0) > 0
+
+        await until(continued, deadline=30, what="the second run of a chain")
+        exporter.child.kill()
+        await exporter.http.aclose()
+        exporter = Exporter(tmp_path, address, client.namespace, "--spec", str(spec))
+        watch.exporter = await exporter.started()
+
+        async def all_counted() -> bool:
+            closed = await watch.closed()
+            return {closed.get(kind, (0, 0))[0] for kind in ("Chain", "Retried")} == {1}
+
+        await until(all_counted, deadline=60, what="both executions")
+        await asyncio.gather(retried.result(), chain.result())
+        await cron.terminate()
+    closed = await watch.closed()
+    await exporter.stop()
+    assert (closed["Chain"], closed["Retried"], watch.overdue) == ((1, 0), (1, 0), {"Chain", "Retried"})
+    total, fast = closed["Cron"]
+    assert total == fast > 0
