@@ -12,10 +12,10 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.service import RPCError
 
+from temporal_slo.runs.storable import NUL_SIGN
 from temporal_slo.temporal.gateway import Gateway, is_not_found
 from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.rpc import GET_HISTORY
-from temporal_slo.temporal.visibility import NUL_SIGN
 
 CONTINUED_BY = (
     ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW,
