@@ -5,23 +5,34 @@ from collections import Counter
 from sqlalchemy import Connection, Text, insert
 
 from temporal_slo import names
+from temporal_slo.exporter.mirror.chains import taken_out
 from temporal_slo.ledger import retention, schema
-from temporal_slo.ledger.change import MINUTES, Change, EvaluatedHour, Gap, Position
+from temporal_slo.ledger.change import MINUTES, Change, ClosedOverdueRun, EvaluatedHour, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.retention import KEEP_DAYS
 from temporal_slo.runs.counted import Classification, Counted, RunningKey
+from temporal_slo.runs.executions import WAITS, ChainRun
 from temporal_slo.runs.microseconds import HOUR, MINUTE
 from tests.conftest import query, restore_copy
 from tests.run_factory import BEGAN, close, closed, running
 
-SERIES = {"edges", "closed_totals", "started_totals", "failure_totals", "minute_totals", "other_totals", "exposed"}
+SERIES = {
+    "edges",
+    "closed_totals",
+    "execution_totals",
+    "started_totals",
+    "failure_totals",
+    "minute_totals",
+    "other_totals",
+    "exposed",
+}
 """Tables with one row for each list, series or counter."""
 
-FIXED = {"measured", "past", "past_runs", "past_last_minute"}
+FIXED = {"measured", "past", "past_runs", "past_last_minute", "past_last_execution_minute"}
 """Tables with one row for each threshold, or for the last minutes before counting started."""
 
-LIVE = {"open_runs", "pending", "past_pending"}
-"""Tables whose rows are removed when their run closes, is counted, or is deleted from Temporal."""
+LIVE = {"open_runs", "pending", "past_pending", "chain_runs", "past_chain_runs"}
+"""Tables whose rows are removed when their run closes, is counted, is continued, or is deleted from Temporal."""
 
 
 def tables(ledger: str) -> set[str]:
@@ -32,7 +43,7 @@ def tables(ledger: str) -> set[str]:
 
 def fill(connection: Connection) -> None:
     """Write a row to each table that no change writes to."""
-    for table in map(schema.metadata.tables.__getitem__, FIXED | {"past_pending"}):
+    for table in map(schema.metadata.tables.__getitem__, FIXED | {"past_pending", "past_chain_runs"}):
         row = {column.name: "x" if isinstance(column.type, Text) else 1 for column in table.columns}
         connection.execute(insert(table), row | {"namespace": "shop"})
 
@@ -46,6 +57,9 @@ def everything() -> Change:
         pending=[closed(2)],
         new_open=[running(1)],
         closed_overdue=[close(running(1), 60)],
+        overdue_executions={"run": ClosedOverdueRun(RunningKey("Ride", "rides"), BEGAN, BEGAN + MINUTE, BEGAN)},
+        chain_runs={failed.run.run_id: ChainRun(failed.run, WAITS)},
+        observed=[taken_out(ChainRun(failed.run, WAITS, failed.classification, failed.bucket))],
         evaluated=[EvaluatedHour("slo", BEGAN // HOUR, 1, 1)],
         started=Counter({RunningKey("Ride", "rides"): 1}),
         counters=Counter({names.EXPORTER_LATE_ROWS: 1}),
