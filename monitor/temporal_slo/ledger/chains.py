@@ -17,8 +17,9 @@ from temporal_slo.runs.run import Run
 Rows = Iterator[dict[str, Any]]
 
 RUN_COLUMNS: Final = tuple(field.name for field in fields(Run))
-KNOWN_LATER: Final = ("execution_start", "counted_status", "outcome", "failure_type", "bucket")
-"""Columns of a chain run that change."""
+LABELS: Final = ("workflow_type", "task_queue")
+KNOWN_LATER: Final = (*LABELS, "execution_start", "counted_status", "outcome", "failure_type", "bucket")
+"""Columns of a chain run that change; the labels become those under which it is counted."""
 
 CHUNK: Final = 500
 """Values in one `IN (…)`."""

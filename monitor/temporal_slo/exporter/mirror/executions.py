@@ -286,7 +286,8 @@ class Step:
                 self.change.counted[index] = self._judged_alone(counted)
                 continue
             one = one or ChainRun(run, run.due_time)
-            one = one._replace(classification=classification, bucket=in_bucket)
+            # With the labels under which it is counted.
+            one = one._replace(run=run, classification=classification, bucket=in_bucket)
             self._chains.put(one)
             touched.add(run.workflow_id)
             if classification.status in FINAL_STATUSES:
@@ -328,7 +329,9 @@ class Step:
             self.change.bad_executions.append(Counted(replace(run, duration=duration), classification, 0, bad_for))
 
     def _goes_on(self, run: Run) -> None:
-        if run.run_id in self.state.closed_overdue or any(run is one for one in self.change.closed_overdue):
+        if run.run_id in self.state.closed_overdue or any(
+            run.run_id == one.run_id for one in self.change.closed_overdue
+        ):
             self.change.overdue_executions[run.run_id] = _overdue(run, GOES_ON)
 
     def _overdue_at_close(self, one: ChainRun) -> None:
