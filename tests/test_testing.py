@@ -43,8 +43,8 @@ def test_every_protocol_has_a_fake(protocol: type) -> None:
 
 
 def test_protocols() -> None:
-    """The protocols are those of visibility, close events, task queues, task problems, schedules and activities.
+    """The protocols are those of visibility, close and start events, task queues, task problems, schedules and activities.
 
     Visibility has two, of which one also lists by status: one fake has both.
     """
-    assert (len([*protocols()]), len(FAKES)) == (7, 6)
+    assert (len([*protocols()]), len(FAKES)) == (8, 7)

@@ -253,7 +253,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer": (
         newer,
         (
-            "--ledger: has schema 99, newer than schema 4 of this program; "
+            "--ledger: has schema 99, newer than schema 5 of this program; "
             "use the newer temporal-slo, or a different ledger"
         ),
     ),

@@ -97,7 +97,7 @@ EXPORTER_VISIBILITY_REQUESTS: Final = Family(
 EXPORTER_HISTORY_REQUESTS: Final = Family(
     f"{PREFIX}_exporter_history_requests",
     "counter",
-    "Requests for close events sent to Temporal, by gRPC status code.",
+    "Requests for close and start events sent to Temporal, by gRPC status code.",
     (NAMESPACE, CODE),
 )
 EXPORTER_RATE_LIMIT: Final = Family(

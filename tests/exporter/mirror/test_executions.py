@@ -260,7 +260,7 @@ async def play(workflows: Sequence[tuple[int, Sequence[Part]]], steps: Sequence[
         world = World(f"sqlite:///{folder}/ledger.db", [first, *workflows], page_limit)
         try:
             before: dict[str, Counter[int]] = {}
-            for step in (Step(0), Step(10), *steps, *[Step(90)] * 16):
+            for step in (Step(0), Step(10), *steps, *[Step(90)] * 8):
                 found = await world.step(step)
                 now = buckets(found, names.WORKFLOW_DURATION)
                 assert all(now[status][bound] >= n for status, counts in before.items() for bound, n in counts.items())
@@ -297,8 +297,30 @@ def compare(world: World, found: Exposed) -> None:
     assert found.counters.get(names.EXPORTER_SHORTENED_EXECUTIONS, 0) == 0
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(workflows=workflows, steps=steps, page_limit=st.integers(1, 5))
 def test_executions_of_chains(workflows: list[tuple[int, list[Part]]], steps: list[Step], page_limit: int) -> None:
     """Executions count once, from their first run, whatever the order of rows and close events, failures and kills."""
     asyncio.run(play(workflows, steps, page_limit))
+
+
+def test_minutes_of_a_chain() -> None:
+    """An execution of three runs makes minutes overdue from its first run on, and counts as one overdue run."""
+    chain = [Part(60, "continued_as_new", 0, 0), Part(60, "retried", 0, 0), Part(60, "completed", 0, 0)]
+    one, two = (
+        OverdueRule(name, ("Ride",), None, 50 * SECOND, tolerate) for tolerate, name in enumerate(("one", "two"))
+    )
+
+    async def minutes() -> dict[str, int]:
+        with tempfile.TemporaryDirectory(dir=FAST) as folder:
+            world = World(f"sqlite:///{folder}/ledger.db", [(10, chain)], 5)
+            world.mirror.store.rules = SloRules(overdue=(one, two))
+            try:
+                for wait in (0, *[15] * 40):
+                    found = await world.step(Step(wait))
+            finally:
+                world.ledger.close()
+            return found.overdue_minutes
+
+    # Overdue from 60 to 190 s after the beginning; whole minutes begin 40 s after it.
+    assert asyncio.run(minutes()) == {"one": 3, "two": 0}

@@ -20,7 +20,7 @@ from tests.run_factory import BEGAN
 from .test_mirror_properties import Life, Step, World, lives, new_file, steps
 
 RIDE = RunningKey("Ride", "rides")
-RULE = OverdueRule("slow", ("Ride",), None, 40 * SECOND)
+RULE = OverdueRule("slow", ("Ride",), None, 40 * SECOND, by_run=True)
 
 
 def run(due: float, close: float | None = None, key: RunningKey = RIDE) -> OpenRun | ClosedOverdueRun:

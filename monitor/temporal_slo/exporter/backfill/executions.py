@@ -9,7 +9,7 @@ from typing import Final
 from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.exporter.mirror.chain_starts import execution_start
 from temporal_slo.exporter.mirror.chains import Chains, only_differences
-from temporal_slo.exporter.mirror.executions import Read, Step
+from temporal_slo.exporter.mirror.execution_step import Read, Step
 from temporal_slo.exporter.mirror.slo_rules import SloRules
 from temporal_slo.ledger.backfill import BackfillChange, BackfillStore, Progress
 from temporal_slo.ledger.change import CLOSED, Change, Gap, Position
