@@ -43,7 +43,7 @@ def test_every_protocol_has_a_fake(protocol: type) -> None:
 
 
 def test_protocols() -> None:
-    """The protocols are those of visibility, close and start events, task queues, task problems, schedules and activities.
+    """The protocols are those of visibility, events, task queues, task problems, schedules and activities.
 
     Visibility has two, of which one also lists by status: one fake has both.
     """
