@@ -31,7 +31,7 @@ NAMESPACE = "faults"
 TASK_QUEUE = "faults"
 IN_FLIGHT = 20
 STALLED = 300.0
-"""Seconds without a closed run after which the test gives up."""
+"""Seconds without a closed, or a counted, run after which the test gives up."""
 LIFETIME = (0.5, 4.0)
 """Range of an exporter's lifetime in seconds: it is killed at its start, during a request, or idle."""
 
@@ -262,13 +262,18 @@ async def by_server(client: Client, types: set[str]) -> Counter[tuple[str, str]]
 
 
 async def all_counted(exporter: Exporter, total: int) -> None:
-    """Wait until the exporter has counted *total* runs, without a gap or pending runs."""
+    """Wait until the exporter has counted *total* runs, without a gap or pending runs; fail when it counts no more."""
+    counted, newest = -1, 0.0
 
     async def done() -> bool:
+        nonlocal counted, newest
         health = [await exporter.value(family) for family in HEALTH]
-        return health == [1, 0, 0] and sum((await exporter.closed()).values()) >= total
+        before, counted = counted, sum((await exporter.closed()).values())
+        newest = time.monotonic() if counted > before else newest
+        assert time.monotonic() - newest < STALLED, f"{counted} of {total} runs are counted, none for {STALLED:g} s"
+        return health == [1, 0, 0] and counted >= total
 
-    await until(done, deadline=180, what=f"{total} counted runs")
+    await until(done, deadline=math.inf, what=f"{total} counted runs")
 
 
 HEALTH = (names.EXPORTER_UP, names.EXPORTER_GAP, names.EXPORTER_PENDING_RUNS)
