@@ -13,6 +13,13 @@ NAME_BYTES: Final = 1000
 Temporal accepts no longer ones, unless it is configured to.
 """
 
+WORKFLOW_ID_BYTES: Final = 1600
+"""Longest workflow id, which an index contains together with the name of the namespace.
+
+The close event of a run with a longer one cannot be requested; Temporal accepts none of more than 1,000 bytes, unless
+it is configured to.
+"""
+
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -21,11 +28,11 @@ def storable(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text.replace("\0", NUL_SIGN))
 
 
-def storable_name(name: str) -> str:
-    """Return *name* as every ledger can store it in a key: one that is too long ends in a hash of the whole."""
+def storable_name(name: str, limit: int = NAME_BYTES) -> str:
+    """Return *name* as every ledger can store it in a key: if longer than *limit* bytes, it ends in a hash of all."""
     stored = storable(name)
     encoded = stored.encode()
-    if len(encoded) <= NAME_BYTES:
+    if len(encoded) <= limit:
         return stored
     ending = f"~{blake2b(encoded, digest_size=8).hexdigest()}"
-    return encoded[: NAME_BYTES - len(ending)].decode(errors="ignore") + ending
+    return encoded[: limit - len(ending)].decode(errors="ignore") + ending

@@ -18,7 +18,7 @@ from temporal_slo.names.values import (
 )
 from temporal_slo.runs.microseconds import HOUR, SECOND
 from temporal_slo.runs.run import Run
-from temporal_slo.runs.storable import storable, storable_name
+from temporal_slo.runs.storable import WORKFLOW_ID_BYTES, storable_name
 
 TIME_MAX: Final = 253_402_300_799 * SECOND
 """The last second of the year 9999, the latest time of Temporal; without a limit a time may not fit into the ledger."""
@@ -51,7 +51,7 @@ def run_of(row: WorkflowExecutionInfo) -> Run:
     return Run(
         run_id=storable_name(row.execution.run_id),
         # Not in a key of the ledger, and requests for the close event need the whole id.
-        workflow_id=storable(row.execution.workflow_id),
+        workflow_id=storable_name(row.execution.workflow_id, WORKFLOW_ID_BYTES),
         workflow_type=storable_name(row.type.name),
         task_queue=storable_name(row.task_queue),
         status=STATUSES.get(row.status),
