@@ -28,7 +28,7 @@ demo: .venv/ready  ## Run the whole system on this machine; DURATION=60s stops i
 	@$(BIN)/temporal-slo demo $(if $(DURATION),--duration $(DURATION)) $(if $(CHAOS),--chaos $(CHAOS)) $(ARGS)
 
 test: .venv/ready  ## Run all tests against real servers, at small size; ARGS selects tests.
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 soak: .venv/ready  ## Run the fault and load tests at full size.
 	@$(BIN)/python -m pytest -m sized --full-size --capture=tee-sys --timeout=3600 $(ARGS)
