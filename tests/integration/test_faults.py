@@ -14,7 +14,7 @@ from tests.conftest import Databases
 from .endings import ENDINGS, serving
 from .fault_run import TASK_QUEUE, Server, assert_exact, closed_runs, environment, expected_rows, run_all_endings
 
-SMALL, FEW, FULL = 200, 8, 2000
+SMALL, FEW, FULL = 100, 8, 2000
 # Writes of a killed process survive in the operating system: no need to sync to disk.
 NO_SYNC = ("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off")
 

@@ -255,7 +255,7 @@ async def play(
 histories = given(lives=st.lists(lives, max_size=25), steps=st.lists(steps, max_size=12), page_limit=st.integers(1, 5))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @histories
 def test_every_run_once(lives: list[Life], steps: list[Step], page_limit: int) -> None:
     """Each run is counted once despite late rows, ties, clock skew, retention, failed requests and kills."""
@@ -263,7 +263,7 @@ def test_every_run_once(lives: list[Life], steps: list[Step], page_limit: int) -
         asyncio.run(play(ledger, lives, steps, page_limit))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @histories
 def test_every_run_once_with_merged_lists(lives: list[Life], steps: list[Step], page_limit: int) -> None:
     """The same holds where the lists of closed runs are merged from one list per status."""

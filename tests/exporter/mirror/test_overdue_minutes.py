@@ -147,7 +147,7 @@ async def play(lives: Sequence[Life], steps: Sequence[Step], page_limit: int) ->
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     lives=st.lists(lives.map(punctual).filter(lambda life: bool(life.status or life.stays_open)), max_size=15),
     steps=st.lists(steps, max_size=12),
