@@ -59,22 +59,23 @@ def test_light_modules(name: str) -> None:
     assert done.stdout.strip() == "['temporal_slo']"
 
 
-IMPORT_LIMIT, BEST_OF = 0.030, 25
+IMPORT_SHARE, BEST_OF = 0.13, 25
 
 
 def test_worker_library_is_quick_to_import() -> None:
-    """The worker library takes 30 ms at most beyond what the SDK takes."""
+    """The worker library adds little to the time that the SDK takes: 30 ms on an idle machine."""
     code = (
-        "import time, temporalio.plugin; began = time.process_time();"
-        "import temporal_slo.interceptor; print(time.process_time() - began)"
+        "import time; start = time.process_time(); import temporalio.plugin, temporalio.worker;"
+        "began = time.process_time(); import temporal_slo.interceptor;"
+        "print((time.process_time() - began) / (began - start))"
     )
-    took: list[float] = []
+    shares: list[float] = []
     # The best of many, for a busy machine makes all but few of them slower.
-    while len(took) < BEST_OF and min(took, default=1) > IMPORT_LIMIT:
+    while len(shares) < BEST_OF and min(shares, default=1) > IMPORT_SHARE:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-        took.append(float(done.stdout))
-    print(f"import temporal_slo.interceptor: {min(took) * 1000:.0f} ms beyond temporalio, at best of {len(took)}")
-    assert min(took) <= IMPORT_LIMIT
+        shares.append(float(done.stdout))
+    print(f"import temporal_slo.interceptor: {min(shares):.3f} of the SDK's time, at best of {len(shares)}")
+    assert min(shares) <= IMPORT_SHARE
 
 
 def test_dependencies_are_bounded() -> None:
