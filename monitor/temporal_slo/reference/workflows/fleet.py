@@ -51,7 +51,7 @@ class Tracking:
 
     Attributes:
         segment: Seconds after which `trackPosition` returns, even if the bus has not arrived. A short segment makes the
-            history longer, and with it continue-as-new more frequent, which starts the age of the run anew.
+            history longer, and with it continue-as-new more frequent.
         interval: Seconds between two readings of the position.
         heartbeat_timeout: Seconds without a heartbeat after which another attempt continues.
     """
