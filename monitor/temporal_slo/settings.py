@@ -23,6 +23,8 @@ DEFAULT_NAMESPACE: Final = "default"
 DEFAULT_CONVERTER: Final = "temporalio.converter:default"
 DEFAULT_VISIBILITY_RATE: Final = 4.0
 DEFAULT_HISTORY_RATE: Final = 200.0
+DEFAULT_WORKFLOW_TYPES_MAX: Final = 80
+DEFAULT_TASK_QUEUES_MAX: Final = 100
 DEFAULT_LEDGER: Final = "sqlite:///temporal-slo.db"
 DEFAULT_NAMESPACE_FILTER: Final = "*"
 DEFAULT_SOURCES: Final = "task_queues=30s,task_problems=1m,schedules=1m,retry_storms=2m,calendar=1m"
@@ -35,8 +37,8 @@ EXPORTER_DEFAULTS: Final[Mapping[str, str]] = {
     "spec": "",
     "backfill": "",
     "sources": DEFAULT_SOURCES,
-    "workflow-types-max": "80",
-    "task-queues-max": "100",
+    "workflow-types-max": str(DEFAULT_WORKFLOW_TYPES_MAX),
+    "task-queues-max": str(DEFAULT_TASK_QUEUES_MAX),
     "data-converter": DEFAULT_CONVERTER,
     "codec-endpoint": "",
     "visibility-rate": f"{DEFAULT_VISIBILITY_RATE:g}",
@@ -101,8 +103,8 @@ class ExporterSettings:
     redact_ids: bool = False
     backfill: timedelta | None = None
     sources: Mapping[str, timedelta] = field(default_factory=dict)
-    workflow_types_max: int = 80
-    task_queues_max: int = 100
+    workflow_types_max: int = DEFAULT_WORKFLOW_TYPES_MAX
+    task_queues_max: int = DEFAULT_TASK_QUEUES_MAX
 
     def __post_init__(self) -> None:
         """Default to the namespace of the connection."""

@@ -18,6 +18,7 @@ from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.settings import DEFAULT_CONVERTER, ExporterSettings
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.history import HistoryRequests
 from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.start_events import TemporalStartEvents
 from temporal_slo.temporal.visibility import PAGE_SIZE_MAX, TemporalVisibility
@@ -28,14 +29,15 @@ from .polling import parts_of
 def backfill_of(parts: NamespaceMonitor, ledger: Ledger, client: Client, page_size: int = PAGE_SIZE_MAX) -> Backfill:
     """Return a backfill without limit of `since`, which shares the rate limiters of *parts*."""
     limiters, gateway = _limiters(parts), Gateway(client, parts.namespace)
+    history = HistoryRequests(gateway, limiters["history"], bulk=True)
     decode = converter_decode(load_converter(DEFAULT_CONVERTER, "test"), parts.namespace)
     return Backfill(
         parts.namespace,
         parts.mirror,
         ledger,
         TemporalVisibility(gateway, limiters["visibility"], bulk=True),
-        TemporalCloseEvents(gateway, limiters["history"], bulk=True),
-        starts=TemporalStartEvents(gateway, limiters["history"], bulk=True),
+        TemporalCloseEvents(history),
+        starts=TemporalStartEvents(history),
         classifier=Classifier(decode),
         since=None,
         page_size=page_size,

@@ -222,9 +222,7 @@ async def test_unbiased_while_runs_wait(
         # Downtime: all that closes meanwhile is read at once, and waits.
         running.exporter().child.kill()
         closed = len(load.closed)
-        await until(
-            lambda: _true(len(load.closed) > closed + size.phase / 2), deadline=600, what="runs during downtime"
-        )
+        await until(lambda: _closed(load, closed + size.phase / 2), deadline=600, what="runs during downtime")
         await running.restart()
         await running.exporter().becomes(names.EXPORTER_UP, 1)
         await running.unbiased(size.phase // 2)
@@ -238,7 +236,7 @@ async def test_unbiased_while_runs_wait(
 
 async def _textbook(load: Load) -> float:
     """Wait until the true error ratio of all runs exceeds the threshold of the fastest page, and return the time."""
-    await until(lambda: _true(load.ratio() > BURN_RATE * (1 - OBJECTIVE)), deadline=900, what="the threshold")
+    await until(lambda: _exceeds(load, BURN_RATE * (1 - OBJECTIVE)), deadline=900, what="the threshold")
     return time.time()
 
 
@@ -246,5 +244,9 @@ async def _paged(running: Scene) -> bool:
     return bool(await running.pages())
 
 
-async def _true(condition: bool) -> bool:  # noqa: FBT001 a result
-    return condition
+async def _closed(load: Load, runs: float) -> bool:
+    return len(load.closed) > runs
+
+
+async def _exceeds(load: Load, ratio: float) -> bool:
+    return load.ratio() > ratio

@@ -28,6 +28,7 @@ from temporal_slo.servers.temporal import TemporalServer, ensure_namespace
 from temporal_slo.spec.model import Outcome
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.history import HistoryRequests
 from temporal_slo.temporal.visibility import TemporalVisibility
 from tests.conftest import Temporal
 
@@ -42,7 +43,7 @@ class Namespace:
 
     def __init__(self, client: Client, converter: DataConverter) -> None:
         self.client = client
-        self.close_events = TemporalCloseEvents(Gateway(client, client.namespace), None)
+        self.close_events = TemporalCloseEvents(HistoryRequests(Gateway(client, client.namespace), None))
         self.visibility = TemporalVisibility(Gateway(client, client.namespace), None)
         self.reader = OutcomeReader(SPECS, converter_decode(converter, client.namespace))
 
@@ -176,17 +177,17 @@ async def test_deleted_run(temporal: Temporal) -> None:
 
 async def test_errors(temporal: Temporal) -> None:
     """An unknown namespace is an error, not a deleted run; so are an invalid run id and an unreachable server."""
-    unknown = TemporalCloseEvents(Gateway(temporal.client, "no-such-namespace"), None)
+    unknown = TemporalCloseEvents(HistoryRequests(Gateway(temporal.client, "no-such-namespace"), None))
     unreachable = await Client.connect(f"{LOOPBACK}:{free_port()}", lazy=True)
     run_id = str(uuid.uuid4())
     for close_events, requested, code in (
         (unknown, run_id, "NOT_FOUND"),
         (
-            TemporalCloseEvents(Gateway(temporal.client, temporal.client.namespace), None),
+            TemporalCloseEvents(HistoryRequests(Gateway(temporal.client, temporal.client.namespace), None)),
             "no-run-id",
             "INVALID_ARGUMENT",
         ),
-        (TemporalCloseEvents(Gateway(unreachable, "default"), None), run_id, "UNAVAILABLE"),
+        (TemporalCloseEvents(HistoryRequests(Gateway(unreachable, "default"), None)), run_id, "UNAVAILABLE"),
     ):
         with pytest.raises(TemporalRequestError) as caught:
             await close_events.close_event("w", requested)
@@ -203,7 +204,8 @@ async def test_raw_events(tmp_path: Path) -> None:
         await client.start_workflow("Unattended", id="w", task_queue=endings.NO_WORKERS)
         await client.get_workflow_handle("w").terminate(reason="why")
         (run,) = await Namespace(client, default()).closed(1)
-        event = await TemporalCloseEvents(Gateway(client, "default"), None).close_event("w", run.run_id)
+        history = HistoryRequests(Gateway(client, "default"), None)
+        event = await TemporalCloseEvents(history).close_event("w", run.run_id)
         assert event
         assert classify("terminated", event) == Classification("terminated", "none", "terminated")
     finally:

@@ -14,9 +14,9 @@ from temporal_slo import names
 from temporal_slo.errors import UsageError
 from temporal_slo.exporter.mirror.mirror import Mirror
 from temporal_slo.ledger import migrations, opening, schema
-from temporal_slo.ledger.change import AUDIT, MINUTES, Gap, Position
+from temporal_slo.ledger.change import AUDIT, MINUTES, ClosedOverdueRun, Gap, Position
 from temporal_slo.ledger.ledger import Ledger
-from temporal_slo.ledger.state import ClosedOverdueRun, Histogram, Minutes, OpenRun, State
+from temporal_slo.ledger.state import Histogram, Minutes, OpenRun, State
 from temporal_slo.runs.counted import Classification, ClosedKey, FailureKey, RunningKey, SeenKey
 from temporal_slo.runs.executions import WAITS, ChainRun
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND

@@ -19,12 +19,14 @@ from temporal_slo.runs.storable import NUL_SIGN
 from temporal_slo.temporal import rpc as module
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.gateway import SDK_TIMEOUT_MESSAGE, Gateway, is_not_found
+from temporal_slo.temporal.history import HistoryRequests
 from temporal_slo.temporal.namespaces import namespace_lister
 from temporal_slo.temporal.pending_activities import TemporalPendingActivities
 from temporal_slo.temporal.rate_limit import RateLimiter
 from temporal_slo.temporal.request_log import RequestLog
 from temporal_slo.temporal.rpc import DESCRIBE_NAMESPACE, DESCRIBE_SCHEDULE, GET_HISTORY, LIST_WORKFLOWS, Rpc
 from temporal_slo.temporal.schedules import TemporalSchedules
+from temporal_slo.temporal.start_events import TemporalStartEvents
 from temporal_slo.temporal.task_problems import TemporalTaskProblems
 from temporal_slo.temporal.task_queues import WORKFLOW, TemporalTaskQueues
 from temporal_slo.temporal.visibility import TemporalVisibility
@@ -178,7 +180,7 @@ async def test_bulk_yields() -> None:
     gateway = Gateway(service.client, "shop")
     steady = TemporalVisibility(gateway, limiter)
     lists = TemporalVisibility(gateway, limiter, bulk=True)
-    events = TemporalCloseEvents(gateway, limiter, bulk=True)
+    events = TemporalCloseEvents(HistoryRequests(gateway, limiter, bulk=True))
     async with limiter.slot():
         waiting = [
             asyncio.create_task(made) for made in (lists.closed(7), lists.count(0, 1), events.close_event("w", "r"))
@@ -233,12 +235,16 @@ def test_not_found() -> None:
     assert not is_not_found(RPCError("no", RPCStatusCode.UNAVAILABLE, b""))
 
 
+async def _close_event(gateway: Gateway, limiter: RateLimiter) -> object:
+    return await TemporalCloseEvents(HistoryRequests(gateway, limiter)).close_event("w", "r")
+
+
 Call = Callable[[Gateway, RateLimiter, RateLimiter], Awaitable[object]]
 
 CALLS: dict[str, Call] = {
     "ListWorkflowExecutions": lambda g, limiter, _: TemporalVisibility(g, limiter).closed(7),
     "CountWorkflowExecutions": lambda g, limiter, _: TemporalVisibility(g, limiter).count(0, 1),
-    "GetWorkflowExecutionHistory": lambda g, limiter, _: TemporalCloseEvents(g, limiter).close_event("w", "r"),
+    "GetWorkflowExecutionHistory": lambda g, limiter, _: _close_event(g, limiter),
     "DescribeWorkflowExecution": lambda g, limiter, _: TemporalPendingActivities(g, limiter).activities("w", "r"),
     "ListWorkers": lambda g, limiter, _: TemporalTaskQueues(g, limiter).worker_task_queues(),
     "DescribeTaskQueue": lambda g, limiter, _: TemporalTaskQueues(g, limiter).describe("rides", WORKFLOW),
@@ -295,11 +301,12 @@ async def test_server_without_list_of_workers() -> None:
         await TemporalTaskQueues(gateway, None).worker_task_queues()
 
 
-async def test_nul_in_a_workflow_id() -> None:
-    """A close event not found by an id that may stand for one with a NUL is looked up by that: one counted request."""
+@pytest.mark.parametrize("read", [lambda h: TemporalCloseEvents(h).close_event, lambda h: TemporalStartEvents(h).start])
+async def test_nul_in_a_workflow_id(read: Callable[[HistoryRequests], Callable[[str, str], Awaitable[object]]]) -> None:
+    """An event not found by an id that may stand for one with a NUL is looked up by that: one counted request."""
     service = FakeService(get_workflow_execution_history=not_found())
     gateway, limiter = Gateway(service.client, "shop"), unlimited()
-    assert await TemporalCloseEvents(gateway, limiter).close_event(f"a{NUL_SIGN}b", "r") is None
+    assert await read(HistoryRequests(gateway, limiter))(f"a{NUL_SIGN}b", "r") is None
     assert [request.execution.workflow_id for request in service.requests] == [f"a{NUL_SIGN}b", "a\0b"]
     assert (gateway.requests, limiter.requests) == ({("GetWorkflowExecutionHistory", "OK"): 1}, 1)
 

@@ -36,6 +36,7 @@ from temporal_slo.spec.bound import BoundSlo, outcomes
 from temporal_slo.temporal.close_events import TemporalCloseEvents
 from temporal_slo.temporal.connection import Connection
 from temporal_slo.temporal.gateway import Gateway
+from temporal_slo.temporal.history import HistoryRequests
 from temporal_slo.temporal.merged_visibility import MergedVisibility
 from temporal_slo.temporal.request_log import RequestLog
 from temporal_slo.temporal.start_events import TemporalStartEvents
@@ -156,7 +157,7 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
     decoder = Decoder.of(settings, namespace, shared.converters.current())
     classifier = Classifier(decoder.decode, outcomes(slos), state.failures)
     visibility = MergedVisibility(TemporalVisibility(gateway, limiters["visibility"]))
-    history = TemporalCloseEvents(gateway, limiters["history"])
+    history = TemporalCloseEvents(HistoryRequests(gateway, limiters["history"]))
     limits = Limits(settings.workflow_types_max, settings.task_queues_max)
     mirror = Mirror(
         namespace,
@@ -189,7 +190,7 @@ async def monitor(shared: SharedParts, namespace: str, slos: Sequence[BoundSlo])
         interval=settings.poll_interval,
     )
     pending_runs = PendingRuns(mirror.store, ledger, history, classifier=classifier)
-    events = TemporalStartEvents(gateway, limiters["history"], bulk=True)
+    events = TemporalStartEvents(HistoryRequests(gateway, limiters["history"], bulk=True))
     chain_starts = ChainStarts(mirror.store, ledger, events)
     return NamespaceMonitor(
         namespace, mirror, poller, pending_runs, chain_starts, runners, backfill, request_log, decoder, users
@@ -206,13 +207,14 @@ def _backfill(
     settings, namespace = shared.settings, context.namespace
     if not settings.backfill:
         return None
+    history = HistoryRequests(context.gateway, context.limiters["history"], bulk=True)
     return Backfill(
         namespace,
         mirror,
         shared.ledger,
         TemporalVisibility(context.gateway, context.limiters["visibility"], bulk=True),
-        TemporalCloseEvents(context.gateway, context.limiters["history"], bulk=True),
-        starts=TemporalStartEvents(context.gateway, context.limiters["history"], bulk=True),
+        TemporalCloseEvents(history),
+        starts=TemporalStartEvents(history),
         classifier=classifier,
         bounds=bounds,
         since=None if settings.backfill == RETENTION else settings.backfill,

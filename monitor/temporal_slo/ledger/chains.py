@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
 
 from temporal_slo.ledger import schema, upserts
 from temporal_slo.ledger.change import Change, ClosedOverdueRun
@@ -94,11 +94,9 @@ def runs(connection: Connection, namespace: str, run_ids: Sequence[str]) -> list
     return [Run(**row, status=None) for row in connection.execute(query).mappings()]
 
 
-def pending_failures(
-    connection: Connection, namespace: str, workflow_ids: Sequence[str], table: Table = schema.pending
-) -> list[Run]:
+def pending_failures(connection: Connection, namespace: str, workflow_ids: Sequence[str]) -> list[Run]:
     """Return the failed and timed-out runs of these workflow ids that wait for their close event."""
-    rows = _of_workflows(connection, table, namespace, workflow_ids)
+    rows = _of_workflows(connection, schema.pending, namespace, workflow_ids, schema.pending.c.rank == 0)
     return [Run(**row) for row in rows if row["status"] in {FAILED, TIMED_OUT}]
 
 
@@ -110,12 +108,17 @@ def oldest_pending_failure(connection: Connection, namespace: str, workflow_type
     return oldest
 
 
-def _of_workflows(connection: Connection, table: Table, namespace: str, workflow_ids: Sequence[str]) -> Rows:
+def _of_workflows(
+    connection: Connection,
+    table: Table,
+    namespace: str,
+    workflow_ids: Sequence[str],
+    *conditions: ColumnElement[bool],
+) -> Rows:
     columns = [column for column in table.columns if column.name in RUN_COLUMNS]
-    failures = (table.c.rank == 0,) if table is schema.pending else ()
     for start in range(0, len(workflow_ids), CHUNK):
         of_workflows = table.c.workflow_id.in_(workflow_ids[start : start + CHUNK])
-        query = select(*columns).where(table.c.namespace == namespace, *failures, of_workflows)
+        query = select(*columns).where(table.c.namespace == namespace, *conditions, of_workflows)
         yield from (dict(row) for row in connection.execute(query).mappings())
 
 

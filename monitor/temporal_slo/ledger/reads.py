@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 
 from temporal_slo.ledger import chains, schema
-from temporal_slo.ledger.change import CLOSED, Gap, Position
-from temporal_slo.ledger.state import ClosedOverdueRun, Histogram, Minutes, OpenRun, State
+from temporal_slo.ledger.change import CLOSED, ClosedOverdueRun, Gap, Position
+from temporal_slo.ledger.state import Histogram, Minutes, OpenRun, State
 from temporal_slo.ledger.writes import RANKS
 from temporal_slo.names import STORED_COUNTERS
 from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey, SeenKey

@@ -49,16 +49,14 @@ def events(connection: Connection, slo: BoundSlo, begin: int, end: int) -> Event
     if not isinstance(slo.sli, Success | Latency) or counting_start(connection, slo.temporal_namespace) is None:
         return None
     begin = max(begin, measured_since(connection, slo.temporal_namespace, slo.sli))
-    pending, table = (
-        schema.pending,
-        closed_durations.counts(
-            schema.closed_minutes,
-            lambda one: (*slo_filter(one, slo), one.c.minute >= begin // MINUTE, one.c.minute < -(-end // MINUTE)),
-            executions=closed_durations.measures_executions(slo.sli),
-        ),
+    table = closed_durations.counts(
+        schema.closed_minutes,
+        lambda one: (*slo_filter(one, slo), one.c.minute >= begin // MINUTE, one.c.minute < -(-end // MINUTE)),
+        executions=closed_durations.measures_executions(slo.sli),
     )
     keys = table.c.status, table.c.outcome, table.c.bucket
     rows = connection.execute(select(*keys, func.sum(table.c.count).label("runs")).group_by(*keys))
+    pending = schema.pending
     closed = pending.c.close_time >= begin, pending.c.close_time < end
     waiting = connection.execute(
         select(pending.c.status, func.count().label("runs"))

@@ -11,8 +11,6 @@ from temporal_slo.names.values import PAUSED
 from temporal_slo.runs.counted import ClosedKey, FailureKey, RunningKey, SeenKey, seen_key
 from temporal_slo.runs.executions import ChainRun
 
-__all__ = ["ClosedOverdueRun", "Histogram", "Minutes", "OpenRun", "State"]
-
 
 class OpenRun(NamedTuple):
     """An open run, as memory holds it; times are microseconds of Unix time.

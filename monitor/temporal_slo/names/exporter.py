@@ -109,8 +109,8 @@ EXPORTER_RATE_LIMIT: Final = Family(
 EXPORTER_CURRENT_RATE_LIMIT: Final = Family(
     f"{PREFIX}_exporter_current_rate_limit_requests_per_second",
     "gauge",
-    "Rate limit of this request type now, in requests per second: halved when Temporal is overloaded or throttles, then"
-    " grows back to the configured limit.",
+    "Rate limit of this request type now, in requests per second. That of `history` is halved when Temporal throttles "
+    "or is overloaded, and grows back to the configured limit; the others are constant.",
     (NAMESPACE, LIMITER),
 )
 EXPORTER_RATE_LIMIT_WAIT: Final = Family(

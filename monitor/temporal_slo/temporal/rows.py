@@ -50,7 +50,7 @@ def run_of(row: WorkflowExecutionInfo) -> Run:
     close = _time(row.close_time.ToMicroseconds())
     return Run(
         run_id=storable_name(row.execution.run_id),
-        # Not in a key of the ledger, and requests for the close event need the whole id.
+        # In no key of the ledger, so it may be longer: requests for the close event need the whole id.
         workflow_id=storable_name(row.execution.workflow_id, WORKFLOW_ID_BYTES),
         workflow_type=storable_name(row.type.name),
         task_queue=storable_name(row.task_queue),

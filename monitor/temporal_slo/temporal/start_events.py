@@ -2,20 +2,10 @@
 
 from typing import NamedTuple, Protocol
 
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import ContinueAsNewInitiator
-from temporalio.api.history.v1 import History as Events
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.workflowservice.v1 import (
-    GetWorkflowExecutionHistoryRequest,
-    GetWorkflowExecutionHistoryResponse,
-)
-from temporalio.service import RPCError
 
-from temporal_slo.runs.storable import NUL_SIGN
-from temporal_slo.temporal.gateway import Gateway, is_not_found
-from temporal_slo.temporal.rate_limit import RateLimiter
-from temporal_slo.temporal.rpc import GET_HISTORY
+from temporal_slo.temporal.history import HistoryRequests
 
 CONTINUED_BY = (
     ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW,
@@ -56,32 +46,16 @@ class TemporalStartEvents:
     """Start events from a Temporal server.
 
     Args:
-        gateway: Sends the requests.
-        limiter: Rate limiter of the requests; None for no limit.
-        bulk: Whether they yield to all others of the limiter.
+        history: Sends the requests.
     """
 
-    def __init__(self, gateway: Gateway, limiter: RateLimiter | None, *, bulk: bool = False) -> None:
-        self._gateway = gateway
-        self._limiter = limiter
-        self._bulk = bulk
+    def __init__(self, history: HistoryRequests) -> None:
+        self._history = history
 
     async def start(self, workflow_id: str, run_id: str) -> Start | None:
         """Return how a run started; None if the run does not exist."""
-        request = GetWorkflowExecutionHistoryRequest(
-            namespace=self._gateway.namespace,
-            execution=WorkflowExecution(workflow_id=workflow_id.replace(NUL_SIGN, "\0"), run_id=run_id),
-            maximum_page_size=1,
-        )
-        async with self._gateway.request(GET_HISTORY, limiter=self._limiter, bulk=self._bulk) as send:
-            try:
-                response = await send(request)
-            except RPCError as error:
-                if is_not_found(error):
-                    return None
-                raise
-        event = _first(response)
-        return start_of(event) if event else None
+        events = await self._history.events(workflow_id, run_id, maximum_page_size=1)
+        return start_of(events[0]) if events else None
 
 
 def start_of(event: HistoryEvent) -> Start:
@@ -91,13 +65,3 @@ def start_of(event: HistoryEvent) -> Start:
     # The first run of a cron workflow began another execution.
     first = "" if started.cron_schedule or not continued else started.first_execution_run_id
     return Start(time, time + started.first_workflow_task_backoff.ToMicroseconds(), continued, first)
-
-
-def _first(response: GetWorkflowExecutionHistoryResponse) -> HistoryEvent | None:
-    for event in response.history.events:
-        return event
-    # Servers may be configured to send events in their stored form.
-    for blob in response.raw_history:
-        for event in Events.FromString(blob.data).events:
-            return event
-    return None

@@ -190,14 +190,7 @@ class TemporalVisibility:
         """Return a page of at most *size* rows, without those that cannot be received."""
         while True:
             try:
-                return await self._gateway.page(
-                    LIST_WORKFLOWS,
-                    size,
-                    lambda send, rows: self._read(send, listing, rows, token),  # noqa: B023 called in this round
-                    limiter=self._limiter,
-                    bulk=self._bulk,
-                    description=lambda rows: f"{listing.kind}, {_page(rows, token)}{listing.suffix}",  # noqa: B023
-                )
+                return await self._request_page(listing, size, token)
             except UnreadableResponseError as error:
                 try:
                     listing = await self._below(listing, token, error)
@@ -206,6 +199,16 @@ class TemporalVisibility:
                         # The rows behind it could not be requested.
                         raise error from None
                     return changed.page
+
+    async def _request_page(self, listing: _Listing, size: int, token: bytes) -> ListWorkflowExecutionsResponse:
+        return await self._gateway.page(
+            LIST_WORKFLOWS,
+            size,
+            lambda send, rows: self._read(send, listing, rows, token),
+            limiter=self._limiter,
+            bulk=self._bulk,
+            description=lambda rows: f"{listing.kind}, {_page(rows, token)}{listing.suffix}",
+        )
 
     async def _read(self, send: Send, listing: _Listing, rows: int, token: bytes) -> ListWorkflowExecutionsResponse:
         request = ListWorkflowExecutionsRequest(

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,8 @@ from temporal_slo.temporal.start_events import Start
 from temporal_slo.testing import FakeCloseEvents, FakeStartEvents, FakeVisibility
 from tests.exposed import Exposed, exposed
 from tests.run_factory import BEGAN
+
+from .test_mirror_properties import Step
 
 MEMORY = Path("/dev/shm")  # noqa: S108 tempfile creates the folders in it with safe names
 FAST = MEMORY if MEMORY.is_dir() else None
@@ -73,25 +75,6 @@ class Part(NamedTuple):
     end: str
     backoff: int
     late: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """A poll.
-
-    Attributes:
-        wait: Seconds since the previous poll.
-        fails_at: Number of the request that fails; None for none.
-        killed: Whether the exporter is killed after it.
-        pages: Pages of gaps that are ingested.
-        history: Whether close events can be read; None if they are not requested.
-    """
-
-    wait: int
-    fails_at: int | None = None
-    killed: bool = False
-    pages: int = 100
-    history: bool | None = True
 
 
 parts = st.builds(
@@ -260,7 +243,7 @@ async def play(workflows: Sequence[tuple[int, Sequence[Part]]], steps: Sequence[
         world = World(f"sqlite:///{folder}/ledger.db", [first, *workflows], page_limit)
         try:
             before: dict[str, Counter[int]] = {}
-            for step in (Step(0), Step(10), *steps, *[Step(90)] * 8):
+            for step in (Step(0, history=True), Step(10, history=True), *steps, *[Step(90, history=True)] * 8):
                 found = await world.step(step)
                 now = buckets(found, names.WORKFLOW_DURATION)
                 assert all(now[status][bound] >= n for status, counts in before.items() for bound, n in counts.items())
@@ -317,7 +300,7 @@ def test_minutes_of_a_chain() -> None:
             world.mirror.store.rules = SloRules(overdue=(one, two))
             try:
                 for wait in (0, *[15] * 40):
-                    found = await world.step(Step(wait))
+                    found = await world.step(Step(wait, history=True))
             finally:
                 world.ledger.close()
             return found.overdue_minutes

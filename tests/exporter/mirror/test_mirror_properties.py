@@ -81,9 +81,9 @@ class Step:
     """
 
     wait: int
-    fails_at: int | None
-    killed: bool
-    pages: int
+    fails_at: int | None = None
+    killed: bool = False
+    pages: int = 100
     history: bool | None = None
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from temporal_slo.exporter.mirror.overdue_minutes import MINUTES_MAX, evaluate
 from temporal_slo.exporter.mirror.slo_rules import OverdueRule, SloRules
-from temporal_slo.ledger.change import MINUTES, EvaluatedHour
-from temporal_slo.ledger.state import ClosedOverdueRun, Minutes, OpenRun, State
+from temporal_slo.ledger.change import MINUTES, ClosedOverdueRun, EvaluatedHour
+from temporal_slo.ledger.state import Minutes, OpenRun, State
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
 from tests.exposed import exposed

@@ -117,7 +117,7 @@ class ChainStarts:
         return await self._ledger.transact(stored_chains.runs, self._store.namespace, ids)
 
     async def _answer(self, run: Run, change: Change) -> int | None:
-        """Return when the execution of *run* was due; None if nobody answers."""
+        """Return when the execution of *run* was due; None if Temporal does not answer."""
         try:
             start, known = await execution_start(self._events, run)
         except TemporalRequestError:

@@ -41,7 +41,15 @@ class Read(NamedTuple):
 
 
 class Step:
-    """The completion of one change."""
+    """The completion of one change.
+
+    Args:
+        state: The facts before the change.
+        change: What is read; gets what follows for executions.
+        rules: What the SLOs require.
+        chains: The chains, of which this changes a copy.
+        read: What was read before.
+    """
 
     def __init__(self, state: State, change: Change, rules: SloRules, chains: Chains, read: Read) -> None:
         self.state, self.change, self._rules, self._chains = state, change, rules, chains
@@ -52,19 +60,19 @@ class Step:
         # A run that started earlier may continue one that closed before anything was read.
         self._lowest = state.positions[CLOSED].lowest + NEXT_RUN_WITHIN if CLOSED in state.positions else 0
 
-    def take_open(self) -> set[str]:
-        """Set the start of the execution of runs that are seen open; return no workflow ids."""
+    def take_open(self) -> None:
+        """Set the start of the execution of runs that are seen open."""
         for run in self.change.new_open:
             known = self._chains.claim(run)
             first = run.due_time if run.start_time >= self._lowest else 0
             self.change.execution_starts[run.run_id] = first if known is None else known
-        return set()
 
-    def take_next(self, run: Run) -> None:
-        """Set the start of the execution of an open run, if it continues one that was handed over."""
+    def take_next(self, opened: Iterable[Run]) -> None:
+        """Set the start of the execution of those open runs that continue one that was handed over."""
         closed = {one.run_id for one in self.change.new_closed}
-        if run.run_id not in closed and (known := self._chains.claim(run)) is not None:
-            self.change.execution_starts[run.run_id] = known
+        for run in opened:
+            if run.run_id not in closed and (known := self._chains.claim(run)) is not None:
+                self.change.execution_starts[run.run_id] = known
 
     def take_closed(self) -> set[str]:
         """Add the closed runs that may be part of a chain; return their workflow ids."""

@@ -18,11 +18,7 @@ from temporal_slo.ledger.change import CLOSED, Change, Gap
 from temporal_slo.ledger.ledger import Ledger
 from temporal_slo.ledger.state import State
 from temporal_slo.names.values import FAILED
-from temporal_slo.runs.executions import (
-    CONTINUED_STATUSES,
-    WAITS,
-    ChainRun,
-)
+from temporal_slo.runs.executions import CONTINUED_STATUSES, WAITS, ChainRun
 from temporal_slo.runs.microseconds import HOUR, MINUTE
 from temporal_slo.runs.run import Run
 
@@ -42,7 +38,8 @@ class Executions:
         state: The facts.
 
     Attributes:
-        unknown_open: Ids of open runs that may continue runs that closed before counting began.
+        unknown_open: Ids of open runs that may continue runs that closed before counting began, as keys, in the order
+            in which they were found.
     """
 
     def __init__(self, namespace: str, ledger: Ledger, state: State) -> None:
@@ -61,14 +58,16 @@ class Executions:
         self._in_gap: list[tuple[int, str, str]] = []
         self._late: dict[str, tuple[Run, int]] = {}
         self._wait(one for runs in self._state.chain_runs.values() for one in runs.values())
-        self.unknown_open = {run_id for run_id, run in self._state.open.items() if run.execution_start == 0}
+        unknown = (run_id for run_id, run in self._state.open.items() if run.execution_start == 0)
+        self.unknown_open = dict.fromkeys(unknown)
 
     def applied(self, change: Change) -> None:
         """Note what waits now, after *change* was applied."""
         self._wait(change.chain_runs.values())
-        for run_id, start in change.execution_starts.items():
-            (self.unknown_open.discard if start else self.unknown_open.add)(run_id)
-        self.unknown_open.difference_update(change.no_longer_open)
+        starts = change.execution_starts
+        self.unknown_open |= dict.fromkeys(run_id for run_id, start in starts.items() if not start)
+        for run_id in (*(run_id for run_id, start in starts.items() if start), *change.no_longer_open):
+            self.unknown_open.pop(run_id, None)
         self._chained_types.update(
             one.run.workflow_type for one in change.counted if one.classification.status in CONTINUED_STATUSES
         )
@@ -100,10 +99,10 @@ class Executions:
         chains = Chains(self._state.chain_runs)
         read = Read(self._covered, self._chained_types | _continued_types(change))
         step = Step(self._state, change, rules, chains, read)
-        touched = step.take_open()
+        step.take_open()
         if change.new_closed and step.types:
             await self._add_pending_failures(step, chains)
-        touched |= step.take_closed() | step.take_answers() | self._released(step.gaps, polled)
+        touched = step.take_closed() | step.take_answers() | self._released(step.gaps, polled)
         touched |= step.take_counted()
         if polled is not None:
             self._forget_without_next(chains)
@@ -111,12 +110,11 @@ class Executions:
             self._covered = self._state.positions[CLOSED].position
         step.settle(touched, self._late.keys())
         if found := chains.handed_over():
-            for run in await self._ledger.transact(stored_chains.open_runs, self._namespace, found):
-                step.take_next(run)
+            step.take_next(await self._ledger.transact(stored_chains.open_runs, self._namespace, found))
         change.chain_runs, change.unchained = chains.changed(), chains.removed()
         change.observed = only_differences(change.observed)
 
-    async def _add_pending_failures(self, step: "Step", chains: Chains) -> None:
+    async def _add_pending_failures(self, step: Step, chains: Chains) -> None:
         """Add failed runs that may be retried, and that wait for their close event, if a run may continue them."""
         waiting = {
             key.workflow_type for key, runs in self._state.waiting.items() if runs and key.status_group == FAILED

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from temporal_slo.exporter.mirror.slo_rules import OverdueRule
 from temporal_slo.exporter.mirror.store import MirrorStore
-from temporal_slo.ledger.change import GOES_ON, MINUTES, Change, EvaluatedHour, Position
-from temporal_slo.ledger.state import ClosedOverdueRun, OpenRun
+from temporal_slo.ledger.change import GOES_ON, MINUTES, Change, ClosedOverdueRun, EvaluatedHour, Position
+from temporal_slo.ledger.state import OpenRun
 from temporal_slo.runs.microseconds import HOUR, MINUTE, SECOND
 
 MINUTES_MAX: Final = 7 * 24 * 60

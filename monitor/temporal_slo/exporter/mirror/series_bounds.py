@@ -11,14 +11,15 @@ from temporal_slo.names.bounded import BoundedValues
 from temporal_slo.names.values import OTHER
 from temporal_slo.runs.counted import RunningKey
 from temporal_slo.runs.run import Run
+from temporal_slo.settings import DEFAULT_TASK_QUEUES_MAX, DEFAULT_WORKFLOW_TYPES_MAX
 from temporal_slo.spec.bound import BoundSlo, task_queues, workflow_types
 
 
 class Limits(NamedTuple):
     """How many values of each label have series of their own, besides those that the specs name."""
 
-    workflow_types: int = 80
-    task_queues: int = 100
+    workflow_types: int = DEFAULT_WORKFLOW_TYPES_MAX
+    task_queues: int = DEFAULT_TASK_QUEUES_MAX
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -34,10 +35,6 @@ class SeriesBounds:
         state: The facts of the namespace.
         slos: The SLOs of the namespace.
         limits: Of both labels.
-
-    Attributes:
-        spec_types: Workflow types of the specs.
-        spec_queues: Task queues of the specs.
     """
 
     def __init__(self, state: State, slos: Sequence[BoundSlo] = (), limits: Limits = DEFAULT_LIMITS) -> None:
@@ -51,9 +48,8 @@ class SeriesBounds:
 
     def apply_slos(self, slos: Sequence[BoundSlo]) -> None:
         """Give series of their own to the workflow types and task queues of *slos* from now on."""
-        self.spec_types, self.spec_queues = frozenset(workflow_types(slos)), frozenset(task_queues(slos))
-        self._types.keep(self.spec_types)
-        self._queues.keep(self.spec_queues)
+        self._types.keep(workflow_types(slos))
+        self._queues.keep(task_queues(slos))
 
     def admit(self, runs: Collection[Run]) -> None:
         """Give series to the new workflow types and task queues of *runs* while there is room, the busiest first."""

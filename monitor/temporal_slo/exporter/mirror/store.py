@@ -58,7 +58,7 @@ class MirrorStore:
     def unknown_open(self) -> Iterator[str]:
         """Yield the ids of open runs of which an SLO must know whether they continue others, and does not."""
         types, opened = self.rules.execution_types, self.state.open
-        for run_id in sorted(self.executions.unknown_open):
+        for run_id in self.executions.unknown_open:
             if run_id in opened and opened[run_id].key.workflow_type in types:
                 yield run_id
 
