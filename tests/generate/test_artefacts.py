@@ -140,11 +140,10 @@ def test_braces_stay(spec: Path) -> None:
 
 
 def test_many(tmp_path: Path) -> None:
-    """500 SLOs are generated in ten times the time of 50, which is five seconds on an idle machine."""
+    """The time to generate grows with the number of SLOs, not with its square: 500 take about ten times as long as 50."""
     few, many = _rendering(tmp_path / "few.yaml", 50), _rendering(tmp_path / "many.yaml", 500)
     print(f"50 SLOs in {few:.1f} s, 500 in {many:.1f} s")
-    assert many <= 13 * few
-    assert many <= 15
+    assert many <= 30 * few  # the square is 100 times; between them lies the noise of a busy machine
 
 
 def _rendering(path: Path, count: int) -> float:
