@@ -27,8 +27,9 @@ setup: .venv/ready  ## Create the virtual environment and download the servers (
 demo: .venv/ready  ## Run the whole system on this machine; DURATION=60s stops it, CHAOS=payments-down causes a page, ARGS adds options.
 	@$(BIN)/temporal-slo demo $(if $(DURATION),--duration $(DURATION)) $(if $(CHAOS),--chaos $(CHAOS)) $(ARGS)
 
+# Two processes: most of a test's time is waiting for a server. The soak measures, so it has the machine to itself.
 test: .venv/ready  ## Run all tests against real servers, at small size; ARGS selects tests.
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 soak: .venv/ready  ## Run the fault and load tests at full size.
 	@$(BIN)/python -m pytest -m sized --full-size --capture=tee-sys --timeout=3600 $(ARGS)

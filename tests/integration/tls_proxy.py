@@ -95,16 +95,22 @@ class TlsProxy:
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: asyncio.StreamWriter
     ) -> None:
-        requests, refused = Requests(), False
+        # Nothing is forwarded before the first request is accepted: a connection has the settings of one server only.
+        requests, held, forwarded, refused = Requests(), b"", False, False
         try:
             while data := await reader.read(65536):
+                held += data
                 for stream, headers in requests.feed(data):
                     self.authorizations.append(headers.get("authorization"))
                     if self.key and headers.get("authorization") != f"Bearer {self.key}":
-                        writer.write(refusal(stream, str(headers.get("authorization")), first=not refused))
+                        first = not (forwarded or refused)
+                        writer.write(refusal(stream, str(headers.get("authorization")), first=first))
                         refused = True
-                if not refused:
-                    upstream.write(data)
+                    elif not refused:
+                        forwarded = True
+                if forwarded and not refused:
+                    upstream.write(held)
+                    held = b""
                 await asyncio.gather(writer.drain(), upstream.drain())
         except (ConnectionError, ssl.SSLError):
             pass

@@ -4,6 +4,7 @@ import inspect
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from math import inf
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from temporal_slo.errors import LedgerError, TemporalRequestError
 from temporal_slo.runs.storable import NUL_SIGN
 from temporal_slo.temporal import rpc as module
 from temporal_slo.temporal.close_events import TemporalCloseEvents
-from temporal_slo.temporal.gateway import SDK_TIMEOUT_MESSAGE, Gateway, is_not_found
+from temporal_slo.temporal.gateway import SDK_TIMEOUT_MESSAGE, UNSENT_MESSAGE, Gateway, is_not_found
 from temporal_slo.temporal.history import HistoryRequests
 from temporal_slo.temporal.namespaces import namespace_lister
 from temporal_slo.temporal.pending_activities import TemporalPendingActivities
@@ -118,6 +119,22 @@ async def test_own_error(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
         await fail()
     assert (gateway.requests, limiter.backoff_remaining) == ({}, 0)
+
+
+@pytest.mark.parametrize(("failures", "code"), [(1, "OK"), (2, "CANCELLED")])
+async def test_unsent(failures: int, code: str) -> None:
+    """A request that was not sent is sent again, once, and counted as one request."""
+
+    async def unsent(_: v1.DescribeNamespaceRequest) -> v1.DescribeNamespaceResponse:
+        if service.methods["describe_namespace"] <= failures:
+            raise RPCError(UNSENT_MESSAGE, RPCStatusCode.CANCELLED, b"")
+        return v1.DescribeNamespaceResponse()
+
+    service = FakeService(describe_namespace=unsent)
+    gateway = Gateway(service.client, "shop")
+    with pytest.raises(TemporalRequestError) if code != "OK" else nullcontext():
+        await gateway.call(DESCRIBE_NAMESPACE, REQUEST, limiter=None)
+    assert (gateway.requests, service.methods["describe_namespace"]) == ({("DescribeNamespace", code): 1}, 2)
 
 
 async def test_silent_server() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -24,6 +25,9 @@ OVERALL_TIMEOUT: Final = 35.0
 
 SDK_TIMEOUT_MESSAGE: Final = "Timeout expired"
 
+UNSENT_MESSAGE: Final = "operation was canceled"
+"""Error message of the SDK for a request that it did not send, because the server was closing the connection."""
+
 RequestCounts = Counter[tuple[str, str]]
 """Requests so far, by API and gRPC code of the response."""
 
@@ -34,7 +38,7 @@ Send = Callable[[RequestT], Awaitable[ResponseT]]
 class Gateway:
     """Sends the requests about one Temporal namespace.
 
-    Requests are not retried here: callers retry at their own interval.
+    Failed requests are not retried here, only those that were never sent: callers retry at their own interval.
 
     Args:
         client: May be lazy: the first request then connects. Each request uses its connection of that moment.
@@ -153,10 +157,9 @@ class Gateway:
                 return response
 
     async def _send(self, rpc: Rpc[RequestT, ResponseT], message: RequestT, entry: LoggedRequest | None) -> ResponseT:
-        method = getattr(self._client.workflow_service, rpc.method)
         try:
             async with asyncio.timeout(self._timeout):
-                response: ResponseT = await method(message, metadata=rpc.metadata, timeout=rpc.timeout)
+                response = await self._respond(rpc, message)
         except TimeoutError as error:
             silent = f"no response within {self._timeout:g} s"
             raise RPCError(silent, RPCStatusCode.DEADLINE_EXCEEDED, b"") from error
@@ -165,6 +168,19 @@ class Gateway:
             raise RPCError(str(error), RPCStatusCode.UNAVAILABLE, b"") from error
         if entry and rpc.rows:
             entry.rows = rpc.rows(response)
+        return response
+
+    async def _respond(self, rpc: Rpc[RequestT, ResponseT], message: RequestT) -> ResponseT:
+        method = getattr(self._client.workflow_service, rpc.method)
+        send = partial(method, message, metadata=rpc.metadata, timeout=rpc.timeout)
+        try:
+            response: ResponseT = await send()
+        except RPCError as error:
+            if error.message != UNSENT_MESSAGE:
+                raise
+            # Temporal closes a connection after some minutes. While another request of the connection is in progress,
+            # the SDK does not open a new connection before it has failed a request.
+            response = await send()
         return response
 
     @contextmanager
