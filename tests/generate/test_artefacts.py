@@ -140,7 +140,7 @@ def test_braces_stay(spec: Path) -> None:
 
 
 def test_many(tmp_path: Path) -> None:
-    """The time to generate grows with the number of SLOs, not with its square: 500 take about ten times as long as 50."""
+    """500 SLOs take about ten times as long to generate as 50: the time does not grow with the square."""
     few, many = _rendering(tmp_path / "few.yaml", 50), _rendering(tmp_path / "many.yaml", 500)
     print(f"50 SLOs in {few:.1f} s, 500 in {many:.1f} s")
     assert many <= 30 * few  # the square is 100 times; between them lies the noise of a busy machine
